@@ -1,0 +1,47 @@
+# One command for each thing a person does here. `make help` lists them.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# Two workers: the test suite is written for two cores and starts real engines in each.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-next lint format bench docs lock clean
+
+help:  ## List the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "strangler needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; try make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/.ready  ## Start both stacks behind the proxy and stay in the foreground
+	@$(BIN)/strangler demo $(ARGS)
+
+test: $(VENV)/.ready  ## Run every test (ARGS go to pytest)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@cd legacy_monolith && ../$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(VENV)/.ready  ## Format check, ruff, mypy strict, layers, docs references
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.ready  ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(VENV)/.ready  ## Resolve requirements.lock anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --extra proxy --extra jobs --extra service --extra local --group example --group dev \
+	  --constraint constraints-lts.txt pyproject.toml --output-file requirements.lock
+
+clean:  ## Remove what the commands made, the demo's data included
+	@rm -rf $(VENV) .venv-next build .local

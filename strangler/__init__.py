@@ -1,0 +1,1 @@
+"""Moves a Django monolith to services one business capability at a time."""

@@ -1,0 +1,1 @@
+"""The data plane: a routing proxy in front of both stacks."""
