@@ -1,0 +1,78 @@
+"""The keys that one secret yields, and the two tokens signed with them.
+
+HMAC-SHA256 throughout; each use has a key of its own, so that a token of one kind never passes for another. A visitor
+token is ``ID.MAC``; an override is ``CAPABILITY~STACK~EXPIRES.MAC``, EXPIRES in Unix seconds. MACs are the first 16
+bytes in unpadded base64url: 128 bits, as RFC 2104 section 5 allows, since the cookie travels with every request.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from strangler.capability import Stack
+
+_VISITOR: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
+MIN_SECRET: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Keys:
+    """One key for each use, derived from the installation's secret."""
+
+    table: bytes
+    visitor: bytes
+    override: bytes
+
+    @classmethod
+    def derive(cls, secret: str) -> Keys:
+        """Return the keys of ``secret``. Raises ``ValueError`` when it is shorter than 32 bytes."""
+        raw = secret.encode()
+        if len(raw) < MIN_SECRET:
+            raise ValueError(f"the secret has {len(raw)} bytes; it wants at least {MIN_SECRET} random ones")
+        return cls(table=_derive(raw, b"table"), visitor=_derive(raw, b"visitor"), override=_derive(raw, b"override"))
+
+
+def _derive(secret: bytes, use: bytes) -> bytes:
+    return hmac.new(secret, b"strangler/" + use, sha256).digest()
+
+
+def sign_visitor(visitor: str, keys: Keys) -> str:
+    """Return the cookie value that carries ``visitor``."""
+    return f"{visitor}.{_mac(visitor, keys.visitor)}"
+
+
+def read_visitor(token: str, keys: Keys) -> str | None:
+    """Return the visitor in ``token``, or None when we did not sign it."""
+    visitor, _, mac = token.partition(".")
+    if _VISITOR.fullmatch(visitor) is None or not _same(mac, _mac(visitor, keys.visitor)):
+        return None
+    return visitor
+
+
+def sign_override(capability: str, stack: Stack, expires: int, keys: Keys) -> str:
+    """Return a tester's wish for ``stack`` until ``expires`` (Unix seconds)."""
+    wish = f"{capability}~{stack}~{expires}"
+    return f"{wish}.{_mac(wish, keys.override)}"
+
+
+def read_override(token: str, keys: Keys, now: float) -> tuple[str, Stack] | None:
+    """Return the capability and stack of ``token``, or None when it is not ours or its time is over."""
+    wish, _, mac = token.rpartition(".")
+    if not _same(mac, _mac(wish, keys.override)):
+        return None
+    capability, stack, expires = wish.split("~")
+    return (capability, Stack(stack)) if now < int(expires) else None
+
+
+def _mac(text: str, key: bytes) -> str:
+    digest = hmac.digest(key, text.encode("utf-8", "surrogateescape"), "sha256")[:16]
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode("utf-8", "surrogateescape"), other.encode())

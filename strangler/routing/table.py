@@ -1,0 +1,293 @@
+"""The routing table: one immutable snapshot of every capability's routes and state, at one version.
+
+It is published whole as JSON, sealed with an HMAC so that nobody who merely reaches the broker can reroute a shop,
+and swapped in one assignment. Routes are compiled into a trie of segments, so that finding one costs steps by the
+depth of the path and not by the number of routes.
+
+Precedence, segment by segment from the left: a literal beats a wildcard, and a longer route beats a shorter one. Of
+routes with the same path the one with more conditions (host, header, methods) comes first.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final
+
+from strangler.capability import Data, Stack, Stage, State
+from strangler.routing.cohort import Cohort, Source
+from strangler.routing.path import Segments
+
+_WILDCARD: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+")
+# Deeper than any URL scheme seen; it bounds the backtracking over wildcards at 2 ** 12 steps.
+MAX_DEPTH: Final = 12
+
+
+class Kind(StrEnum):
+    """What a request does to the data, where a route says so."""
+
+    READS = "reads"
+    WRITES = "writes"
+
+
+class TableInvalid(Exception):
+    """A published routing table cannot be trusted or read. Workers keep the one they have; publish again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A path of whole segments as a prefix, with optional conditions; all that are given must hold.
+
+    ``methods`` empty means any. ``host`` is compared without port, in lower case. ``header`` is (name, value).
+    """
+
+    path: str
+    methods: frozenset[str] = frozenset()
+    host: str | None = None
+    header: tuple[str, str] | None = None
+    kind: Kind | None = None
+
+    def __post_init__(self) -> None:
+        if not self.path.startswith("/"):
+            raise ValueError("a path starts with /")
+        if len(self.segments) > MAX_DEPTH:
+            raise ValueError(f"a path has at most {MAX_DEPTH} segments")
+        for segment in self.path.strip("/").split("/") if self.path != "/" else ():
+            if not _WILDCARD.fullmatch(segment) and (segment in (".", "..") or not _LITERAL.fullmatch(segment)):
+                raise ValueError(f"segment {segment!r} is neither literal nor a {{name}}")
+        names = self.names
+        if len(set(names)) < len(names):
+            raise ValueError("a {name} stands twice")
+
+    @property
+    def segments(self) -> tuple[str | None, ...]:
+        """The path's segments, None for a wildcard."""
+        return tuple(None if _WILDCARD.fullmatch(part) else part for part in self.path.split("/") if part)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its wildcards, in order."""
+        return tuple(match[1] for part in self.path.split("/") if (match := _WILDCARD.fullmatch(part)))
+
+    @property
+    def conditions(self) -> int:
+        return (self.host is not None) + (self.header is not None) + bool(self.methods)
+
+    def overlaps(self, other: Route) -> bool:
+        """Return whether some request could match both with neither taking precedence."""
+        return (
+            self.segments == other.segments
+            and self.conditions == other.conditions
+            and (self.host is None or other.host is None or self.host == other.host)
+            and (self.header is None or other.header is None or _headers_meet(self.header, other.header))
+            and (not self.methods or not other.methods or bool(self.methods & other.methods))
+        )
+
+
+def _headers_meet(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    return one[0] != other[0] or one[1] == other[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capability:
+    """A capability as the proxy sees it: where it is found and in which state it is."""
+
+    name: str
+    service: str
+    routes: tuple[Route, ...]
+    cohorts: tuple[Cohort, ...] = ()
+    state: State = field(default_factory=State)
+
+
+MONOLITH: Final = "monolith"
+"""The name of the monolith among the upstreams; a service may not have it."""
+
+Entry = tuple[Capability, Route]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One segment deep in the trie: what follows literally, what follows at all, and the routes that end here."""
+
+    literal: Mapping[str, Node]
+    wildcard: Node | None
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingTable:
+    """The whole published snapshot at ``version``. ``upstreams`` maps "monolith" and each service to its endpoints."""
+
+    version: int
+    upstreams: Mapping[str, tuple[str, ...]]
+    capabilities: tuple[Capability, ...] = ()
+    published_at: datetime | None = None
+    trie: Node = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.upstreams.get(MONOLITH):
+            raise ValueError("the monolith has no endpoint")
+        for capability in self.capabilities:
+            if not self.upstreams.get(capability.service):
+                raise ValueError(f"{capability.name}: service {capability.service!r} has no endpoint")
+        entries = [(capability, route) for capability in self.capabilities for route in capability.routes]
+        object.__setattr__(self, "trie", _grow([(route.segments, (each, route)) for each, route in entries]))
+
+    def find(self, segments: Segments, fits: Fits) -> Entry | None:
+        """Return the capability and route that take precedence among those that ``fits`` accepts."""
+        return _find(self.trie, segments, 0, fits)
+
+
+Fits = Callable[[Route], bool]
+
+
+def _grow(routes: list[tuple[tuple[str | None, ...], Entry]]) -> Node:
+    ends = [entry for segments, entry in routes if not segments]
+    below: dict[str | None, list[tuple[tuple[str | None, ...], Entry]]] = {}
+    for segments, entry in routes:
+        if segments:
+            below.setdefault(segments[0], []).append((segments[1:], entry))
+    nodes = {first: _grow(rest) for first, rest in below.items()}
+    return Node(
+        literal={first: node for first, node in nodes.items() if first is not None},
+        wildcard=nodes.get(None),
+        entries=tuple(sorted(ends, key=lambda entry: -entry[1].conditions)),
+    )
+
+
+def _find(node: Node, segments: Segments, depth: int, fits: Fits) -> Entry | None:
+    if depth < len(segments):
+        literal = node.literal.get(segments[depth])
+        found = _find(literal, segments, depth + 1, fits) if literal is not None else None
+        if found is None and node.wildcard is not None:
+            found = _find(node.wildcard, segments, depth + 1, fits)
+        if found is not None:
+            return found
+    for entry in node.entries:
+        if fits(entry[1]):
+            return entry
+    return None
+
+
+def seal(table: RoutingTable, key: bytes) -> bytes:
+    """Return ``table`` as it is published: the HMAC-SHA256 of the JSON in hex, a newline, the JSON in UTF-8."""
+    body = json.dumps(_to_json(table), separators=(",", ":"), ensure_ascii=False).encode()
+    return _mac(body, key) + b"\n" + body
+
+
+def unseal(message: bytes, key: bytes) -> RoutingTable:
+    """Return the table in ``message``. Raises ``TableInvalid`` when it is not whole, not ours, or not readable."""
+    mac, _, body = message.partition(b"\n")
+    if not hmac.compare_digest(mac, _mac(body, key)):
+        raise TableInvalid("the seal does not match: it was cut short, or sealed with another secret")
+    try:
+        return _from_json(json.loads(body))
+    except (KeyError, TypeError, ValueError) as exc:
+        raise TableInvalid(f"its content cannot be read: {exc!r}") from exc
+
+
+def _mac(body: bytes, key: bytes) -> bytes:
+    return hmac.new(key, body, sha256).hexdigest().encode()
+
+
+def _to_json(table: RoutingTable) -> dict[str, Any]:
+    return {
+        "version": table.version,
+        "published_at": table.published_at.isoformat() if table.published_at else None,
+        "upstreams": {name: list(endpoints) for name, endpoints in table.upstreams.items()},
+        "capabilities": [capability_to_json(capability) for capability in table.capabilities],
+    }
+
+
+def _from_json(raw: dict[str, Any]) -> RoutingTable:
+    return RoutingTable(
+        version=int(raw["version"]),
+        published_at=_time(raw["published_at"]),
+        upstreams={name: tuple(endpoints) for name, endpoints in raw["upstreams"].items()},
+        capabilities=tuple(capability_from_json(each) for each in raw["capabilities"]),
+    )
+
+
+def capability_to_json(capability: Capability) -> dict[str, Any]:
+    return {
+        "name": capability.name,
+        "service": capability.service,
+        "routes": [_route_to_json(route) for route in capability.routes],
+        "cohorts": [
+            {"name": each.name, "source": each.source, "key": each.key, "values": list(each.values)}
+            for each in capability.cohorts
+        ],
+        "state": state_to_json(capability.state),
+    }
+
+
+def capability_from_json(raw: dict[str, Any]) -> Capability:
+    return Capability(
+        name=raw["name"],
+        service=raw["service"],
+        routes=tuple(_route_from_json(each) for each in raw["routes"]),
+        cohorts=tuple(
+            Cohort(name=each["name"], source=Source(each["source"]), key=each["key"], values=tuple(each["values"]))
+            for each in raw["cohorts"]
+        ),
+        state=state_from_json(raw["state"]),
+    )
+
+
+def _route_to_json(route: Route) -> dict[str, Any]:
+    return {
+        "path": route.path,
+        "methods": sorted(route.methods),
+        "host": route.host,
+        "header": list(route.header) if route.header else None,
+        "kind": route.kind,
+    }
+
+
+def _route_from_json(raw: dict[str, Any]) -> Route:
+    return Route(
+        path=raw["path"],
+        methods=frozenset(raw["methods"]),
+        host=raw["host"],
+        header=(raw["header"][0], raw["header"][1]) if raw["header"] else None,
+        kind=Kind(raw["kind"]) if raw["kind"] else None,
+    )
+
+
+def state_to_json(state: State) -> dict[str, Any]:
+    """Return ``state`` as JSON values: what the ledger keeps and the routing table carries."""
+    return {
+        "epoch": state.epoch,
+        "stage": state.stage,
+        "owner": state.owner,
+        "share": state.share,
+        "cohorts": dict(state.cohorts),
+        "killed": state.killed,
+        "data": state.data,
+        "data_at": state.data_at.isoformat() if state.data_at else None,
+    }
+
+
+def state_from_json(raw: Mapping[str, Any]) -> State:
+    """Return the state that ``state_to_json`` wrote. Raises ``KeyError`` or ``ValueError`` on anything else."""
+    return State(
+        epoch=int(raw["epoch"]),
+        stage=Stage(raw["stage"]),
+        owner=Stack(raw["owner"]),
+        share=int(raw["share"]),
+        cohorts={name: Stack(stack) for name, stack in raw["cohorts"].items()},
+        killed=raw["killed"],
+        data=Data(raw["data"]),
+        data_at=_time(raw["data_at"]),
+    )
+
+
+def _time(raw: str | None) -> datetime | None:
+    return datetime.fromisoformat(raw) if raw else None
