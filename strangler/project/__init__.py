@@ -1,0 +1,28 @@
+"""The project: ``strangler.toml`` and the capabilities' folders, loaded once into frozen values."""
+
+from strangler.project.load import load, require
+from strangler.project.values import (
+    CapabilityFiles,
+    Control,
+    Problem,
+    Project,
+    ProjectInvalid,
+    Proxy,
+    Secret,
+    TableMapping,
+    Upstream,
+)
+
+__all__ = [
+    "CapabilityFiles",
+    "Control",
+    "Problem",
+    "Project",
+    "ProjectInvalid",
+    "Proxy",
+    "Secret",
+    "TableMapping",
+    "Upstream",
+    "load",
+    "require",
+]

@@ -1,0 +1,146 @@
+"""The project as frozen values: one installation, and the capabilities that it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from strangler.capability import Data, State
+from strangler.routing.cohort import Cohort
+from strangler.routing.table import MONOLITH, Capability, Route, RoutingTable
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong in a project's files: where, what was found, what would do."""
+
+    file: str
+    key: str
+    found: str
+    wanted: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}: {self.key}" if self.key else self.file
+        return f"{place}: found {self.found}; wanted {self.wanted}"
+
+
+class ProjectInvalid(Exception):
+    """The project's files cannot be used as they are. Mend what each problem names; nothing was started."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Secret:
+    """A value that is never printed. Whether it is there is asked only of whoever needs it.
+
+    A proxy's host needs no database of the monolith, so a variable that is unset is an error when it is revealed.
+    """
+
+    value: str | None
+    problem: Problem | None = None
+
+    def reveal(self) -> str:
+        """Return the value. Raises ``ProjectInvalid`` naming the file, the key and the variable when it is missing."""
+        if self.value is None:
+            raise ProjectInvalid((self.problem,) if self.problem else ())
+        return self.value
+
+    def __repr__(self) -> str:
+        return "Secret(unset)" if self.value is None else "Secret(***)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """Where a stack answers, and the database that it keeps its data in."""
+
+    name: str
+    endpoints: tuple[str, ...]
+    database: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """What the toolkit keeps for itself: the ledger's database, the broker, and the secret that signs."""
+
+    database: Secret
+    redis: Secret
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """How the data plane listens. Timeouts are in seconds; ``trusted`` are the networks of balancers in front."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:8000",)
+    admin: str = "127.0.0.1:8900"
+    workers: int = 2
+    trusted: tuple[Network, ...] = ()
+    state: Path = Path(".strangler")
+    access_log: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableMapping:
+    """One source table projected into one target table, and back.
+
+    ``key`` maps key columns of the target to those of the source. ``forward`` maps the other target columns to SQL
+    over the source row, ``reverse`` source columns to SQL over the target row.
+    """
+
+    source: str
+    target: str
+    key: Mapping[str, str]
+    forward: Mapping[str, str]
+    reverse: Mapping[str, str]
+    where: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapabilityFiles:
+    """What a capability's folder says: what moves as one."""
+
+    name: str
+    folder: Path
+    service: str
+    routes: tuple[Route, ...]
+    cohorts: tuple[Cohort, ...] = ()
+    tables: tuple[TableMapping, ...] = ()
+
+    def routed(self, state: State) -> Capability:
+        """Return the capability as a routing table carries it, in ``state``."""
+        return Capability(name=self.name, service=self.service, routes=self.routes, cohorts=self.cohorts, state=state)
+
+    @property
+    def first_state(self) -> State:
+        """The state before anything was ever decided: the monolith answers everything."""
+        return State(data=Data.ABSENT if self.tables else Data.NONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """Everything that the files say, checked, with variables resolved."""
+
+    root: Path
+    monolith: Upstream
+    services: Mapping[str, Upstream]
+    control: Control
+    proxy: Proxy
+    capabilities: Mapping[str, CapabilityFiles] = field(default_factory=dict)
+
+    @property
+    def upstreams(self) -> dict[str, tuple[str, ...]]:
+        """The endpoints of each stack, by the name that routing tables use."""
+        services = {name: service.endpoints for name, service in self.services.items()}
+        return {MONOLITH: self.monolith.endpoints, **services}
+
+    def bootstrap_table(self) -> RoutingTable:
+        """Return the table to route by while none was ever published: version 0, all reads with the owner."""
+        capabilities = tuple(each.routed(each.first_state) for each in self.capabilities.values())
+        return RoutingTable(version=0, upstreams=self.upstreams, capabilities=capabilities)
