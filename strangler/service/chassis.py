@@ -1,0 +1,156 @@
+"""The ASGI application around the service's own: it answers the operator's routes and observes all others."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from time import perf_counter
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from strangler.service import problem, trace
+from strangler.service.errors import SettingRefused, Unavailable
+from strangler.service.health import Check, Readiness
+from strangler.service.log import RequestLog
+from strangler.service.metrics import UNMATCHED, Metrics
+
+logger = logging.getLogger(__name__)
+
+
+class Chassis:
+    """Wraps ``app``; hand the result to ``strangler.service.serve``, or to any ASGI server.
+
+    ``checks`` decide readiness, ``openapi`` is served as it is. The route label of a request is the ``path`` of
+    what the application leaves in ``scope["route"]``, as Starlette does. Raises ``SettingRefused`` for a document
+    that is not JSON.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        name: str,
+        openapi: Mapping[str, object],
+        checks: Mapping[str, Check] | None = None,
+        requests: RequestLog | None = None,
+    ) -> None:
+        self.name = name
+        self.readiness = Readiness(checks=checks or {})
+        self.metrics = Metrics()
+        self._app = app
+        self._requests = requests or RequestLog(sys.stdout, service=name)
+        self._openapi = _document(name, openapi)
+        self._own = {
+            "/health/live": self._live,
+            "/health/ready": self._ready,
+            "/metrics": self._measured,
+            "/openapi.json": self._described,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        own = self._own.get(scope["path"])
+        if own is None:
+            await self._observe(scope, receive, send)
+            return
+        answer = (
+            await own() if scope["method"] in ("GET", "HEAD") else problem.Problem(405, "GET only", headers=_GET_ONLY)
+        )
+        await answer(scope, receive, send)
+
+    async def _live(self) -> Response:
+        return JSONResponse({"status": "live"})
+
+    async def _ready(self) -> Response:
+        ready, said = await self.readiness.verdict()
+        return JSONResponse({"status": "ready" if ready else "not ready", "checks": said}, 200 if ready else 503)
+
+    async def _measured(self) -> Response:
+        return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    async def _described(self) -> Response:
+        return Response(self._openapi, media_type="application/json")
+
+    async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:
+        current = trace.read(scope["headers"])
+        token = trace.CURRENT.set(current)
+        answer = _Answer(send, last=self.readiness.draining)
+        began = perf_counter()
+        self.metrics.in_flight.inc()
+        try:
+            await self._answer(scope, receive, answer)
+        finally:
+            self.metrics.in_flight.dec()
+            self._record(scope, answer.status, perf_counter() - began, current)
+            trace.CURRENT.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        try:
+            await self._app(scope, receive, answer)
+        except Unavailable as gone:
+            logger.warning("unavailable: %s", gone)
+            if answer.torn:
+                raise
+            await answer.unless_begun(problem.unavailable(), scope, receive)
+        except Exception:
+            # The named top of a request. Frameworks may shape their answer and raise all the same.
+            logger.exception("unexpected error")
+            if answer.torn:
+                raise
+            await answer.unless_begun(problem.defect(), scope, receive)
+
+    def _record(self, scope: Scope, status: int, seconds: float, current: trace.Trace) -> None:
+        route = getattr(scope.get("route"), "path", UNMATCHED)
+        self.metrics.answered(route=route, method=scope["method"], status=status, seconds=seconds)
+        self._requests.write(
+            method=scope["method"], route=route, path=scope["path"], status=status, seconds=seconds, trace=current
+        )
+
+
+class _Answer:
+    """The ``send`` that remembers the status, and asks for the connection's end while the process drains.
+
+    A pool upstream then lets its connections go one by one, instead of finding them closed under a request.
+    """
+
+    def __init__(self, send: Send, *, last: bool) -> None:
+        self._send = send
+        self._last = last
+        self.status = 500
+        self.begun = False
+        self.ended = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            self.status = message["status"]
+            if self._last:
+                message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
+        await self._send(message)
+        if message["type"] == "http.response.body":
+            self.ended = not message.get("more_body", False)
+
+    @property
+    def torn(self) -> bool:
+        """Whether half of an answer is out: only an aborted connection tells the client that it is not the whole."""
+        return self.begun and not self.ended
+
+    async def unless_begun(self, response: Response, scope: Scope, receive: Receive) -> None:
+        if not self.begun:
+            await response(scope, receive, self)
+
+
+_GET_ONLY = {"Allow": "GET, HEAD"}
+
+
+def _document(name: str, openapi: Mapping[str, object]) -> bytes:
+    try:
+        return json.dumps(openapi, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise SettingRefused(f"the OpenAPI document of {name} is not JSON: {error}") from error

@@ -1,0 +1,57 @@
+"""Problems (RFC 9457): the shape of every error that the service did not shape itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from strangler.service.errors import Unavailable
+from strangler.service.trace import CURRENT
+
+
+class Problem(JSONResponse):
+    """A problem document; its ``instance`` is the request id, to be found in the logs."""
+
+    media_type = "application/problem+json"
+
+    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+        trace = CURRENT.get()
+        content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+        if trace is not None:
+            content["instance"] = f"urn:request:{trace.request_id}"
+        super().__init__(content, status_code=status, headers=headers)
+
+
+async def _refused(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, HTTPException)  # noqa: S101 - Starlette calls it for no other
+    return Problem(error.status_code, error.detail, headers=error.headers)
+
+
+async def _unavailable(request: Request, error: Exception) -> Problem:
+    return unavailable()
+
+
+async def _defect(request: Request, error: Exception) -> Problem:
+    return defect()
+
+
+def unavailable() -> Problem:
+    """Return the answer to a request that something absent kept from being answered."""
+    return Problem(503, "something this service needs does not answer; try again", headers={"Retry-After": "1"})
+
+
+def defect() -> Problem:
+    """Return the answer to a request that met a defect; what it was stands in the log only."""
+    return Problem(500, "unexpected error")
+
+
+SHAPES: Final[Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Problem]]]] = MappingProxyType(
+    {HTTPException: _refused, Unavailable: _unavailable, Exception: _defect}
+)
+"""For ``Starlette(exception_handlers=SHAPES)``: Starlette shapes errors itself unless it is told."""

@@ -1,0 +1,137 @@
+import asyncio
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from strangler.service import Chassis, SettingRefused, Unavailable
+from strangler.service.health import Check
+from strangler.service.log import RequestLog
+from strangler.service.problem import SHAPES
+
+DOCUMENT = {"openapi": "3.1.0", "info": {"title": "ä", "version": "1"}}
+
+
+async def item(request: Request) -> Response:
+    return PlainTextResponse(str(request.path_params["id"]))
+
+
+async def defect(request: Request) -> Response:
+    raise ZeroDivisionError
+
+
+async def gone(request: Request) -> Response:
+    raise Unavailable("the database does not answer")
+
+
+class Served:
+    """A chassis around three routes, and the request lines it wrote."""
+
+    def __init__(self, checks: Mapping[str, Check] | None = None) -> None:
+        self.lines = io.StringIO()
+        app = Starlette(
+            routes=[Route("/items/{id:int}", item), Route("/defect", defect), Route("/gone", gone)],
+            exception_handlers=dict(SHAPES),
+        )
+        log = RequestLog(self.lines, service="shop")
+        self.chassis = Chassis(app, name="shop", openapi=DOCUMENT, checks=checks, requests=log)
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
+        return asyncio.run(self._get(path, method, headers))
+
+    async def _get(self, path: str, method: str, headers: dict[str, str]) -> httpx.Response:
+        transport = httpx.ASGITransport(self.chassis)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            return await client.request(method, path, headers=headers)
+
+    def requests(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines.getvalue().splitlines()]
+
+
+def test_live_and_the_openapi_document_are_served() -> None:
+    served = Served()
+    assert served.get("/health/live").json() == {"status": "live"}
+    assert served.get("/openapi.json").json() == DOCUMENT
+
+
+def test_ready_follows_the_checks() -> None:
+    async def broken() -> str | None:
+        return "away"
+
+    assert Served().get("/health/ready").status_code == 200
+    answer = Served({"database": broken}).get("/health/ready")
+    assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "checks": {"database": "away"}})
+
+
+def test_the_operator_s_routes_are_neither_logged_nor_writable() -> None:
+    served = Served()
+    answer = served.get("/health/live", "POST")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert served.requests() == []
+
+
+def test_metrics_count_by_template_and_never_by_path() -> None:
+    served = Served()
+    for path in ("/items/1", "/items/2", "/nowhere/1", "/nowhere/2"):
+        served.get(path)
+    served.get("/items/3", "BREW")
+    text = served.get("/metrics").text
+    assert 'strangler_service_requests_total{method="GET",route="/items/{id:int}",status="200"} 2.0' in text
+    assert 'strangler_service_requests_total{method="GET",route="unmatched",status="404"} 2.0' in text
+    assert 'strangler_service_requests_total{method="other",route="/items/{id:int}",status="405"} 1.0' in text
+    assert "strangler_service_requests_in_flight 0.0" in text
+    assert "/items/1" not in text
+
+
+def test_one_line_a_request_without_its_query_string() -> None:
+    served = Served()
+    served.get("/items/7?token=abc", traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+    [line] = served.requests()
+    assert (line["method"], line["route"], line["path"], line["status"]) == ("GET", "/items/{id:int}", "/items/7", 200)
+    assert line["trace_id"] == "a" * 32
+    assert "abc" not in served.lines.getvalue()
+
+
+def test_what_the_application_did_not_shape_is_a_problem() -> None:
+    answer = Served().get("/nowhere", **{"x-request-id": "r-1"})
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "Not Found",
+        "instance": "urn:request:r-1",
+    }
+
+
+def test_a_defect_is_a_500_problem_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    served = Served()
+    answer = served.get("/defect")
+    assert (answer.status_code, answer.json()["detail"]) == (500, "unexpected error")
+    assert "ZeroDivisionError" in caplog.text
+    assert [line["status"] for line in served.requests()] == [500]
+
+
+def test_something_that_is_away_is_a_503_problem() -> None:
+    answer = Served().get("/gone")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_answers_of_a_draining_process_end_their_connection() -> None:
+    served = Served()
+    assert "connection" not in served.get("/items/1").headers
+    served.chassis.readiness.draining = True
+    assert served.get("/items/1").headers["connection"] == "close"
+    assert served.get("/health/ready").status_code == 503
+
+
+def test_a_document_that_is_not_json_is_refused() -> None:
+    with pytest.raises(SettingRefused, match="the OpenAPI document of shop is not JSON"):
+        Chassis(Starlette(), name="shop", openapi={"x": object()})
