@@ -1,0 +1,31 @@
+"""The ledger in Postgres, and the publication of what it decided."""
+
+from strangler.ledger.errors import (
+    Conflict,
+    Drift,
+    LedgerError,
+    NotInstalled,
+    Unacknowledged,
+    Unknown,
+    Unreachable,
+)
+from strangler.ledger.ledger import Change, Entry, Ledger, Publication
+from strangler.ledger.publish import Acknowledgement, Broker, Publisher, Worker
+
+__all__ = [
+    "Acknowledgement",
+    "Broker",
+    "Change",
+    "Conflict",
+    "Drift",
+    "Entry",
+    "Ledger",
+    "LedgerError",
+    "NotInstalled",
+    "Publication",
+    "Publisher",
+    "Unacknowledged",
+    "Unknown",
+    "Unreachable",
+    "Worker",
+]

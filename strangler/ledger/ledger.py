@@ -1,0 +1,339 @@
+"""The ledger: the state of every capability under lock, its epoch, and the append-only history.
+
+A change is one transaction: lock the capability's row, compare the epoch, ask ``transit``, write state and history,
+lock the publication row, build the whole routing table and store it sealed. What is pushed to the proxies afterwards
+is exactly what was committed; a push that is lost is repaired from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from strangler.capability import Clear, Command, Data, Kill, Refused, SetReads, State, TakeSnapshot, transit
+from strangler.ledger import schema
+from strangler.ledger.errors import Conflict, Drift, LedgerError, NotInstalled, Unknown, Unreachable
+from strangler.project import CapabilityFiles, Project
+from strangler.routing.keys import Keys
+from strangler.routing.table import (
+    Capability,
+    RoutingTable,
+    capability_from_json,
+    capability_to_json,
+    seal,
+    state_from_json,
+    state_to_json,
+)
+
+# Two people who toggle at once wait for each other this long at most: a transition takes milliseconds.
+_LOCK_TIMEOUT_MS: Final = 2_000
+_CONNECT_TIMEOUT_S: Final = 5
+# Enough to look back at a bad day; the history keeps every state anyway.
+_TABLES_KEPT: Final = 100
+
+_NAMES: Final[Mapping[type[Command], str]] = {
+    SetReads: "set",
+    Kill: "kill",
+    Clear: "clear",
+    TakeSnapshot: "snapshot",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A command for one capability, by whom and why. ``epoch`` is the one the decision was based on."""
+
+    capability: str
+    command: Command
+    who: str
+    reason: str
+    epoch: int | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A routing table that is committed: its version, and its bytes as the proxies get them."""
+
+    version: int
+    sealed: bytes = field(repr=False)
+    before: State | None = None
+    after: State | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of the history."""
+
+    id: int
+    at: datetime
+    capability: str
+    command: str
+    who: str
+    reason: str
+    version: int
+    epoch: int
+    before: State | None
+    after: State | None
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What the history says of a step besides the states before and after."""
+
+    capability: str
+    command: str
+    who: str
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Ledger:
+    """A connection to the control database. Close it, or use it as a context."""
+
+    def __init__(self, connection: psycopg.Connection, keys: Keys) -> None:
+        self.connection = connection
+        self._keys = keys
+
+    @classmethod
+    def open(cls, project: Project) -> Self:
+        """Connect to the project's control database. Raises ``Unreachable`` or ``ProjectInvalid``."""
+        keys = Keys.derive(project.control.secret.reveal())
+        dsn = project.control.database.reveal()
+        try:
+            connection = psycopg.connect(
+                dsn,
+                autocommit=True,
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                application_name="strangler ledger",
+                options=f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c statement_timeout=10000",
+            )
+        except psycopg.OperationalError as exc:
+            raise Unreachable(f"the control database does not answer: {str(exc).strip().splitlines()[-1]}") from exc
+        return cls(connection, keys)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.connection.close()
+
+    def states(self) -> dict[str, State]:
+        """Return the state of every capability that was published."""
+        with _translated():
+            rows = self.connection.execute("select name, state from strangler.capability order by name").fetchall()
+        return {name: state_from_json(state) for name, state in rows}
+
+    def state(self, capability: str) -> State:
+        """Return the state of one capability. Raises ``Unknown``."""
+        with _translated():
+            return self._row(capability, "")[1]
+
+    def newest(self) -> Publication | None:
+        """Return the routing table in force, None before the first."""
+        with _translated():
+            row = self.connection.execute(
+                "select version, sealed from strangler.routing_table order by version desc limit 1"
+            ).fetchone()
+        return Publication(version=row[0], sealed=bytes(row[1])) if row else None
+
+    def history(self, capability: str | None = None, limit: int = 50) -> list[Entry]:
+        """Return the last ``limit`` entries, the newest first."""
+        with _translated(), self.connection.cursor(row_factory=dict_row) as cursor:
+            cursor.execute(
+                "select * from strangler.history where %(name)s::text is null or capability = %(name)s"
+                " order by id desc limit %(limit)s",
+                {"name": capability, "limit": limit},
+            )
+            return [_entry(row) for row in cursor]
+
+    def apply(self, change: Change, files: CapabilityFiles | None = None) -> Publication:
+        """Make one transition and store the routing table that carries it.
+
+        ``files`` are the capability's as known here; they must be what was published. Raises ``Conflict`` when the
+        epoch is no longer ``change.epoch``, ``Drift``, ``Unknown``, or ``Refused`` with the reason.
+        """
+        with _translated(), self.connection.transaction():
+            definition, before = self._row(change.capability, "for update")
+            if files is not None and _definition(files) != definition:
+                raise Drift(f"the files of {change.capability} here are not what is published")
+            if change.epoch is not None and change.epoch != before.epoch:
+                raise Conflict(self._conflict(change.capability, change.epoch, before.epoch))
+            after = transit(before, change.command)
+            self._write_state(change.capability, after)
+            publication = self._publish()
+            command = _NAMES[type(change.command)]
+            line = _Line(change.capability, command, change.who, change.reason, change.evidence)
+            self._write_history(line, publication.version, before, after)
+            return replace(publication, before=before, after=after)
+
+    def enrol(self, project: Project, *, who: str, reason: str, above: int = 0) -> Publication | None:
+        """Bring the schema up to date and the project's files into force; return None when nothing changed.
+
+        ``above`` is the highest version that a worker or the broker has seen: a ledger restored from a backup must
+        not publish below it, or nobody would listen. Raises ``Refused`` when a capability that still has readers on
+        its service is missing from the files.
+        """
+        with _translated():
+            schema.upgrade(self.connection)
+        with _translated(), self.connection.transaction():
+            self.connection.execute("select from strangler.publication for update")
+            changes = list(self._enrol(project))
+            row = self.connection.execute("select upstreams, version from strangler.publication").fetchone()
+            upstreams = {name: list(endpoints) for name, endpoints in project.upstreams.items()}
+            if row is not None and not changes and row[0] == upstreams and row[1] >= above and row[1] > 0:
+                return None
+            self.connection.execute(
+                "update strangler.publication set upstreams = %s, version = greatest(version, %s)",
+                [Jsonb(upstreams), above],
+            )
+            publication = self._publish()
+            for name, before, after in changes:
+                line = _Line(name, "enrol" if after else "remove", who, reason)
+                self._write_history(line, publication.version, before, after)
+            return publication
+
+    def _enrol(self, project: Project) -> Iterator[tuple[str, State | None, State | None]]:
+        rows = self.connection.execute("select name, definition, state from strangler.capability for update")
+        known = {name: (definition, state_from_json(state)) for name, definition, state in rows}
+        for name in known.keys() - project.capabilities.keys():
+            if known[name][1].reads_leave_owner:
+                raise Refused(f"{name} is gone from the files, and its service still has readers; set its reads to 0")
+            self.connection.execute("delete from strangler.capability where name = %s", [name])
+            yield name, known[name][1], None
+        for name, files in project.capabilities.items():
+            definition, before = known.get(name, (None, None))
+            if definition != _definition(files):
+                after = _enrolled(files, before)
+                self._write_definition(files, after)
+                yield name, before, after
+
+    def _row(self, capability: str, lock: str) -> tuple[Any, State]:
+        query = "select definition, state from strangler.capability where name = %s"
+        row = self.connection.execute(f"{query} for update" if lock else query, [capability]).fetchone()
+        if row is None:
+            raise Unknown(f"no capability named {capability!r} is published")
+        return row[0], state_from_json(row[1])
+
+    def _conflict(self, capability: str, seen: int, now: int) -> str:
+        last = self.history(capability, limit=1)[0]
+        ago = (datetime.now(UTC) - last.at).total_seconds()
+        return (
+            f"{capability} went from epoch {seen} to {now} meanwhile: {last.who} did {last.command!r} "
+            f"{ago:.1f} s ago ({last.reason}). Nothing was changed by you; look, then decide again"
+        )
+
+    def _write_state(self, capability: str, state: State) -> None:
+        self.connection.execute(
+            "update strangler.capability set epoch = %s, state = %s where name = %s",
+            [state.epoch, Jsonb(state_to_json(state)), capability],
+        )
+
+    def _write_definition(self, files: CapabilityFiles, state: State) -> None:
+        self.connection.execute(
+            "insert into strangler.capability (name, definition, epoch, state) values (%s, %s, %s, %s)"
+            " on conflict (name) do update"
+            " set definition = excluded.definition, epoch = excluded.epoch, state = excluded.state",
+            [files.name, Jsonb(_definition(files)), state.epoch, Jsonb(state_to_json(state))],
+        )
+
+    def _write_history(self, line: _Line, version: int, before: State | None, after: State | None) -> None:
+        known = after or before or State()
+        self.connection.execute(
+            "insert into strangler.history (capability, command, who, reason, version, epoch, before, after, evidence)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                line.capability,
+                line.command,
+                line.who,
+                line.reason,
+                version,
+                known.epoch,
+                Jsonb(state_to_json(before)) if before else None,
+                Jsonb(state_to_json(after)) if after else None,
+                Jsonb(dict(line.evidence)),
+            ],
+        )
+
+    def _publish(self) -> Publication:
+        row = self.connection.execute(
+            "update strangler.publication set version = version + 1 returning version, upstreams, clock_timestamp()"
+        ).fetchone()
+        if row is None:
+            raise NotInstalled("the ledger has lost its publication row")
+        # Read after the publication row is locked: whoever published before us has committed what we read.
+        rows = self.connection.execute("select definition, state from strangler.capability order by name")
+        table = RoutingTable(
+            version=row[0],
+            published_at=row[2],
+            upstreams={name: tuple(endpoints) for name, endpoints in row[1].items()},
+            capabilities=tuple(_capability(definition, state) for definition, state in rows),
+        )
+        sealed = seal(table, self._keys.table)
+        self.connection.execute(
+            "insert into strangler.routing_table (version, sealed) values (%s, %s)", [table.version, sealed]
+        )
+        self.connection.execute(
+            "delete from strangler.routing_table where version <= %s", [table.version - _TABLES_KEPT]
+        )
+        return Publication(version=table.version, sealed=sealed)
+
+
+def _definition(files: CapabilityFiles) -> dict[str, Any]:
+    definition = capability_to_json(files.routed(files.first_state))
+    del definition["state"]
+    return {**definition, "tables": sorted(table.source for table in files.tables)}
+
+
+def _capability(definition: dict[str, Any], state: dict[str, Any]) -> Capability:
+    return capability_from_json({**definition, "state": state})
+
+
+def _enrolled(files: CapabilityFiles, before: State | None) -> State:
+    """Return the state of a capability whose files are new or have changed: what it was, one epoch on."""
+    if before is None:
+        return files.first_state
+    data = before.data
+    if (data is Data.NONE) == bool(files.tables):
+        if before.reads_leave_owner:
+            raise Refused(f"the tables of {files.name} have changed while readers are on its service; set reads to 0")
+        data = files.first_state.data
+    known = {cohort.name for cohort in files.cohorts}
+    cohorts = {name: stack for name, stack in before.cohorts.items() if name in known}
+    gone = sorted(before.cohorts.keys() - known)
+    if gone:
+        raise Refused(f"cohort {gone[0]} of {files.name} is in force and gone from the files; take it out first")
+    return replace(
+        before,
+        epoch=before.epoch + 1,
+        cohorts=cohorts,
+        data=data,
+        data_at=before.data_at if data is Data.SNAPSHOT else None,
+    )
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    states = {key: state_from_json(row[key]) if row[key] else None for key in ("before", "after")}
+    return Entry(**{**row, **states})
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as exc:
+        raise NotInstalled("the control database has no ledger yet; run: strangler publish") from exc
+    except psycopg.errors.LockNotAvailable as exc:
+        raise Conflict("somebody else is changing it right now; nothing was changed by you") from exc
+    except psycopg.OperationalError as exc:
+        raise Unreachable(f"the control database does not answer: {str(exc).strip().splitlines()[0]}") from exc
+    except psycopg.Error as exc:
+        raise LedgerError(f"the control database refused: {str(exc).strip().splitlines()[0]}") from exc
