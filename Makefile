@@ -38,6 +38,12 @@ format: $(VENV)/.ready  ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+bench: $(VENV)/.ready  ## Measure against named peers (ONLY=proxy for one part); writes build/bench.json
+	@$(BIN)/python -m tests.bench $(ONLY)
+
+docs: $(VENV)/.ready  ## Build the documentation into build/docs; a warning is an error
+	@$(BIN)/mkdocs build --quiet --strict
+
 lock: $(VENV)/.ready  ## Resolve requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --extra proxy --extra jobs --extra service --extra local --group example --group dev \

@@ -137,6 +137,11 @@ class Ledger:
         with _translated():
             return self._row(capability, "")[1]
 
+    def definitions(self) -> dict[str, Any]:
+        """Return what was published of every capability's files, as ``definition_of`` gives it."""
+        with _translated():
+            return dict(self.connection.execute("select name, definition from strangler.capability").fetchall())
+
     def newest(self) -> Publication | None:
         """Return the routing table in force, None before the first."""
         with _translated():
@@ -163,7 +168,7 @@ class Ledger:
         """
         with _translated(), self.connection.transaction():
             definition, before = self._row(change.capability, "for update")
-            if files is not None and _definition(files) != definition:
+            if files is not None and definition_of(files) != definition:
                 raise Drift(f"the files of {change.capability} here are not what is published")
             if change.epoch is not None and change.epoch != before.epoch:
                 raise Conflict(self._conflict(change.capability, change.epoch, before.epoch))
@@ -211,7 +216,7 @@ class Ledger:
             yield name, known[name][1], None
         for name, files in project.capabilities.items():
             definition, before = known.get(name, (None, None))
-            if definition != _definition(files):
+            if definition != definition_of(files):
                 after = _enrolled(files, before)
                 self._write_definition(files, after)
                 yield name, before, after
@@ -242,7 +247,7 @@ class Ledger:
             "insert into strangler.capability (name, definition, epoch, state) values (%s, %s, %s, %s)"
             " on conflict (name) do update"
             " set definition = excluded.definition, epoch = excluded.epoch, state = excluded.state",
-            [files.name, Jsonb(_definition(files)), state.epoch, Jsonb(state_to_json(state))],
+            [files.name, Jsonb(definition_of(files)), state.epoch, Jsonb(state_to_json(state))],
         )
 
     def _write_history(self, line: _Line, version: int, before: State | None, after: State | None) -> None:
@@ -287,7 +292,8 @@ class Ledger:
         return Publication(version=table.version, sealed=sealed)
 
 
-def _definition(files: CapabilityFiles) -> dict[str, Any]:
+def definition_of(files: CapabilityFiles) -> dict[str, Any]:
+    """Return what the ledger keeps of a capability's files, to be compared with what was published."""
     definition = capability_to_json(files.routed(files.first_state))
     del definition["state"]
     return {**definition, "tables": sorted(table.source for table in files.tables)}

@@ -1,0 +1,134 @@
+"""Everything that a project's files promise, tried: every problem at once, each with what would do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import httpx
+import psycopg
+import redis
+from psycopg.conninfo import conninfo_to_dict
+
+from strangler.ledger import Ledger, LedgerError, NotInstalled
+from strangler.ledger.ledger import definition_of
+from strangler.project import Project, ProjectInvalid, Secret, Upstream
+from strangler.routing.keys import Keys
+
+# A server that needs longer to say anything at all is as good as down for whoever waits behind the proxy.
+_TIMEOUT_S: Final = 5
+_OLDEST_POSTGRES: Final = 150_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was looked at, and what is wrong with it; ``wrong`` None means that it holds."""
+
+    subject: str
+    detail: str = ""
+    wrong: str | None = None
+
+
+Probe = tuple[str, Callable[[], str]]
+
+
+class Wrong(Exception):
+    """A probe failed; the message says what was found and what would do."""
+
+
+def check(project: Project) -> list[Finding]:
+    """Try every address, database and broker of ``project`` and compare its files with the ledger."""
+    probes = list(_probes(project))
+    with ThreadPoolExecutor(max_workers=min(16, len(probes))) as pool:
+        return list(pool.map(_find, probes))
+
+
+def _find(probe: Probe) -> Finding:
+    subject, look = probe
+    try:
+        return Finding(subject=subject, detail=look())
+    except Wrong as exc:
+        return Finding(subject=subject, wrong=str(exc))
+    except ProjectInvalid as exc:
+        return Finding(subject=subject, wrong="; ".join(map(str, exc.problems)))
+
+
+def _probes(project: Project) -> Iterator[Probe]:
+    for upstream in (project.monolith, *project.services.values()):
+        for endpoint in upstream.endpoints:
+            yield f"{upstream.name} at {endpoint}", partial(_answers, endpoint)
+    for upstream in _with_tables(project):
+        yield f"{upstream.name}'s database", partial(_database, upstream.database)
+    yield "control database", partial(_database, project.control.database)
+    yield "Valkey", partial(_valkey, project.control.redis)
+    yield "secret", partial(_secret, project.control.secret)
+    yield "ledger", partial(_ledger, project)
+
+
+def _with_tables(project: Project) -> list[Upstream]:
+    names = {each.service for each in project.capabilities.values() if each.tables}
+    return [project.monolith, *(project.services[name] for name in sorted(names))] if names else []
+
+
+def _answers(endpoint: str) -> str:
+    try:
+        response = httpx.get(endpoint, timeout=_TIMEOUT_S, follow_redirects=False)
+    except httpx.HTTPError as exc:
+        raise Wrong(f"no HTTP answer ({exc}); start it, or mend its endpoints in strangler.toml") from exc
+    return f"answers ({response.status_code})"
+
+
+def _database(secret: Secret) -> str:
+    url = secret.reveal()
+    try:
+        with psycopg.connect(url, connect_timeout=_TIMEOUT_S) as connection:
+            version = connection.info.server_version
+            user = connection.info.user
+    except psycopg.OperationalError as exc:
+        raise Wrong(f"{_where(url)} refused: {str(exc).strip().splitlines()[-1]}") from exc
+    if version < _OLDEST_POSTGRES:
+        raise Wrong(f"{_where(url)} is PostgreSQL {version // 10_000}; 15 is the oldest that is supported")
+    return f"PostgreSQL {version // 10_000}, as {user}"
+
+
+def _where(url: str) -> str:
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "its URL"
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+def _valkey(secret: Secret) -> str:
+    client = redis.Redis.from_url(secret.reveal(), socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+    try:
+        client.ping()
+    except redis.RedisError as exc:
+        raise Wrong(f"no answer: {exc}") from exc
+    finally:
+        client.close()
+    return "answers"
+
+
+def _secret(secret: Secret) -> str:
+    Keys.derive(secret.reveal())
+    return "long enough"
+
+
+def _ledger(project: Project) -> str:
+    try:
+        with Ledger.open(project) as ledger:
+            published = ledger.definitions()
+            newest = ledger.newest()
+    except NotInstalled as exc:
+        raise Wrong("not made yet; run: strangler publish") from exc
+    except LedgerError as exc:
+        raise Wrong(str(exc)) from exc
+    here = {name: definition_of(files) for name, files in project.capabilities.items()}
+    differing = sorted(name for name in here.keys() | published.keys() if here.get(name) != published.get(name))
+    if differing:
+        raise Wrong(f"the files of {', '.join(differing)} are not what is published; run: strangler publish")
+    return f"routing table {newest.version} in force" if newest else "empty"

@@ -1,0 +1,84 @@
+"""``strangler``: the root of the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from strangler.capability import Refused
+from strangler.cli import check, demo, history, proxy, publish, reads, status, sync
+from strangler.cli.shell import Failure, Shell, err
+from strangler.ledger import LedgerError
+from strangler.project import ProjectInvalid
+
+app = typer.Typer(
+    name="strangler",
+    help="Moves a Django monolith to services one business capability at a time, with a way back at every step.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"strangler {version('strangler')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    project: Annotated[
+        Path, typer.Option("--project", envvar="STRANGLER_PROJECT", help="The installation's file.")
+    ] = Path("strangler.toml"),
+    _show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    context.obj = Shell(project)
+
+
+app.command()(check.check)
+app.command()(demo.demo)
+app.command()(history.history)
+app.command()(reads.kill)
+app.command()(reads.override)
+app.command()(proxy.proxy)
+app.command()(publish.publish)
+app.command("set")(reads.set_reads)
+app.command()(status.status)
+app.command()(proxy.up)
+app.add_typer(sync.app, name="sync")
+
+
+def main() -> None:
+    """Run the command line: a failure is one plain sentence on standard error and a non-zero exit.
+
+    ``STRANGLER_DEBUG=1`` shows where an unexpected one came from.
+    """
+    try:
+        app()
+    except ProjectInvalid as exc:
+        for problem in exc.problems:
+            err.print(f"[red]strangler:[/] {problem}", markup=True)
+        sys.exit(1)
+    except (Refused, LedgerError, Failure) as exc:
+        _say(str(exc))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as exc:
+        if os.environ.get("STRANGLER_DEBUG"):
+            raise
+        _say(f"this was not foreseen: {type(exc).__name__}: {exc} (STRANGLER_DEBUG=1 shows where)")
+
+
+def _say(sentence: str) -> None:
+    err.print("[red]strangler:[/]", end=" ")
+    err.print(sentence, markup=False, soft_wrap=True)
+    sys.exit(1)

@@ -1,0 +1,37 @@
+"""``proxy`` and ``up``: the processes that a team runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from strangler.cli.shell import Failure, shell
+from strangler.project import require
+
+_ORIGIN = "http://HOST:PORT"
+
+
+def proxy(
+    context: typer.Context,
+    origin: Annotated[
+        str | None, typer.Option("--origin", help="Only this monolith: no project, no database.", metavar=_ORIGIN)
+    ] = None,
+    listen: Annotated[
+        str, typer.Option("--listen", help="With --origin: where to listen.", metavar="HOST:PORT")
+    ] = "127.0.0.1:8000",
+    admin: Annotated[
+        str, typer.Option("--admin", help="With --origin: where metrics and health answer.", metavar="HOST:PORT")
+    ] = "127.0.0.1:8900",
+    workers: Annotated[int, typer.Option("--workers", help="With --origin: processes.", min=1, max=64)] = 2,
+) -> None:
+    """Run the routing proxy in the foreground."""
+    try:
+        from strangler_proxy.main import serve, serve_origin
+    except ImportError as exc:
+        raise Failure("the proxy is not installed; run: pip install 'strangler[proxy]'") from exc
+    if origin is not None:
+        raise typer.Exit(serve_origin(origin=origin, listen=listen, admin=admin, workers=workers))
+    project = shell(context).project()
+    require(project.control.database, project.control.redis, project.control.secret)
+    raise typer.Exit(serve(project))

@@ -1,0 +1,145 @@
+"""``set``, ``kill`` and ``override``: who answers reads."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from strangler.capability import Clear, Command, Kill, SetReads, Stack, State
+from strangler.cli.shell import (
+    CapabilityName,
+    Failure,
+    NoWait,
+    Reason,
+    Shell,
+    out,
+    parse_cohort,
+    parse_duration,
+    parse_share,
+    shell,
+    show_share,
+    who,
+)
+from strangler.ledger import Acknowledgement, Change, Publication, Publisher
+from strangler.ledger.publish import WAIT_S
+from strangler.project import CapabilityFiles, Project
+from strangler.routing.keys import Keys, sign_override
+
+
+def set_reads(
+    context: typer.Context,
+    capability: CapabilityName,
+    reason: Reason,
+    reads: Annotated[str | None, typer.Option("--reads", help="The service's share of readers, as in 25%.")] = None,
+    cohort: Annotated[
+        list[str] | None, typer.Option("--cohort", help="NAME=service, NAME=monolith or NAME=off; repeatable.")
+    ] = None,
+    allow_stale: Annotated[
+        bool, typer.Option("--allow-stale", help="Readers may see the service's snapshot as it is.")
+    ] = False,
+    epoch: Annotated[
+        int | None, typer.Option("--epoch", help="Refuse unless the capability is still at this epoch.")
+    ] = None,
+    no_wait: NoWait = False,
+) -> None:
+    """Change which readers of a capability its service answers."""
+    if reads is None and not cohort:
+        raise typer.BadParameter("say --reads, --cohort, or both")
+    project = shell(context).project()
+    cohorts = dict(parse_cohort(each) for each in cohort or [])
+    _refuse_unknown(_files(project, capability), cohorts)
+    share = None if reads is None else parse_share(reads)
+    command = SetReads(share=share, cohorts=cohorts, allow_stale=allow_stale)
+    _change(project, capability, command, reason, epoch=epoch, no_wait=no_wait)
+
+
+def kill(
+    context: typer.Context,
+    capability: CapabilityName,
+    reason: Reason,
+    clear: Annotated[bool, typer.Option("--clear", help="Take the latch off again; reads stay at 0.")] = False,
+    no_wait: NoWait = False,
+) -> None:
+    """Send every read of a capability to the owner, at once, and latch it there."""
+    project = shell(context).project()
+    _files(project, capability)
+    if clear:
+        _change(project, capability, Clear(), reason, epoch=None, no_wait=no_wait)
+        return
+    out.print(f"{capability}: every read goes to the owner now; share 0 %, cohorts and overrides off, latched.")
+    _change(project, capability, Kill(reason=reason), reason, epoch=None, no_wait=no_wait)
+
+
+def override(
+    context: typer.Context,
+    capability: CapabilityName,
+    stack: Annotated[Stack, typer.Option("--stack", help="The stack that should answer.")] = Stack.SERVICE,
+    lasting: Annotated[str, typer.Option("--for", help="How long it is good: 90s, 30m, 8h, 7d.")] = "8h",
+) -> None:
+    """Sign a tester's wish for one stack; it holds for reads only, and never against a kill."""
+    project = shell(context).project()
+    _files(project, capability)
+    keys = Keys.derive(project.control.secret.reveal())
+    token = sign_override(capability, stack, int(time.time()) + parse_duration(lasting), keys)
+    typer.echo(f"X-Strangler-Override: {token}")
+
+
+def _files(project: Project, capability: str) -> CapabilityFiles:
+    files = project.capabilities.get(capability)
+    if files is None:
+        known = ", ".join(project.capabilities) or "none yet"
+        raise Failure(f"there is no capability named {capability!r}; there: {known}")
+    return files
+
+
+def _refuse_unknown(files: CapabilityFiles, cohorts: dict[str, Stack | None]) -> None:
+    names = [each.name for each in files.cohorts]
+    for name, stack in cohorts.items():
+        if stack is not None and name not in names:
+            raise Failure(f"{files.name} has no cohort named {name!r}; there: {', '.join(names) or 'none yet'}")
+
+
+def _change(
+    project: Project, capability: str, command: Command, reason: str, *, epoch: int | None, no_wait: bool
+) -> None:
+    with Publisher.open(project) as publisher:
+        seen = publisher.ledger.state(capability).epoch if epoch is None and isinstance(command, SetReads) else epoch
+        change = Change(capability=capability, command=command, who=who(), reason=reason, epoch=seen)
+        publication, acknowledgement = publisher.change(change, project, wait_s=None if no_wait else WAIT_S)
+    out.print(f"{capability}: {_difference(publication)}")
+    out.print(say_arrival(acknowledgement, no_wait=no_wait))
+
+
+def _difference(publication: Publication) -> str:
+    before, after = publication.before, publication.after
+    if before is None or after is None:
+        return ""
+    parts = [f"reads {show_share(before.share)} → {show_share(after.share)}"]
+    if before.cohorts != after.cohorts:
+        parts.append(f"cohorts {_cohorts(before)} → {_cohorts(after)}")
+    if before.killed != after.killed:
+        parts.append("killed" if after.killed else "kill cleared")
+    if before.stage != after.stage:
+        parts.append(f"stage {before.stage} → {after.stage}")
+    return f"{', '.join(parts)} [dim](epoch {after.epoch})[/]"
+
+
+def _cohorts(state: State) -> str:
+    return " ".join(f"{name}={stack}" for name, stack in state.cohorts.items()) or "none"
+
+
+def say_arrival(acknowledgement: Acknowledgement, *, no_wait: bool) -> str:
+    """Return how a publication arrived at the proxies, as one line."""
+    version = f"version {acknowledgement.version}"
+    if no_wait:
+        return f"{version} is committed; not waited for."
+    if not acknowledgement.workers:
+        return f"{version} is committed; no proxy worker is live, the next one to start routes by it."
+    by = "worker routes" if acknowledgement.workers == 1 else "workers route"
+    way = "" if acknowledgement.pushed else ", through the database: Valkey does not answer"
+    return f"{version}: {acknowledgement.workers} {by} by it after {acknowledgement.ms:.0f} ms{way}."
+
+
+__all__ = ["Shell", "kill", "override", "say_arrival", "set_reads"]

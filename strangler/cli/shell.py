@@ -1,0 +1,115 @@
+"""What every verb shares: the project, the person, and how numbers and failures are said."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from strangler.capability import WHOLE, Stack, Stage, State
+from strangler.project import Project, load
+
+out: Final = Console(highlight=False)
+err: Final = Console(stderr=True, highlight=False)
+
+_PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)\s*%")
+_DURATION: Final = re.compile(r"(\d{1,6})([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What was said before the verb."""
+
+    project_file: Path
+
+    def project(self) -> Project:
+        """Load the project. Raises ``ProjectInvalid``."""
+        return load(self.project_file)
+
+
+def shell(context: typer.Context) -> Shell:
+    found = context.find_object(Shell)
+    assert found is not None  # noqa: S101  # the root callback always leaves one
+    return found
+
+
+class Failure(Exception):
+    """A verb could not do what was asked; the message is the sentence that the person reads."""
+
+
+def who() -> str:
+    """Return who is acting, for the ledger: ``$STRANGLER_WHO``, else user@host."""
+    return os.environ.get("STRANGLER_WHO") or f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def parse_share(text: str) -> int:
+    """Return a share such as "25%" or "0.25 %" in basis points."""
+    match = _PERCENT.fullmatch(text.strip())
+    share = int(Decimal(match[1]) * 100) if match else -1
+    if not 0 <= share <= WHOLE:
+        raise typer.BadParameter(f"{text!r} is not a share; say it in percent, as in 25% or 0.25%")
+    return share
+
+
+def show_share(share: int) -> str:
+    """Return a share of basis points as people read it: "25 %", "0.25 %"."""
+    return f"{Decimal(share) / 100:f} %"
+
+
+def parse_duration(text: str) -> int:
+    """Return a duration such as "30m" in seconds."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a duration; say 90s, 30m, 8h or 7d")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def parse_cohort(text: str) -> tuple[str, Stack | None]:
+    """Return a cohort and its stack from "beta=service"; "beta=off" takes it out."""
+    name, _, stack = text.partition("=")
+    if not name or stack not in (*Stack, "off"):
+        raise typer.BadParameter(f"{text!r} is not of the form NAME=service, NAME=monolith or NAME=off")
+    return name, None if stack == "off" else Stack(stack)
+
+
+_STAGE_STYLES: Final[Mapping[Stage, str]] = {
+    Stage.MONOLITH: "blue",
+    Stage.CANARY: "yellow",
+    Stage.SERVICE: "green",
+}
+
+
+def show_stage(state: State) -> str:
+    """Return the stage for a person, or that it is killed."""
+    if state.killed is not None:
+        return "[bold red]killed[/]"
+    return f"[{_STAGE_STYLES.get(state.stage, 'white')}]{state.stage}[/]"
+
+
+def show_data(state: State) -> str:
+    """Return what the service holds of the rows, with the time of a snapshot."""
+    if state.data_at is None:
+        return str(state.data)
+    return f"{state.data} of {state.data_at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def print_json(value: Any) -> None:
+    """Write ``value`` as JSON, and nothing else, to standard output."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the history.", show_default=False)]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Return when it is committed, not when proxies route by it.")]
+CapabilityName = Annotated[str, typer.Argument(metavar="CAPABILITY", help="The capability's name.")]
