@@ -1,0 +1,60 @@
+from django.contrib import admin
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from catalog.models import Category, Product
+from reviews.models import Review
+
+
+@admin.register(Category)
+class CategoryAdmin(admin.ModelAdmin):
+    list_display = ["name", "parent", "slug", "position"]
+    list_editable = ["position"]
+    list_filter = [("parent", admin.RelatedOnlyFieldListFilter)]
+    search_fields = ["name", "slug"]
+    prepopulated_fields = {"slug": ["name"]}
+    autocomplete_fields = ["parent"]
+    list_select_related = ["parent"]
+
+
+class ReviewInline(admin.TabularInline):
+    model = Review
+    fields = ["author", "rating", "title", "body", "is_published"]
+    autocomplete_fields = ["author"]
+    extra = 0
+
+
+@admin.register(Product)
+class ProductAdmin(admin.ModelAdmin):
+    list_display = ["name", "sku", "category", "price", "stock", "rating", "review_count", "is_active"]
+    list_filter = ["is_active", "currency", "created_at", ("category", admin.RelatedOnlyFieldListFilter)]
+    search_fields = ["name", "sku", "description"]
+    prepopulated_fields = {"slug": ["name"]}
+    autocomplete_fields = ["category"]
+    readonly_fields = ["picture", "public_id", "rating", "review_count", "created_at", "updated_at"]
+    list_select_related = ["category"]
+    date_hierarchy = "created_at"
+    list_per_page = 50
+    inlines = [ReviewInline]
+    actions = ["activate", "deactivate"]
+
+    def has_delete_permission(self, request, obj=None):
+        # A product that was once sold stays known; it is taken off the shelf instead.
+        return False
+
+    @admin.display(description=_("picture"))
+    def picture(self, product):
+        return format_html('<img src="{}" width="160" height="160" alt="">', product.image_path) if product.pk else "–"
+
+    @admin.action(description=_("Put the selected products on the shelf"))
+    def activate(self, request, queryset):
+        self._set_active(request, queryset, True)
+
+    @admin.action(description=_("Take the selected products off the shelf"))
+    def deactivate(self, request, queryset):
+        self._set_active(request, queryset, False)
+
+    def _set_active(self, request, queryset, active):
+        changed = queryset.update(is_active=active, updated_at=timezone.now())
+        self.message_user(request, _("%(count)s products changed.") % {"count": changed})

@@ -1,0 +1,31 @@
+from django.conf import settings
+from django.conf.urls.i18n import i18n_patterns
+from django.contrib import admin
+from django.urls import include, path, re_path
+from django.views.static import serve
+from drf_spectacular.views import SpectacularJSONAPIView
+
+from accounts.api import Me, Token
+from catalog.views import placeholder
+from shop.views import home
+
+handler404 = "shop.views.not_found"
+handler500 = "shop.views.broken"
+
+urlpatterns = [
+    path("api/catalog/", include("catalog.api_urls")),
+    path("api/reviews/", include("reviews.api_urls")),
+    path("api/account/me/", Me.as_view(), name="api-me"),
+    path("api/auth/token/", Token.as_view(), name="api-token"),
+    path("api/schema/", SpectacularJSONAPIView.as_view(), name="api-schema"),
+    path("admin/", admin.site.urls),
+    path("images/<slug:sku>.svg", placeholder, name="placeholder"),
+    re_path(r"^media/(?P<path>.+)$", serve, {"document_root": settings.MEDIA_ROOT}),
+]
+
+urlpatterns += i18n_patterns(
+    path("", home, name="home"),
+    path("products/", include("catalog.urls")),
+    path("reviews/", include("reviews.urls")),
+    path("account/", include("accounts.urls")),
+)

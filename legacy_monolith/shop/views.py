@@ -1,0 +1,32 @@
+from django.db.models import F
+from django.http import JsonResponse
+from django.shortcuts import render
+from django.views import defaults
+
+from catalog.models import Category, Product
+
+ON_THE_FRONT = 8
+
+
+def home(request):
+    products = Product.objects.active().select_related("category")
+    context = {
+        "categories": Category.objects.filter(parent=None),
+        "newest": products.order_by("-created_at", "id")[:ON_THE_FRONT],
+        "loved": products.filter(review_count__gte=3).order_by(F("rating").desc(), "-review_count", "id")[
+            :ON_THE_FRONT
+        ],
+    }
+    return render(request, "shop/home.html", context)
+
+
+def not_found(request, exception):
+    if request.path_info.startswith("/api/"):
+        return JsonResponse({"detail": "Not found."}, status=404, json_dumps_params={"separators": (",", ":")})
+    return defaults.page_not_found(request, exception)
+
+
+def broken(request):
+    if request.path_info.startswith("/api/"):
+        return JsonResponse({"detail": "Internal server error."}, status=500)
+    return defaults.server_error(request)
