@@ -1,0 +1,101 @@
+"""An answer as a value, and the shapes that all of the catalog's answers share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from email.utils import formatdate
+from hashlib import md5
+from typing import Final
+
+from starlette.types import Send
+
+from catalog_service.conditions import Conditions
+
+_SHIELD: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_FRAME: Final = {"X-Frame-Options": "DENY"}
+_ALLOW: Final = {"Allow": "GET, HEAD"}
+_JSON: Final = {"Content-Type": "application/json"}
+_HTML: Final = {"Content-Type": "text/html; charset=utf-8"}
+_KEPT_BY_304: Final = ("Cache-Control", "ETag", "Last-Modified")
+_BAD_REQUEST: Final = """
+<!doctype html>
+<html lang="en">
+<head>
+  <title>Bad Request (400)</title>
+</head>
+<body>
+  <h1>Bad Request (400)</h1><p></p>
+</body>
+</html>
+"""
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Status, headers (without the length, which follows from the body) and body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    async def send(self, send: Send, *, head: bool) -> None:
+        pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        pairs.append((b"content-length", str(len(self.body)).encode()))
+        await send({"type": "http.response.start", "status": self.status, "headers": pairs})
+        await send({"type": "http.response.body", "body": b"" if head else self.body})
+
+
+def found(data: object, *, changed_at: datetime | None) -> Answer:
+    """Return 200 with ``data``; ``changed_at`` is when anything in the catalog last changed."""
+    fresh = {"Cache-Control": "no-cache"}
+    if changed_at is not None:
+        fresh["Last-Modified"] = formatdate(int(changed_at.timestamp()), usegmt=True)
+    return Answer(status=200, headers={**_JSON, **_ALLOW, **fresh, **_SHIELD, **_FRAME}, body=rendered(data))
+
+
+def refused(status: int, data: object) -> Answer:
+    """Return an error of a resource that exists: its body says why."""
+    return Answer(status=status, headers={**_JSON, **_ALLOW, **_SHIELD, **_FRAME}, body=rendered(data))
+
+
+def missing() -> Answer:
+    """Return 404 for an address that there is nothing at."""
+    return Answer(status=404, headers={**_JSON, **_SHIELD, **_FRAME}, body=rendered({"detail": "Not found."}))
+
+
+def moved(target: str) -> Answer:
+    return Answer(status=301, headers={**_HTML, "Location": target, **_SHIELD})
+
+
+def malformed() -> Answer:
+    return Answer(status=400, headers={**_HTML, **_SHIELD}, body=_BAD_REQUEST.encode())
+
+
+def rendered(data: object) -> bytes:
+    """Return ``data`` as compact JSON that is also JavaScript (which has two more line ends than JSON)."""
+    return _encode(data).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").encode()
+
+
+def under(answer: Answer, conditions: Conditions) -> Answer:
+    """Return what a GET is told: tagged, and 304 or 412 where its conditions say so (RFC 9110, 13.2.2)."""
+    tag = f'"{md5(answer.body, usedforsecurity=False).hexdigest()}"'
+    tagged = replace(answer, headers={**answer.headers, "ETag": tag})
+    if answer.status != 200:
+        return tagged
+    changed = tagged.headers.get("Last-Modified")
+    match conditions.verdict(tag=tag, changed=changed):
+        case 304:
+            kept = {name: tagged.headers[name] for name in _KEPT_BY_304 if name in tagged.headers}
+            return Answer(status=304, headers={**kept, **_SHIELD, **_FRAME})
+        case 412:
+            return Answer(status=412, headers={**_HTML, **_SHIELD, **_FRAME})
+        case _:
+            return tagged

@@ -1,0 +1,110 @@
+"""A request as the catalog understands it: where it was sent, what it asks, under which conditions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+from urllib.parse import parse_qsl, quote
+
+from starlette.types import Scope
+
+# What may stand unquoted in a URL, and in the path of one (RFC 3986, sections 2.2 and 3.3).
+_IN_URL: Final = "/#%[]=:;$&()+,!?*@'~"
+_IN_PATH: Final = "/:@&+$,-_.!~*'()"
+_MOST_PARAMETERS: Final = 1_000
+_HOST: Final = re.compile(r"([a-z0-9.-]+|\[[a-f0-9]*:[a-f0-9.:]+\])(?::[0-9]+)?")
+
+
+class Malformed(Exception):
+    """The request makes no sense as a whole: answer 400 and nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Under which names the shop is reachable, and which header says that the outer connection is TLS."""
+
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    tls_header: tuple[str, str] | None = None
+
+    def knows(self, host: str) -> bool:
+        """Whether ``host`` (a Host header's value) is ours; a pattern ``.example.com`` has all its subdomains."""
+        match = _HOST.fullmatch(host.lower())
+        domain = match[1].removesuffix(".") if match else ""
+        return bool(domain) and any(self._matches(domain, pattern.lower()) for pattern in self.hosts)
+
+    @staticmethod
+    def _matches(domain: str, pattern: str) -> bool:
+        if pattern.startswith("."):
+            return domain.endswith(pattern) or domain == pattern[1:]
+        return pattern in ("*", domain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One request. ``headers`` have lower-case names; a header sent twice is joined with a comma."""
+
+    site: Site
+    method: str
+    scheme: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    captured: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scope: Scope, site: Site) -> Asked:
+        """Read ``scope``; raises ``Malformed`` for a host that is not ours."""
+        headers = _joined(scope["headers"])
+        if not site.knows(headers.get("host", "")):
+            raise Malformed
+        return cls(
+            site=site,
+            method=scope["method"],
+            scheme="https" if site.tls_header and _says(headers, site.tls_header) else scope["scheme"],
+            path=scope["path"],
+            query=scope["query_string"].decode("latin-1"),
+            headers=headers,
+            captured=scope.get("path_params", {}),
+        )
+
+    @cached_property
+    def parameters(self) -> Mapping[str, str]:
+        """The query's parameters, the last of equal names counting; raises ``Malformed`` for far too many."""
+        raw = self.query.encode("latin-1")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            text = self.query
+        try:
+            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS))
+        except ValueError as error:
+            raise Malformed from error
+
+    @property
+    def target(self) -> str:
+        """Path and query as they may stand in a link."""
+        return self.target_at(self.path)
+
+    def target_at(self, path: str) -> str:
+        query = f"?{quote(self.query, safe=_IN_URL)}" if self.query else ""
+        return quote(path, safe=_IN_PATH) + query
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.headers['host']}{self.target}"
+
+
+def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in pairs:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+def _says(headers: Mapping[str, str], wanted: tuple[str, str]) -> bool:
+    name, value = wanted
+    return headers.get(name, "").split(",", 1)[0].strip() == value

@@ -1,0 +1,94 @@
+"""The catalog's rows, out of its own database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from catalog_service import queries
+from catalog_service.filters import Filters
+from catalog_service.page import PageAsked
+from catalog_service.shapes import Row
+from catalog_service.words import pattern
+from strangler.service.database import Database
+
+_MOST: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """The rows of one page, how many there are on all pages, and when anything last changed."""
+
+    count: int
+    changed_at: datetime | None
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class One:
+    """One row, and when anything last changed."""
+
+    changed_at: datetime
+    row: Row
+
+
+class Catalog:
+    """Reads of the catalog; each is one statement. Raises ``Unavailable`` when the database does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def product(self, id_: int) -> One | None:
+        return await self._one(queries.PRODUCT, {"id": id_}) if 0 < id_ <= _MOST else None
+
+    async def category(self, slug: str) -> One | None:
+        # PostgreSQL's text holds no NUL, so nothing has such a slug.
+        return await self._one(queries.CATEGORY, {"slug": slug}) if "\0" not in slug else None
+
+    async def categories(self, page: PageAsked) -> Listed:
+        return await self._listed(queries.CATEGORIES, _limits(page))
+
+    async def products(self, filters: Filters, page: PageAsked) -> Listed:
+        found = {f"word{number}": pattern(word) for number, word in enumerate(filters.words)}
+        bounds = {"branch": _array(filters.branch), "min_cents": filters.min_cents, "max_cents": filters.max_cents}
+        given = {name: value for name, value in bounds.items() if value is not None}
+        conditions = (*given, *_stock(filters.in_stock))
+        statement = queries.products(conditions, len(found), filters.ordering)
+        return await self._listed(statement, {**given, **found, **_limits(page)})
+
+    async def branch(self, slug: str) -> tuple[int, ...] | None:
+        """Return the ids of a category and all below it, None when there is no such category."""
+        if "\0" in slug:
+            return None
+        rows = await self._rows(queries.BRANCH, {"slug": slug})
+        return tuple(id_ for (id_,) in rows) or None
+
+    async def _one(self, statement: bytes, parameters: dict[str, Any]) -> One | None:
+        rows = await self._rows(statement, parameters)
+        return One(changed_at=rows[0][0], row=rows[0][1:]) if rows else None
+
+    async def _listed(self, statement: bytes, parameters: dict[str, Any]) -> Listed:
+        rows = await self._rows(statement, parameters)
+        count, changed_at, id_ = rows[0][:3]
+        return Listed(count=count, changed_at=changed_at, rows=[row[2:] for row in rows] if id_ is not None else [])
+
+    async def _rows(self, statement: bytes, parameters: dict[str, Any]) -> list[Row]:
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(statement, parameters, binary=True)
+            return await cursor.fetchall()
+
+
+def _limits(page: PageAsked) -> dict[str, int | None]:
+    if page.number is None:
+        return {"size": page.size, "offset": None}
+    # No table has a billion pages; the product stays within a bigint whatever was asked.
+    return {"size": page.size, "offset": (min(max(page.number, 1), 1_000_000_000) - 1) * page.size}
+
+
+def _stock(wanted: bool | None) -> tuple[str, ...]:
+    return () if wanted is None else (("stocked",) if wanted else ("sold_out",))
+
+
+def _array(ids: tuple[int, ...] | None) -> list[int] | None:
+    return None if ids is None else list(ids)
