@@ -22,8 +22,8 @@ from strangler.project import Project, load
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
 
-_PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)\s*%")
-_DURATION: Final = re.compile(r"(\d{1,6})([smhd])")
+_PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?)\s*%")
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 

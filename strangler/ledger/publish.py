@@ -149,8 +149,8 @@ class Publisher:
     @classmethod
     def open(cls, project: Project) -> Publisher:
         """Connect to the control database; Valkey is connected to when it is needed. Raises as ``Ledger.open``."""
-        url = project.control.redis.reveal()
-        return cls(Ledger.open(project), Broker(url))
+        broker = Broker(project.control.redis.reveal())
+        return cls(Ledger.open(project), broker)
 
     def __enter__(self) -> Publisher:
         return self

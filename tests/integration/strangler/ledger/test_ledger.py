@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from strangler.capability import Clear, Kill, Refused, SetReads, Stack, Stage, TakeSnapshot
+from strangler.ledger import Change, Conflict, Drift, Ledger, NotInstalled, Unknown
+from strangler.project import CapabilityFiles, Project
+from strangler.routing.keys import Keys
+from strangler.routing.table import Route, unseal
+from tests.fixtures.ledger import SECRET
+
+
+def change(
+    command: SetReads | Kill | Clear | TakeSnapshot, *, epoch: int | None = None, name: str = "search"
+) -> Change:
+    return Change(capability=name, command=command, who="ann", reason="trying", epoch=epoch)
+
+
+@pytest.fixture
+def ledger(ledger_project: Project) -> Iterator[Ledger]:
+    with Ledger.open(ledger_project) as opened:
+        opened.enrol(ledger_project, who="ann", reason="first")
+        yield opened
+
+
+def test_a_transition_is_in_the_state_the_history_and_the_table(ledger: Ledger) -> None:
+    publication = ledger.apply(change(SetReads(share=2_500)))
+    table = unseal(publication.sealed, Keys.derive(SECRET).table)
+    newest = ledger.newest()
+    [entry] = ledger.history("search", limit=1)
+    assert ledger.state("search").share == 2_500
+    assert (entry.command, entry.who, entry.reason, entry.version) == ("set", "ann", "trying", publication.version)
+    assert entry.before == publication.before
+    assert entry.after == publication.after == ledger.state("search")
+    assert {each.name: each.state for each in table.capabilities} == ledger.states()
+    assert newest is not None
+    assert newest.sealed == publication.sealed
+
+
+def test_each_transition_raises_epoch_and_version_by_one(ledger: Ledger) -> None:
+    steps = [SetReads(share=1), Kill(reason="smoke"), Clear(), SetReads(share=10_000)]
+    publications = [ledger.apply(change(step)) for step in steps]
+    versions = [publication.version for publication in publications]
+    assert versions == list(range(versions[0], versions[0] + 4))
+    assert [each.after.epoch for each in publications if each.after] == [1, 2, 3, 4]
+
+
+def test_a_refused_step_changes_nothing(ledger: Ledger) -> None:
+    newest = ledger.newest()
+    with pytest.raises(Refused, match="run the backfill first"):
+        ledger.apply(change(SetReads(share=1), name="catalog"))
+    assert ledger.newest() == newest
+    assert [entry.command for entry in ledger.history()] == ["enrol", "enrol"]
+
+
+def test_a_decision_on_an_older_epoch_is_a_conflict_that_names_who_was_quicker(ledger: Ledger) -> None:
+    ledger.apply(replace(change(SetReads(share=1)), who="bea", epoch=0))
+    with pytest.raises(Conflict, match="from epoch 0 to 1 meanwhile: bea did 'set'"):
+        ledger.apply(change(SetReads(share=2), epoch=0))
+    assert ledger.state("search").share == 1
+
+
+def test_of_many_who_toggle_at_once_from_one_epoch_exactly_one_wins(ledger: Ledger, ledger_project: Project) -> None:
+    barrier, won, lost = threading.Barrier(8), [], []
+
+    def toggle(share: int) -> None:
+        with Ledger.open(ledger_project) as mine:
+            barrier.wait(10)
+            try:
+                won.append(mine.apply(change(SetReads(share=share), epoch=0)))
+            except Conflict as exc:
+                lost.append(exc)
+
+    threads = [threading.Thread(target=toggle, args=[share]) for share in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert (len(won), len(lost)) == (1, 7)
+    assert ledger.state("search") == won[0].after
+    assert len(ledger.history("search")) == 2
+
+
+def test_two_capabilities_toggled_at_once_both_stand_in_the_newest_table(
+    ledger: Ledger, ledger_project: Project
+) -> None:
+    ledger.apply(change(TakeSnapshot(at=datetime.now(UTC)), name="catalog"))
+    commands = {"search": SetReads(share=11), "catalog": SetReads(share=22, allow_stale=True)}
+
+    def toggle(name: str) -> None:
+        with Ledger.open(ledger_project) as mine:
+            mine.apply(change(commands[name], name=name))
+
+    threads = [threading.Thread(target=toggle, args=[name]) for name in commands]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    newest = ledger.newest()
+    assert newest is not None
+    table = unseal(newest.sealed, Keys.derive(SECRET).table)
+    assert {each.name: each.state.share for each in table.capabilities} == {"search": 11, "catalog": 22}
+
+
+def test_the_history_cannot_be_rewritten(ledger: Ledger) -> None:
+    statements = (
+        "delete from strangler.history",
+        "update strangler.history set who = 'eve'",
+        "truncate strangler.history",
+    )
+    for statement in statements:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+            ledger.connection.execute(statement)
+
+
+def test_enrolling_the_same_files_again_changes_nothing(ledger: Ledger, ledger_project: Project) -> None:
+    newest = ledger.newest()
+    assert ledger.enrol(ledger_project, who="ann", reason="again") is None
+    assert ledger.newest() == newest
+
+
+def test_files_that_differ_from_what_is_published_must_be_published_first(
+    ledger: Ledger, ledger_project: Project
+) -> None:
+    files = ledger_project.capabilities["search"]
+    changed = replace(files, routes=(Route(path="/find"),))
+    with pytest.raises(Drift):
+        ledger.apply(change(SetReads(share=1)), changed)
+    project = replace(ledger_project, capabilities={**ledger_project.capabilities, "search": changed})
+    publication = ledger.enrol(project, who="ann", reason="moved")
+    assert publication is not None
+    assert ledger.apply(change(SetReads(share=1)), changed).version == publication.version + 1
+
+
+def test_a_capability_with_readers_on_its_service_cannot_vanish_from_the_files(
+    ledger: Ledger, ledger_project: Project
+) -> None:
+    ledger.apply(change(SetReads(share=1)))
+    without = replace(ledger_project, capabilities={"catalog": ledger_project.capabilities["catalog"]})
+    with pytest.raises(Refused, match="still has readers"):
+        ledger.enrol(without, who="ann", reason="gone")
+    ledger.apply(change(SetReads(share=0)))
+    assert ledger.enrol(without, who="ann", reason="gone") is not None
+    assert ledger.states().keys() == {"catalog"}
+    with pytest.raises(Unknown):
+        ledger.state("search")
+
+
+def test_a_cohort_in_force_cannot_vanish_from_the_files(ledger: Ledger, ledger_project: Project) -> None:
+    ledger.apply(change(SetReads(cohorts={"beta": Stack.SERVICE})))
+    bare = replace(ledger_project.capabilities["search"], cohorts=())
+    with pytest.raises(Refused, match="cohort beta of search is in force"):
+        ledger.enrol(
+            replace(ledger_project, capabilities={**ledger_project.capabilities, "search": bare}), who="a", reason="b"
+        )
+
+
+def test_tables_that_are_added_take_the_copy_away(ledger: Ledger, ledger_project: Project) -> None:
+    with_tables = replace(ledger_project.capabilities["search"], tables=ledger_project.capabilities["catalog"].tables)
+    project = replace(ledger_project, capabilities={**ledger_project.capabilities, "search": with_tables})
+    ledger.enrol(project, who="ann", reason="it has tables after all")
+    with pytest.raises(Refused, match="backfill"):
+        ledger.apply(change(SetReads(share=1)))
+
+
+def test_a_restored_ledger_publishes_above_what_workers_have_seen(ledger: Ledger, ledger_project: Project) -> None:
+    publication = ledger.enrol(ledger_project, who="ann", reason="restored", above=900)
+    assert publication is not None
+    assert publication.version == 901
+
+
+def test_a_database_without_a_ledger_is_told_what_would_make_one(ledger_project: Project) -> None:
+    with Ledger.open(ledger_project) as bare, pytest.raises(NotInstalled, match="run: strangler publish"):
+        bare.states()
+
+
+def test_kill_latches_and_the_stage_follows(ledger: Ledger) -> None:
+    ledger.apply(change(SetReads(share=5_000, cohorts={"beta": Stack.SERVICE})))
+    assert ledger.state("search").stage is Stage.CANARY
+    ledger.apply(change(Kill(reason="smoke")))
+    state = ledger.state("search")
+    assert (state.stage, state.share, dict(state.cohorts), state.killed) == (Stage.MONOLITH, 0, {}, "smoke")
+    with pytest.raises(Refused, match="it is killed \\(smoke\\)"):
+        ledger.apply(change(SetReads(share=1)))
+
+
+def test_old_tables_are_let_go(ledger: Ledger) -> None:
+    for share in range(1, 104):
+        ledger.apply(change(SetReads(share=share)))
+    row = ledger.connection.execute("select count(*), max(version) from strangler.routing_table").fetchone()
+    assert row is not None
+    assert row[0] == 100
+
+
+def test_the_definition_in_the_ledger_is_the_files(ledger: Ledger, ledger_project: Project) -> None:
+    files: CapabilityFiles = ledger_project.capabilities["search"]
+    assert ledger.definitions()["search"]["routes"][0]["path"] == files.routes[0].path

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import redis
+
+from strangler.capability import SetReads
+from strangler.ledger import Change, Publisher, Unacknowledged
+from strangler.ledger.publish import Broker
+from strangler.project import Project, Secret
+from strangler.routing.keys import Keys
+from strangler.routing.table import unseal
+from tests.fixtures.ledger import SECRET, ScriptedWorker
+
+
+def change(share: int) -> Change:
+    return Change(capability="search", command=SetReads(share=share), who="ann", reason="trying")
+
+
+@pytest.fixture
+def publisher(ledger_project: Project) -> Iterator[Publisher]:
+    with Publisher.open(ledger_project) as opened:
+        opened.enrol(ledger_project, who="ann", reason="first")
+        yield opened
+
+
+def test_done_means_that_every_live_worker_routes_by_it(publisher: Publisher, ledger_project: Project) -> None:
+    with ScriptedWorker(ledger_project, "one") as one, ScriptedWorker(ledger_project, "two") as two:
+        publication, acknowledgement = publisher.change(change(2_500), ledger_project)
+        assert (one.version, two.version) == (publication.version, publication.version)
+    assert (acknowledgement.workers, acknowledgement.pushed) == (2, True)
+
+
+def test_a_worker_that_is_late_is_waited_for(publisher: Publisher, ledger_project: Project) -> None:
+    with ScriptedWorker(ledger_project, "slow", delay_s=0.3):
+        _, acknowledgement = publisher.change(change(2_500), ledger_project)
+    assert acknowledgement.ms >= 300
+
+
+def test_a_worker_that_never_answers_is_named(publisher: Publisher, ledger_project: Project) -> None:
+    named = r"1 of 1 live workers have not acknowledged it: scripted deaf"
+    with ScriptedWorker(ledger_project, "deaf", deaf=True), pytest.raises(Unacknowledged, match=named):
+        publisher.change(change(2_500), ledger_project, wait_s=0.3)
+    assert publisher.ledger.state("search").share == 2_500
+
+
+def test_without_waiting_it_returns_once_committed(publisher: Publisher, ledger_project: Project) -> None:
+    with ScriptedWorker(ledger_project, "deaf", deaf=True):
+        publication, acknowledgement = publisher.change(change(2_500), ledger_project, wait_s=None)
+    assert acknowledgement.version == publication.version
+
+
+def test_with_the_broker_down_the_database_carries_the_acknowledgement(
+    publisher: Publisher, ledger_project: Project
+) -> None:
+    nobody = replace(ledger_project.control, redis=Secret(value="redis://127.0.0.1:1"))
+    project = replace(ledger_project, control=nobody)
+    with ScriptedWorker(ledger_project, "one", through_database=True), Publisher.open(project) as cut_off:
+        publication, acknowledgement = cut_off.change(change(2_500), project)
+    assert (acknowledgement.workers, acknowledgement.pushed) == (1, False)
+    assert publication.after is not None
+
+
+def test_an_older_table_never_replaces_a_newer_one(publisher: Publisher, ledger_project: Project) -> None:
+    older, _ = publisher.change(change(1), ledger_project)
+    newer, _ = publisher.change(change(2), ledger_project)
+    publisher.broker.put(older)
+    assert publisher.broker.version() == newer.version
+
+
+def test_a_push_that_was_lost_is_repaired(publisher: Publisher, ledger_project: Project) -> None:
+    lost = publisher.ledger.apply(change(77))
+    assert publisher.broker.version() < lost.version
+    assert publisher.repair()
+    assert publisher.broker.version() == lost.version
+    assert not publisher.repair()
+
+
+def test_what_is_pushed_is_what_was_committed(publisher: Publisher, ledger_project: Project) -> None:
+    with ScriptedWorker(ledger_project, "one") as worker:
+        publication, _ = publisher.change(change(2_500), ledger_project)
+        assert worker.last is not None
+    table = unseal(worker.last, Keys.derive(SECRET).table)
+    assert worker.last == publication.sealed
+    assert table.version == publication.version
+
+
+def test_a_broker_that_does_not_answer_costs_no_more_than_a_second(ledger_project: Project) -> None:
+    broker = Broker("redis://127.0.0.1:1")
+    started = time.monotonic()
+    with pytest.raises(redis.ConnectionError):
+        broker.version()
+    assert time.monotonic() - started < 1.5
+    broker.close()
