@@ -13,7 +13,7 @@ def home(request):
     context = {
         "categories": Category.objects.filter(parent=None),
         "newest": products.order_by("-created_at", "id")[:ON_THE_FRONT],
-        "loved": products.filter(review_count__gte=3).order_by(F("rating").desc(), "-review_count", "id")[
+        "loved": products.filter(review_count__gte=3, stock__gt=0).order_by(F("rating").desc(), "-review_count", "id")[
             :ON_THE_FRONT
         ],
     }

@@ -108,10 +108,10 @@ def _category_paths() -> Iterator[tuple[str, ...]]:
 
 
 def _stock_of_nouns() -> list[tuple[int, str, str]]:
-    """Return (category id, prefix of the article number, noun) for everything that the shop may sell."""
+    """Return (category id, top category, noun) for everything that the shop may sell."""
     ids = {path: number for number, path in enumerate(_category_paths(), start=1)}
     return [
-        (ids[(top, *name.split(" > "))], top[:3].upper(), noun)
+        (ids[(top, *name.split(" > "))], top, noun)
         for top, below in words.TREE.items()
         for name, nouns in below.items()
         for noun in nouns
@@ -122,9 +122,9 @@ def products(count: int) -> Iterator[tuple]:
     random = Random("products")
     nouns = _stock_of_nouns()
     for number in range(1, count + 1):
-        category, prefix, noun = random.choice(nouns)
-        material = random.choice(words.MATERIALS)
-        sku = f"{prefix}-{number:06d}"
+        category, top, noun = random.choice(nouns)
+        material = random.choice(words.MATERIALS[top])
+        sku = f"{top[:3].upper()}-{number:06d}"
         name = " ".join([random.choice(words.MANNERS), material, noun])
         slug = f"{slugify(name)}-{number}"
         created = _moment(random)

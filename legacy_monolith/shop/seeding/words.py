@@ -4,30 +4,30 @@
 TREE = {
     "Kitchen": {
         "Pans & Pots": ["Frying Pan", "Saucepan", "Casserole", "Stockpot", "Crêpe Pan", "Cocotte"],
-        "Pans & Pots > Lids": ["Glass Lid", "Splatter Guard"],
+        "Pans & Pots > Lids": ["Pot Lid", "Splatter Guard"],
         "Knives": ["Chef's Knife", "Paring Knife", "Santoku", "Bread Knife", "Brotmesser", "Sharpening Steel"],
         "Tableware": ["Dinner Plate", "Soup Bowl", "Espresso Cup", "Mug", "Butterdose", "Carafe"],
         "Coffee & Tea": ["Hand Grinder", "Pour-Over Dripper", "Teapot", "Kettle", "Matcha Whisk", "急須 Kyusu Teapot"],
         "Baking": ["Loaf Tin", "Rolling Pin", "Mixing Bowl", "Küchenwaage", "Proofing Basket"],
     },
     "Textiles": {
-        "Blankets": ["Wool Blanket", "Throw", "Quilt", "Picnic Rug", "Åre Plaid"],
+        "Blankets": ["Blanket", "Throw", "Quilt", "Picnic Rug", "Åre Plaid"],
         "Bed Linen": ["Duvet Cover", "Pillowcase", "Fitted Sheet", "Bed Set"],
-        "Bath": ["Bath Towel", "Hand Towel", "Bathrobe", "Waffle Towel", "Bath Mat"],
+        "Bath": ["Bath Towel", "Hand Towel", "Bathrobe", "Gästehandtuch", "Bath Mat"],
         "Kitchen Linen": ["Tea Towel", "Apron", "Oven Mitt", "Napkin Set", "Tischläufer"],
         "Kitchen Linen > Aprons": ["Cross-Back Apron", "Waist Apron"],
     },
     "Garden": {
         "Hand Tools": ["Trowel", "Hori-Hori Knife", "Weeder", "Hand Fork", "Dibber", "Secateurs"],
         "Watering": ["Watering Can", "Plant Mister", "Rain Gauge", "Hose Reel"],
-        "Pots & Planters": ["Terracotta Pot", "Hanging Planter", "Raised Bed", "Seed Tray"],
+        "Pots & Planters": ["Flower Pot", "Hanging Planter", "Raised Bed", "Seed Tray"],
         "Outdoor Living": ["Folding Chair", "Lantern", "Fire Bowl", "Hängematte"],
     },
     "Workshop": {
         "Woodworking": ["Block Plane", "Chisel Set", "Marking Gauge", "Dovetail Saw", "Mallet", "Hobelbank"],
         "Woodworking > Japanese Saws": ["Ryoba 両刃", "Dozuki 胴付", "Kataba"],
         "Measuring": ["Folding Rule", "Try Square", "Spirit Level", "Calliper"],
-        "Care & Repair": ["Leather Balm", "Linseed Oil", "Darning Set", "Beeswax", "Repair Kit"],
+        "Care & Repair": ["Polish", "Linseed Oil", "Darning Set", "Beeswax", "Repair Kit"],
     },
     "Desk": {
         "Notebooks": ["Notebook", "Sketchbook", "Weekly Planner", "Reporter's Pad"],
@@ -37,8 +37,8 @@ TREE = {
     },
     "Travel": {
         "Bags": ["Weekender", "Rucksack", "Tote", "Messenger Bag", "Dopp Kit"],
-        "Camp": ["Enamel Mug", "Spork", "Camp Stove", "Bivvy Bag", "Pocket Knife"],
-        "Wear": ["Rain Cape", "Merino Socks", "Beanie", "Wachsjacke", "Scarf"],
+        "Camp": ["Camp Mug", "Spork", "Camp Stove", "Bivvy Bag", "Pocket Knife"],
+        "Wear": ["Rain Cape", "Hiking Socks", "Beanie", "Wachsjacke", "Scarf"],
     },
 }
 
@@ -75,32 +75,14 @@ MANNERS = [
     "Île-de-Ré",
 ]
 
-MATERIALS = [
-    "Ash",
-    "Beech",
-    "Oak",
-    "Walnut",
-    "Olive",
-    "Linen",
-    "Wool",
-    "Cotton",
-    "Hemp",
-    "Leather",
-    "Canvas",
-    "Steel",
-    "Brass",
-    "Copper",
-    "Iron",
-    "Enamel",
-    "Stoneware",
-    "Porcelain",
-    "Glass",
-    "Cork",
-    "Bamboo",
-    "Felt",
-    "Birch",
-    "Slate",
-]
+MATERIALS = {
+    "Kitchen": ["Steel", "Copper", "Iron", "Enamel", "Stoneware", "Porcelain", "Glass", "Walnut", "Olive Wood"],
+    "Textiles": ["Linen", "Wool", "Cotton", "Hemp", "Lambswool", "Alpaca"],
+    "Garden": ["Ash", "Steel", "Copper", "Zinc", "Oak", "Willow"],
+    "Workshop": ["Beech", "Steel", "Brass", "Oak", "Hornbeam", "Pear Wood"],
+    "Desk": ["Walnut", "Brass", "Leather", "Oak", "Felt", "Birch", "Slate"],
+    "Travel": ["Canvas", "Leather", "Wool", "Hemp", "Merino", "Steel"],
+}
 
 COLOURS = [
     "natural",
@@ -173,7 +155,7 @@ FIRST_NAMES = [
     "Paul",
     "Quentin",
     "Rosa",
-    "Søren",
+    "Sören",
     "Theo",
     "Ursula",
     "Valentin",
@@ -181,7 +163,7 @@ FIRST_NAMES = [
     "Xaver",
     "Yuki",
     "Zoë",
-    "Łukasz",
+    "Tomáš",
     "Nuñez",
     "İpek",
     "Björn",

@@ -23,3 +23,9 @@ def stars(rating):
     """Return five stars, the first of them filled."""
     filled = round(float(rating or 0))
     return "★" * filled + "☆" * (5 - filled)
+
+
+@register.filter
+def worded(name):
+    """Return an attribute's name as it reads on a page."""
+    return name.replace("_", " ").capitalize()
