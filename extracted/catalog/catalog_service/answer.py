@@ -76,6 +76,11 @@ def moved(target: str) -> Answer:
 
 
 def malformed() -> Answer:
+    return Answer(status=400, headers={**_HTML, **_SHIELD, **_FRAME}, body=_BAD_REQUEST.encode())
+
+
+def stranger() -> Answer:
+    """Return the answer to whoever asks under a name that is not ours."""
     return Answer(status=400, headers={**_HTML, **_SHIELD}, body=_BAD_REQUEST.encode())
 
 

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from catalog_service import answer, filters, shapes
 from catalog_service.answer import Answer
-from catalog_service.asked import Asked, Malformed, Site
+from catalog_service.asked import Asked, Malformed, Site, Stranger
 from catalog_service.catalog import Catalog
 from catalog_service.conditions import Conditions
 from catalog_service.page import NoSuchPage, PageAsked
@@ -36,7 +36,7 @@ def build(database: Database, site: Site, requests: RequestLog) -> Chassis:
     asks = Questions(Catalog(database))
     routes = [
         _Exact("/api/catalog/products/", _Resource(asks.products, site)),
-        _Exact("/api/catalog/products/{id:part}/", _Resource(asks.product, site)),
+        _Exact("/api/catalog/products/{id:digits}/", _Resource(asks.product, site)),
         _Exact("/api/catalog/categories/", _Resource(asks.categories, site)),
         _Exact("/api/catalog/categories/{slug:part}/", _Resource(asks.category, site)),
     ]
@@ -70,11 +70,7 @@ class Questions:
         return answer.found(body, changed_at=listed.changed_at)
 
     async def product(self, asked: Asked) -> Answer:
-        try:
-            id_ = int(asked.captured["id"])
-        except ValueError:
-            return answer.refused(404, _NOT_FOUND)
-        one = await self._catalog.product(id_)
+        one = await self._catalog.product(asked.captured["id"])
         if one is None:
             return answer.refused(404, _NOT_FOUND)
         return answer.found(shapes.product(one.row), changed_at=one.changed_at)
@@ -109,6 +105,8 @@ class _Resource:
             if asked.method not in ("GET", "HEAD"):
                 return answer.refused(405, {"detail": f'Method "{asked.method}" not allowed.'})
             told = await self._read(asked)
+        except Stranger:
+            return answer.stranger()
         except Malformed:
             return answer.malformed()
         return answer.under(told, Conditions.of(asked.headers)) if asked.method == "GET" else told
@@ -135,8 +133,8 @@ class _Elsewhere:
     def _told(self, scope: Scope) -> Answer:
         try:
             asked = Asked.of(scope, self._site)
-        except Malformed:
-            return answer.malformed()
+        except Stranger:
+            return answer.stranger()
         slashed = f"{asked.path}/"
         if not asked.path.endswith("/") and any(route.path_regex.fullmatch(slashed) for route in self._routes):
             return answer.moved(asked.target_at(slashed))
@@ -144,7 +142,7 @@ class _Elsewhere:
 
 
 class _Part(Convertor[str]):
-    # What may stand for an id or a slug: a dot would be taken for the beginning of a format's suffix.
+    # A dot would be taken for the beginning of a format's suffix.
     regex = "[^/.]+"
 
     def convert(self, value: str) -> str:
@@ -154,7 +152,12 @@ class _Part(Convertor[str]):
         return value
 
 
+class _Digits(_Part):
+    regex = "[0-9]+"
+
+
 register_url_convertor("part", _Part())
+register_url_convertor("digits", _Digits())
 
 
 class _Exact(Route):

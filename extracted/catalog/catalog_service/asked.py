@@ -22,12 +22,30 @@ class Malformed(Exception):
     """The request makes no sense as a whole: answer 400 and nothing else."""
 
 
+class Stranger(Exception):
+    """The request was sent to a name that is not ours."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Under which names the shop is reachable, and which header says that the outer connection is TLS."""
+    """Under which names the shop is reachable, and who may say that the outer connection is TLS.
+
+    A peer in ``trusted`` says so with ``X-Forwarded-Proto: https``. Where ``tls_header`` is set, it counts from
+    anyone, and alone.
+    """
 
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    trusted: tuple[str, ...] = ("127.0.0.1", "::1")
     tls_header: tuple[str, str] | None = None
+
+    def scheme(self, scope: Scope, headers: Mapping[str, str]) -> str:
+        """Return the scheme that the client used."""
+        if self.tls_header is not None:
+            name, value = self.tls_header
+            return "https" if headers.get(name, "").split(",", 1)[0].strip() == value else "http"
+        peer = (scope.get("client") or ("",))[0]
+        believed = peer in self.trusted or "*" in self.trusted
+        return "https" if believed and headers.get("x-forwarded-proto") == "https" else str(scope["scheme"])
 
     def knows(self, host: str) -> bool:
         """Whether ``host`` (a Host header's value) is ours; a pattern ``.example.com`` has all its subdomains."""
@@ -46,7 +64,6 @@ class Site:
 class Asked:
     """One request. ``headers`` have lower-case names; a header sent twice is joined with a comma."""
 
-    site: Site
     method: str
     scheme: str
     path: str
@@ -56,14 +73,13 @@ class Asked:
 
     @classmethod
     def of(cls, scope: Scope, site: Site) -> Asked:
-        """Read ``scope``; raises ``Malformed`` for a host that is not ours."""
+        """Read ``scope``; raises ``Stranger`` for a host that is not ours."""
         headers = _joined(scope["headers"])
         if not site.knows(headers.get("host", "")):
-            raise Malformed
+            raise Stranger
         return cls(
-            site=site,
             method=scope["method"],
-            scheme="https" if site.tls_header and _says(headers, site.tls_header) else scope["scheme"],
+            scheme=site.scheme(scope, headers),
             path=scope["path"],
             query=scope["query_string"].decode("latin-1"),
             headers=headers,
@@ -103,8 +119,3 @@ def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers
-
-
-def _says(headers: Mapping[str, str], wanted: tuple[str, str]) -> bool:
-    name, value = wanted
-    return headers.get(name, "").split(",", 1)[0].strip() == value

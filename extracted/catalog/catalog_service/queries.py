@@ -26,13 +26,13 @@ _CATEGORY_COLUMNS: Final = SQL(
     c.position, (SELECT count(*) FROM product AS p WHERE p.category_id = c.id AND p.is_published) AS product_count"""
 )
 
-# A product by its id.
+# A product by its id. It shows its category's name, so it changes when that does.
 PRODUCT: Final = (
     SQL(
-        "SELECT {changed}, {columns} FROM product AS p JOIN category AS c ON c.id = p.category_id"
-        " WHERE p.id = %(id)s AND p.is_published"
+        "SELECT greatest(p.updated_at, c.updated_at), {columns}"
+        " FROM product AS p JOIN category AS c ON c.id = p.category_id WHERE p.id = %(id)s AND p.is_published"
     )
-    .format(changed=_CHANGED, columns=_PRODUCT_COLUMNS)
+    .format(columns=_PRODUCT_COLUMNS)
     .as_bytes(None)
 )
 

@@ -36,13 +36,17 @@ def read(env: Mapping[str, str]) -> Settings:
 
 
 def _site(env: Mapping[str, str]) -> Site:
-    # The same names and meanings as the monolith's: both stand behind the same public name.
-    hosts = env.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
+    # The same names and meanings as the monolith's: both stand behind the same public name and the same proxy.
     name, _, value = env.get("SECURE_PROXY_SSL_HEADER", "").partition(":")
     return Site(
-        hosts=tuple(host.strip() for host in hosts if host.strip()),
+        hosts=_listed(env.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")),
+        trusted=_listed(env.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")),
         tls_header=(name.strip().lower(), value.strip()) if name.strip() and value.strip() else None,
     )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
 def _whole(name: str, text: str) -> int:
