@@ -1,6 +1,8 @@
 import os
 
-import cluster
+import pytest
+
+from tests import cluster
 
 
 def pytest_configure(config):
@@ -11,7 +13,23 @@ def pytest_configure(config):
         config.add_cleanup(lambda: running.__exit__(None, None, None))
     os.environ.setdefault("SECRET_KEY", "only-for-tests")
     os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
-
     import django
 
     django.setup()
+
+
+@pytest.fixture(autouse=True)
+def quick_and_separate(settings, tmp_path):
+    """Hash passwords cheaply, forget counted visitors, and keep uploads out of the project."""
+    from django.core.cache import cache
+
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.MEDIA_ROOT = tmp_path
+    cache.clear()
+
+
+@pytest.fixture
+def api(db):
+    from rest_framework.test import APIClient
+
+    return APIClient()

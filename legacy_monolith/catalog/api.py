@@ -132,6 +132,7 @@ class CategoryViewSet(CatalogViewSet):
     serializer_class = CategorySerializer
     filter_backends = []
     lookup_field = "slug"
+    lookup_value_regex = "[-a-zA-Z0-9_]+"
 
     def get_queryset(self):
         return super().get_queryset().order_by("position", "id")

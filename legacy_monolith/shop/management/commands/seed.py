@@ -12,7 +12,7 @@ from shop.seeding import rows
 from shop.seeding.load import Size, analyze, load
 
 # One hash for all, and the same on every machine: these accounts are for looking around.
-SALT = "seededshop"
+SALT = "theSameSaltOnEveryMachine"
 
 
 class Command(BaseCommand):

@@ -1,0 +1,42 @@
+"""Rows to test with; what a test does not name is made up, and different each time."""
+
+from itertools import count
+
+from accounts.models import User
+from catalog.models import Category, Product
+from reviews.models import Review
+
+_numbers = count(1)
+
+
+def user(**fields):
+    number = next(_numbers)
+    fields = {"username": f"user{number}", "email": f"user{number}@example.com", "password": "secret-enough"} | fields
+    return User.objects.create_user(**fields)
+
+
+def category(**fields):
+    number = next(_numbers)
+    return Category.objects.create(**{"name": f"Category {number}", "slug": f"category-{number}", **fields})
+
+
+def product(**fields):
+    number = next(_numbers)
+    fields = {
+        "sku": f"SKU-{number}",
+        "slug": f"product-{number}",
+        "name": f"Product {number}",
+        "price": "9.90",
+    } | fields
+    if "category" not in fields:
+        fields["category"] = category()
+    return Product.objects.create(**fields)
+
+
+def review(**fields):
+    fields = {"rating": 4, "title": "Good", "body": "It works."} | fields
+    if "author" not in fields:
+        fields["author"] = user()
+    if "product" not in fields:
+        fields["product"] = product()
+    return Review.objects.create(**fields)

@@ -1,0 +1,74 @@
+import pytest
+
+from catalog.models import Product
+from reviews.models import Review
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+LISTS = ["accounts/user", "accounts/address", "catalog/category", "catalog/product", "reviews/review"]
+
+
+@pytest.fixture
+def staff(client):
+    client.force_login(factories.user(username="admin", is_staff=True, is_superuser=True))
+    return client
+
+
+def act(client, model, action, rows):
+    chosen = {"action": action, "_selected_action": [row.id for row in rows]}
+    return client.post(f"/admin/{model}/", chosen, follow=True).content.decode()
+
+
+@pytest.mark.parametrize("model", LISTS)
+def test_everything_is_listed_searched_and_added(staff, model):
+    factories.review()
+    for page in [f"/admin/{model}/", f"/admin/{model}/?q=good", f"/admin/{model}/add/"]:
+        assert staff.get(page).status_code == 200
+
+
+def test_a_product_is_changed_with_its_reviews_beside_it(staff):
+    review = factories.review()
+    shown = staff.get(f"/admin/catalog/product/{review.product_id}/change/").content.decode()
+    assert 'name="reviews-0-title" value="Good"' in shown
+    assert f"/images/{review.product.sku}.svg" in shown
+
+
+def test_products_are_taken_off_the_shelf_and_put_back(staff):
+    product = factories.product()
+    assert "1 products changed." in act(staff, "catalog/product", "deactivate", [product])
+    changed = Product.objects.get()
+    assert (changed.is_active, changed.updated_at > product.updated_at) == (False, True)
+    act(staff, "catalog/product", "activate", [product])
+    assert Product.objects.get().is_active
+
+
+def test_products_are_never_deleted(staff):
+    product = factories.product()
+    assert staff.post(f"/admin/catalog/product/{product.id}/delete/").status_code == 403
+
+
+@pytest.mark.parametrize("action", ["hide", "delete_selected"])
+def test_the_rating_follows_what_is_done_to_reviews(staff, action):
+    product = factories.product()
+    bad, _ = factories.review(product=product, rating=1), factories.review(product=product, rating=5)
+    if action == "delete_selected":
+        staff.post(
+            "/admin/reviews/review/", {"action": action, "_selected_action": [bad.id], "post": "yes"}, follow=True
+        )
+    else:
+        assert "1 reviews changed." in act(staff, "reviews/review", action, [bad])
+    product.refresh_from_db()
+    assert (str(product.rating), product.review_count) == ("5.00", 1)
+
+
+def test_hidden_reviews_are_published_again(staff):
+    review = factories.review(is_published=False)
+    act(staff, "reviews/review", "publish", [review])
+    review.product.refresh_from_db()
+    assert (Review.objects.get().is_published, review.product.review_count) == (True, 1)
+
+
+def test_customers_stay_outside(client):
+    client.force_login(factories.user())
+    assert client.get("/admin/").status_code == 302
