@@ -6,6 +6,7 @@ elsewhere; after ``notice_seconds`` the socket closes; requests in flight get ``
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import uvicorn
 
 from strangler.service.chassis import Chassis
 from strangler.service.errors import SettingRefused
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,8 @@ def serve(chassis: Chassis, listen: Listen, *, limits: Limits | None = None) -> 
     """Serve until SIGTERM or SIGINT, then drain and return. Raises ``SettingRefused`` when the address is taken."""
     limits = limits or Limits()
     bound = _bind(listen, limits.backlog)
+    host, port, *_ = bound.getsockname()
+    logger.info("listening", extra={"host": host, "port": port})
     server = _DrainingServer(_config(chassis, limits), chassis, limits.notice_seconds)
     server.run(sockets=[bound])
 
