@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from strangler.capability import Clear, Kill, Refused, SetReads, Stack, Stage, TakeSnapshot
+from strangler.capability import Clear, Command, Kill, Refused, SetReads, Stack, Stage, TakeSnapshot
 from strangler.ledger import Change, Conflict, Drift, Ledger, NotInstalled, Unknown
 from strangler.project import CapabilityFiles, Project
 from strangler.routing.keys import Keys
@@ -44,7 +44,7 @@ def test_a_transition_is_in_the_state_the_history_and_the_table(ledger: Ledger) 
 
 
 def test_each_transition_raises_epoch_and_version_by_one(ledger: Ledger) -> None:
-    steps = [SetReads(share=1), Kill(reason="smoke"), Clear(), SetReads(share=10_000)]
+    steps: list[Command] = [SetReads(share=1), Kill(reason="smoke"), Clear(), SetReads(share=10_000)]
     publications = [ledger.apply(change(step)) for step in steps]
     versions = [publication.version for publication in publications]
     assert versions == list(range(versions[0], versions[0] + 4))
@@ -91,7 +91,7 @@ def test_two_capabilities_toggled_at_once_both_stand_in_the_newest_table(
     ledger: Ledger, ledger_project: Project
 ) -> None:
     ledger.apply(change(TakeSnapshot(at=datetime.now(UTC)), name="catalog"))
-    commands = {"search": SetReads(share=11), "catalog": SetReads(share=22, allow_stale=True)}
+    commands: dict[str, SetReads] = {"search": SetReads(share=11), "catalog": SetReads(share=22, allow_stale=True)}
 
     def toggle(name: str) -> None:
         with Ledger.open(ledger_project) as mine:

