@@ -98,7 +98,7 @@ def _free_port():
 
 def _wait_until_ready(binaries, process, port, folder):
     deadline = time.monotonic() + SECONDS_TO_START
-    asked = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    asked = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "shop", "-d", "postgres"]
     while subprocess.run(asked).returncode:
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"PostgreSQL did not start:\n{(folder / 'log').read_text()}")
