@@ -1,0 +1,95 @@
+"""What the proxy tells a stack about a request beyond what the client sent.
+
+``X-Forwarded-For``, ``-Proto`` and ``-Host``, ``X-Request-ID`` and ``traceparent``. From trusted networks, those that
+came are continued; from anywhere else they were dropped before, and start here.
+"""
+
+from __future__ import annotations
+
+from random import getrandbits
+from typing import Final
+
+from strangler_proxy.http1.head import RequestHead
+from strangler_proxy.http1.hygiene import client_behind, is_request_id, is_traceparent, is_trusted
+from strangler_proxy.settings import Network
+
+_SCHEMES: Final = (b"http", b"https")
+
+
+class Peer:
+    """Who is at the other end of a client's connection: made once for it, asked for each request."""
+
+    __slots__ = ("_plain", "_trusted_networks", "address", "trusted")
+
+    def __init__(self, address: str, networks: tuple[Network, ...]) -> None:
+        self.address = address
+        self.trusted = bool(networks) and is_trusted(address, networks)
+        self._trusted_networks = networks
+        self._plain = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % address.encode()
+
+    def __repr__(self) -> str:
+        return f"Peer({self.address!r}, trusted={self.trusted})"
+
+    def client(self, head: RequestHead) -> str:
+        """Return the address that the request came from."""
+        if not self.trusted:
+            return self.address
+        return client_behind(self.address, _values(head, b"x-forwarded-for"), self._trusted_networks)
+
+    def secure(self, head: RequestHead) -> bool:
+        """Return whether the client's own connection was https."""
+        return self.trusted and _scheme(head) == b"https"
+
+    def lines(self, head: RequestHead) -> bytes:
+        """Return the forwarded headers of a request."""
+        if self.trusted:
+            return self._continued(head)
+        if head.host is None:
+            return self._plain
+        return b"%bX-Forwarded-Host: %b\r\n" % (self._plain, head.host)
+
+    def _continued(self, head: RequestHead) -> bytes:
+        chain = b", ".join([*_values(head, b"x-forwarded-for"), self.address.encode()])
+        lines = [b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (chain, _scheme(head))]
+        hosts = _values(head, b"x-forwarded-host") or ([head.host] if head.host is not None else [])
+        lines += [b"X-Forwarded-Host: %b\r\n" % host for host in hosts[:1]]
+        lines += [b"%b: %b\r\n" % pair for pair in head.originals if pair[0].lower() not in _CONTINUED]
+        return b"".join(lines)
+
+
+_CONTINUED: Final = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"))
+
+
+def _values(head: RequestHead, name: bytes) -> list[bytes]:
+    return [value for key, value in head.originals if key.lower() == name]
+
+
+def _scheme(head: RequestHead) -> bytes:
+    found = [value.strip().lower() for value in _values(head, b"x-forwarded-proto")]
+    return found[0] if found and found[0] in _SCHEMES else b"http"
+
+
+class Trail:
+    """The ids by which one request is found again in logs and traces."""
+
+    __slots__ = ("lines", "request_id", "trace_id")
+
+    def __init__(self, head: RequestHead, trusted: bool) -> None:
+        # The Mersenne twister, seeded by the system: these ids are no secrets, and it takes 0.1 instead of 0.6 us.
+        fresh = b"%032x" % getrandbits(128)
+        given = head.request_id
+        request_id = given if trusted and given is not None and is_request_id(given) else fresh
+        parent = head.traceparent
+        if parent and is_traceparent(parent):
+            state = b"".join([b"tracestate: %b\r\n" % value for value in head.tracestate])
+            self.lines = b"X-Request-ID: %b\r\ntraceparent: %b\r\n%b" % (request_id, parent, state)
+            self.trace_id = parent[3:35]
+        else:
+            # Sampled, so that a stack which follows its parent's word goes on tracing as it did without a proxy.
+            self.lines = b"X-Request-ID: %b\r\ntraceparent: 00-%b-%016x-01\r\n" % (
+                request_id,
+                fresh,
+                getrandbits(64) | 1,
+            )
+            self.trace_id = fresh
+        self.request_id = request_id.decode("ascii")

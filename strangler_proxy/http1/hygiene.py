@@ -1,0 +1,180 @@
+"""What each header means to the proxy, and which may pass.
+
+Three kinds never pass as they came: those of one connection (RFC 9110 section 7.6.1, and whatever ``Connection``
+names), those by which a proxy tells an application who the client is (anybody may write them, so they pass from
+trusted networks only), and the proxy's own. WSGI and CGI write ``-`` and ``_`` as the same letter, so a name that
+only differs in that is the same name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final
+
+from strangler_proxy.settings import Network
+
+Pair = tuple[bytes, bytes]
+
+
+class Role(Enum):
+    """What the proxy does with a header of this name."""
+
+    PASS = 0
+    DROP = 1
+    HOST = 2
+    CONNECTION = 3
+    LENGTH = 4
+    TRANSFER = 5
+    UPGRADE = 6
+    EXPECT = 7
+    COOKIE = 8
+    AUTHORIZATION = 9
+    OVERRIDE = 10
+    ORIGINAL = 11  # tells who the client is: from trusted networks only
+    REQUEST_ID = 12
+    TRACEPARENT = 13
+    TRACESTATE = 14
+
+
+_ROLES: Final = {
+    b"host": Role.HOST,
+    b"connection": Role.CONNECTION,
+    b"content-length": Role.LENGTH,
+    b"transfer-encoding": Role.TRANSFER,
+    b"upgrade": Role.UPGRADE,
+    b"expect": Role.EXPECT,
+    b"cookie": Role.COOKIE,
+    b"authorization": Role.AUTHORIZATION,
+    b"x-strangler-override": Role.OVERRIDE,
+    b"forwarded": Role.ORIGINAL,
+    b"x-real-ip": Role.ORIGINAL,
+    b"x-client-ip": Role.ORIGINAL,
+    b"true-client-ip": Role.ORIGINAL,
+    b"x-url-scheme": Role.ORIGINAL,
+    b"x-scheme": Role.ORIGINAL,
+    b"front-end-https": Role.ORIGINAL,
+    b"x-original-url": Role.ORIGINAL,
+    b"x-rewrite-url": Role.ORIGINAL,
+    b"x-request-id": Role.REQUEST_ID,
+    b"traceparent": Role.TRACEPARENT,
+    b"tracestate": Role.TRACESTATE,
+    **dict.fromkeys(
+        # HTTP2-Settings only with an upgrade to h2c, which is not passed on; Proxy is "httpoxy" (CVE-2016-5385).
+        (b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"http2-settings", b"proxy"),
+        Role.DROP,
+    ),
+}
+_RESPONSE_ROLES: Final = {
+    b"connection": Role.CONNECTION,
+    b"content-length": Role.LENGTH,
+    b"transfer-encoding": Role.TRANSFER,
+    b"upgrade": Role.UPGRADE,
+    **dict.fromkeys((b"keep-alive", b"proxy-connection", b"proxy-authenticate"), Role.DROP),
+}
+
+
+# A lookup instead of five tests a header: 0.06 instead of 0.35 us. Real traffic has some hundred spellings of names.
+@lru_cache(maxsize=1024)
+def role_of(name: bytes) -> Role:
+    """Return the role of a request's header."""
+    lower = name.lower()
+    known = _ROLES.get(lower)
+    if known is not None:
+        return known
+    meant = lower.replace(b"_", b"-")
+    if meant.startswith(b"x-strangler-"):
+        return Role.DROP
+    if meant.startswith(b"x-forwarded-"):
+        return Role.ORIGINAL if meant == lower else Role.DROP
+    return Role.DROP if meant in _ROLES else Role.PASS
+
+
+@lru_cache(maxsize=1024)
+def response_role_of(name: bytes) -> Role:
+    """Return the role of a response's header."""
+    return _RESPONSE_ROLES.get(name.lower(), Role.PASS)
+
+
+def tokens(values: Iterable[bytes]) -> frozenset[bytes]:
+    """Return the elements of a comma-separated header, in lower case."""
+    return frozenset(part.strip().lower() for value in values for part in value.split(b",") if part.strip())
+
+
+# Options of the connection, not names of headers.
+_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
+
+
+def without_nominated(pairs: list[Pair], connection: frozenset[bytes]) -> list[Pair]:
+    """Return ``pairs`` less those that the ``Connection`` header names as its own."""
+    nominated = connection - _OPTIONS
+    return [pair for pair in pairs if pair[0].lower() not in nominated] if nominated else pairs
+
+
+VISITOR_COOKIE: Final = b"strangler_visitor"
+OVERRIDE_COOKIE: Final = b"strangler_override"
+
+
+def find_cookie(cookies: Iterable[bytes], name: bytes) -> bytes | None:
+    """Return the first value of cookie ``name`` in ``Cookie`` headers."""
+    for header in cookies:
+        if name not in header:
+            continue
+        for part in header.split(b";"):
+            key, _, value = part.partition(b"=")
+            if key.strip() == name:
+                return value.strip()
+    return None
+
+
+def without_own_cookies(header: bytes) -> bytes:
+    """Return a ``Cookie`` header less the proxy's own two, which are none of the application's business."""
+    if b"strangler_" not in header:
+        return header
+    kept = [part for part in header.split(b";") if part.partition(b"=")[0].strip() not in _OWN_COOKIES]
+    return b";".join(kept).strip()
+
+
+_OWN_COOKIES: Final = frozenset((VISITOR_COOKIE, OVERRIDE_COOKIE))
+
+
+@lru_cache(maxsize=4096)
+def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
+    """Return whether ``address`` lies in one of the networks; what is no address does not."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in trusted)
+
+
+def client_behind(peer: str, chain: Iterable[bytes], trusted: tuple[Network, ...]) -> str:
+    """Return the client's address: the last in ``X-Forwarded-For`` that no trusted balancer wrote for another.
+
+    ``peer`` is trusted already. Everything left of the first address that is not is hearsay.
+    """
+    addresses = [part.strip().decode("latin-1") for value in chain for part in value.split(b",")]
+    for address in reversed(addresses):
+        if not is_trusted(address, trusted):
+            return address or peer
+        peer = address
+    return peer
+
+
+# W3C Trace Context section 3.2: version, trace-id, parent-id, flags; ff is no version, zeros are no ids.
+_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~:+/=@-]{1,128}")
+
+
+def is_traceparent(value: bytes) -> bool:
+    """Return whether ``value`` can be continued; what cannot is replaced, its ``tracestate`` dropped."""
+    match = _TRACEPARENT.fullmatch(value)
+    return match is not None and (match[1] is None or not value.startswith(b"00"))
+
+
+def is_request_id(value: bytes) -> bool:
+    """Return whether ``value`` may stand in headers, logs and problems as it is."""
+    return _REQUEST_ID.fullmatch(value) is not None

@@ -1,0 +1,262 @@
+"""How a worker hears of routing tables: pushed through Valkey, looked for in Postgres, kept on disk.
+
+Each way is enough alone. Valkey carries a push within milliseconds; Postgres is asked once a second, which repairs a
+lost push and carries on when Valkey is gone; the copy on disk starts a worker when both are. A worker says which
+version it routes by through whichever way is open, after it has swapped and not before.
+
+A table is taken when its seal is good and its version newer. One exception is the start: then the newest that a
+reachable source has counts, and the disk only where Postgres cannot be asked, because a ledger that was set up anew
+begins to count again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, cast
+
+import psycopg
+import redis.asyncio
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from strangler.routing.table import RoutingTable, TableInvalid, unseal
+from strangler_proxy.settings import Links
+from strangler_proxy.switchboard import Switchboard
+
+_LOG: Final = logging.getLogger("strangler_proxy")
+
+TABLE: Final = "strangler:table"
+TABLES: Final = "strangler:tables"
+WORKERS: Final = "strangler:workers"
+ACKS: Final = "strangler:acks"
+
+# Three missed beats and a worker is not waited for (the ledger's LIVE_S).
+_BEAT: Final = 1.0
+# An engine that answers no sooner is treated as gone: its connection is dropped and made anew.
+_PATIENCE: Final = 2.0
+_AGAIN: Final = 0.5
+
+# The time is Valkey's own, so that workers on several machines need no common clock.
+_SAY: Final = """
+local now = redis.call('TIME')
+local word = {version = tonumber(ARGV[2]), seen_at = now[1] + now[2] / 1000000, about = ARGV[3]}
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(word))
+if ARGV[4] ~= '' then
+  redis.call('PUBLISH', ARGV[4], cjson.encode({worker = ARGV[1], version = tonumber(ARGV[2])}))
+end
+"""
+
+_BEAT_SQL: Final = """
+with beat as (
+  insert into strangler.worker (id, version, seen_at, about) values (%(id)s, %(version)s, clock_timestamp(), %(about)s)
+  on conflict (id) do update
+  set version = excluded.version, seen_at = excluded.seen_at, about = excluded.about
+)
+select sealed from strangler.routing_table where version > %(version)s order by version desc limit 1
+"""
+
+
+class Subscription:
+    """Keeps a worker's routing table the newest. ``source`` tells where the one in force came from."""
+
+    def __init__(self, board: Switchboard, worker: str, links: Links, seal: bytes) -> None:
+        self.source = "bootstrap"
+        self.since = time.time()
+        self.valkey_up: bool | None = None
+        self.postgres_up: bool | None = None
+        self._board = board
+        self._worker = worker
+        self._links = links
+        self._seal = seal
+        self._about = f"{os.uname().nodename} {os.getpid()}"
+        self._file = Path(links.state) / "table" if links.state else None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._writing: set[asyncio.Task[None]] = set()
+        self._heard = asyncio.Event()  # every source has answered or failed once
+
+    def __repr__(self) -> str:
+        return f"<Subscription version={self._board.table.version} from {self.source}>"
+
+    async def start(self, patience: float) -> None:
+        """Begin to listen; return when every source has been asked once, or after ``patience`` seconds."""
+        follow = [(self._links.redis, self._follow_valkey), (self._links.database, self._follow_postgres)]
+        firsts = []
+        for url, way in follow:
+            if url:
+                first = asyncio.get_running_loop().create_future()
+                firsts.append(first)
+                self._tasks.append(asyncio.create_task(way(first)))
+        if firsts:
+            await asyncio.wait(firsts, timeout=patience)
+        if not self.postgres_up:
+            self._take_from_disk()
+
+    async def stop(self) -> None:
+        """Stop listening, and take the worker's name out, so that nobody waits for it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._writing, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await asyncio.gather(self._leave_valkey(), self._leave_postgres(), return_exceptions=True)
+
+    # --- tables ---
+
+    def _take(self, sealed: bytes, source: str) -> bool:
+        """Route by a published table if it is good and newer, and return whether it was."""
+        try:
+            table = unseal(sealed, self._seal)
+        except TableInvalid as exc:
+            self._board.tally.refused_tables += 1
+            _LOG.error("a routing table from %s was refused, version %d stays: %s", source, self._version, exc)
+            return False
+        if not self._board.adopt(table):
+            return False
+        self._note(table, source)
+        if source != "disk" and self._file is not None:
+            task = asyncio.create_task(self._keep(sealed))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+        return True
+
+    def _note(self, table: RoutingTable, source: str) -> None:
+        self.source = source
+        self.since = time.time()
+        _LOG.info("routing by version %d from %s", table.version, source)
+
+    @property
+    def _version(self) -> int:
+        return self._board.table.version
+
+    async def _keep(self, sealed: bytes) -> None:
+        try:
+            await asyncio.to_thread(self._write, sealed)
+        except OSError as exc:
+            _LOG.error("the routing table could not be kept on disk: %s", exc)
+
+    def _write(self, sealed: bytes) -> None:
+        assert self._file is not None  # noqa: S101 -- _take has looked
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._file.with_name(f"table.{os.getpid()}")
+        with fresh.open("wb") as file:
+            file.write(sealed)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._file)
+
+    def _take_from_disk(self) -> None:
+        with suppress(FileNotFoundError):
+            if self._file is not None:
+                self._take(self._file.read_bytes(), "disk")
+
+    # --- Valkey ---
+
+    def _valkey(self) -> redis.asyncio.Redis:
+        return redis.asyncio.Redis.from_url(
+            self._links.redis,
+            socket_connect_timeout=_PATIENCE,
+            socket_timeout=_PATIENCE,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    async def _follow_valkey(self, first: asyncio.Future[None]) -> None:
+        while True:
+            client = self._valkey()
+            try:
+                await self._listen_valkey(client, first)
+            except (RedisError, OSError, TimeoutError) as exc:
+                self._lost("Valkey", self.valkey_up, exc)
+                self.valkey_up = False
+            finally:
+                _done(first)
+                with suppress(RedisError, OSError):
+                    await client.aclose()
+            await asyncio.sleep(_AGAIN)
+
+    async def _listen_valkey(self, client: redis.asyncio.Redis, first: asyncio.Future[None]) -> None:
+        async with client.pubsub(ignore_subscribe_messages=True) as tables:
+            await tables.subscribe(TABLES)
+            sealed = await client.get(TABLE)
+            if isinstance(sealed, bytes):
+                self._take(sealed, "valkey")
+            self.valkey_up = True
+            await self._say(client, ACKS)
+            _done(first)
+            await self._hear(client, tables)
+
+    async def _hear(self, client: redis.asyncio.Redis, tables: PubSub) -> None:
+        loop = asyncio.get_running_loop()
+        beat = loop.time() + _BEAT
+        while True:
+            message = await tables.get_message(timeout=max(0.001, beat - loop.time()))
+            if message is not None and self._take(message["data"], "valkey"):
+                await self._say(client, ACKS)
+            if loop.time() >= beat:
+                beat = loop.time() + _BEAT
+                await self._say(client, "")
+
+    async def _say(self, client: redis.asyncio.Redis, channel: str) -> None:
+        await client.eval(_SAY, 1, WORKERS, self._worker, str(self._version), self._about, channel)
+
+    async def _leave_valkey(self) -> None:
+        if self._links.redis:
+            async with self._valkey() as client:
+                await cast("Awaitable[Any]", client.hdel(WORKERS, self._worker))
+
+    # --- Postgres ---
+
+    async def _follow_postgres(self, first: asyncio.Future[None]) -> None:
+        while True:
+            try:
+                await self._listen_postgres(first)
+            except (psycopg.Error, OSError, TimeoutError) as exc:
+                self._lost("Postgres", self.postgres_up, exc)
+                self.postgres_up = False
+            finally:
+                _done(first)
+            await asyncio.sleep(_AGAIN)
+
+    async def _listen_postgres(self, first: asyncio.Future[None]) -> None:
+        async with asyncio.timeout(_PATIENCE):
+            connection = await psycopg.AsyncConnection.connect(
+                self._links.database, autocommit=True, application_name="strangler proxy"
+            )
+        try:
+            while True:
+                async with asyncio.timeout(_PATIENCE):
+                    while await self._beat_postgres(connection):
+                        pass
+                self.postgres_up = True
+                _done(first)
+                await asyncio.sleep(_BEAT)
+        finally:
+            await connection.close()
+
+    async def _beat_postgres(self, connection: psycopg.AsyncConnection) -> bool:
+        """Say that this worker is there, and return whether there was a newer table, to say so again."""
+        word = {"id": self._worker, "version": self._version, "about": self._about}
+        cursor = await connection.execute(_BEAT_SQL, word)
+        row = await cursor.fetchone()
+        return row is not None and self._take(bytes(row[0]), "postgres")
+
+    async def _leave_postgres(self) -> None:
+        if self._links.database:
+            async with await psycopg.AsyncConnection.connect(self._links.database, autocommit=True) as connection:
+                await connection.execute("delete from strangler.worker where id = %s", [self._worker])
+
+    def _lost(self, engine: str, before: bool | None, exc: Exception) -> None:
+        if before is not False:
+            _LOG.warning("%s cannot be reached, version %d stays in force: %s", engine, self._version, exc)
+
+
+def _done(first: asyncio.Future[None]) -> None:
+    if not first.done():
+        first.set_result(None)

@@ -1,0 +1,245 @@
+"""Holds the listening sockets, keeps the workers alive, sums what they report, and answers the admin port.
+
+Each worker has sockets of its own on the same addresses (``SO_REUSEPORT``), so that the kernel spreads connections and
+no worker waits for another. They are bound and listening here, before any worker starts and while one is replaced.
+``SO_REUSEPORT`` would let a second proxy bind the same port unnoticed, so a socket without it tries first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from strangler_proxy.exposition import Total
+from strangler_proxy.settings import Settings
+from strangler_proxy.worker import Orders
+
+_LOG: Final = logging.getLogger("strangler_proxy")
+
+_BACKLOG: Final = 4096
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 5.0
+# A worker that lived this long did not die of how it was started.
+_SETTLED: Final = 10.0
+# So many deaths before the first report, and starting it again will not help.
+_HOPELESS: Final = 5
+_ASK: Final = 0.5
+
+
+class ProxyError(Exception):
+    """The proxy cannot run. The message is for whoever started it."""
+
+
+class AddressTaken(ProxyError):
+    """An address to listen on is not free. Stop what holds it, or choose another."""
+
+
+class WorkersFail(ProxyError):
+    """Workers end before they serve. What they said stands above; mend that and start again."""
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT`` or ``[IPv6]:PORT``. Raises ``ProxyError``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65_535:
+        raise ProxyError(f"{text!r} is no address to listen on; HOST:PORT is")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+
+
+def bind(address: str, copies: int) -> list[socket.socket]:
+    """Return listening sockets on ``address``, one a worker. Raises ``ProxyError``, naming what is taken."""
+    host, port = parse_address(address)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with _socket(found[0], shared=False) as alone:
+            alone.bind(found[4])
+            port = alone.getsockname()[1]
+        return [_listener(found[0], (found[4][0], port), shared=copies > 1) for _ in range(copies)]
+    except OSError as exc:
+        raise AddressTaken(f"cannot listen on {address}: {(exc.strerror or str(exc)).lower()}") from exc
+
+
+def _socket(family: int, *, shared: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return sock
+
+
+def _listener(family: int, address: tuple[Any, ...], *, shared: bool) -> socket.socket:
+    sock = _socket(family, shared=shared)
+    sock.bind(address)
+    sock.listen(_BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A worker's place: its sockets, and whichever process fills it now. ``report`` is the last that came."""
+
+    settings: Settings
+    listeners: list[socket.socket]
+    process: subprocess.Popen[bytes] | None = None
+    writer: asyncio.StreamWriter | None = None
+    report: dict[str, Any] | None = None
+    reported: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process else None
+
+
+class Supervisor:
+    """Runs one worker a slot until told to stop."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.slots = tuple(slots)
+        self.restarts = 0
+        self.started_at = time.time()
+        self.stopping = False
+        self._gone = Total()
+        self._hopeless: WorkersFail | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def __repr__(self) -> str:
+        return f"<Supervisor workers={[slot.pid for slot in self.slots]} restarts={self.restarts}>"
+
+    @property
+    def ready(self) -> bool:
+        """Whether every worker serves."""
+        return not self.stopping and all(slot.report is not None for slot in self.slots)
+
+    def total(self) -> Total:
+        """Return what all workers have counted, those that are gone included."""
+        total = Total()
+        for tally in (vars_of(self._gone), *(slot.report["tally"] for slot in self.slots if slot.report)):
+            total.add(tally)
+        return total
+
+    def reports(self) -> list[dict[str, Any]]:
+        """Return the last report of each worker that lives."""
+        return [{"worker": slot.settings.worker, "pid": slot.pid, **slot.report} for slot in self.slots if slot.report]
+
+    async def ask(self) -> None:
+        """Have every worker report now; one that does not within half a second keeps its last report."""
+        waits = [slot for slot in self.slots if slot.writer is not None and slot.report is not None]
+        for slot in waits:
+            slot.reported.clear()
+            with suppress(OSError):
+                assert slot.writer is not None  # noqa: S101 -- chosen so
+                slot.writer.write(b"report\n")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ASK):
+                await asyncio.gather(*(slot.reported.wait() for slot in waits))
+
+    async def run(self, announce: Callable[[], None]) -> None:
+        """Start the workers, call ``announce`` once all serve, and return after they have drained.
+
+        Raises ``WorkersFail`` when they cannot start.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        self._tasks = [asyncio.create_task(self._keep(slot)) for slot in self.slots]
+        announcing = asyncio.create_task(self._announce(announce))
+        await asyncio.gather(*self._tasks)
+        announcing.cancel()
+        if self._hopeless is not None:
+            raise self._hopeless
+
+    async def _announce(self, announce: Callable[[], None]) -> None:
+        for slot in self.slots:
+            await slot.reported.wait()
+        announce()
+
+    def stop(self) -> None:
+        """Close the ports and let the workers drain; called again, end them at once."""
+        self.stopping = True
+        for slot in self.slots:
+            for listener in slot.listeners:
+                listener.close()
+            slot.listeners.clear()
+            if slot.process is not None and slot.process.poll() is None:
+                slot.process.send_signal(signal.SIGTERM)
+
+    async def _keep(self, slot: Slot) -> None:
+        """Fill a slot again whenever its worker ends."""
+        pause, deaths = 0.0, 0
+        while not self.stopping:
+            await asyncio.sleep(pause)
+            if self.stopping:
+                return
+            began = time.monotonic()
+            code = await self._fill(slot)
+            served, slot_report = slot.report is not None, slot.report
+            if slot_report is not None:
+                self._gone.add(slot_report["tally"])
+            slot.report = slot.process = slot.writer = None
+            if self.stopping:
+                return
+            deaths = 0 if served else deaths + 1
+            if deaths >= _HOPELESS:
+                self._hopeless = WorkersFail(f"workers end before they serve (exit code {code})")
+                self.stop()
+                return
+            self.restarts += 1
+            lived = time.monotonic() - began
+            pause = _FIRST_PAUSE if lived > _SETTLED else min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+            _LOG.warning("worker %s ended (exit code %s); another starts", slot.settings.worker, code)
+
+    async def _fill(self, slot: Slot) -> int:
+        """Run one worker process from start to end, and return its exit code."""
+        ours, theirs = socket.socketpair()
+        descriptors = tuple(listener.fileno() for listener in slot.listeners)
+        slot.process = subprocess.Popen(  # noqa: ASYNC220 -- a fork takes a millisecond, and nobody waits here
+            [sys.executable, "-m", "strangler_proxy.worker"], stdin=theirs.fileno(), pass_fds=descriptors
+        )
+        theirs.close()
+        reader, slot.writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 24)
+        slot.writer.write(Orders(settings=slot.settings, listeners=descriptors).to_line())
+        try:
+            while line := await reader.readline():
+                slot.report = json.loads(line)
+                slot.reported.set()
+        except (OSError, ValueError):
+            pass  # ended in the middle of a line: the one before counts
+        slot.writer.close()
+        return await asyncio.to_thread(slot.process.wait)
+
+
+def vars_of(total: Total) -> dict[str, Any]:
+    """Return a total as a tally's JSON values."""
+    return {
+        "requests": [[*key, count] for key, count in total.requests.items()],
+        "failures": [[*key, count] for key, count in total.failures.items()],
+        "durations": total.durations,
+        "sums": total.sums,
+        "refused_tables": total.refused_tables,
+        "accepted": total.accepted,
+    }
+
+
+def slots(settings: Settings, listen: Sequence[str], workers: int) -> list[Slot]:
+    """Return a slot for each worker, its sockets bound. Raises ``ProxyError``."""
+    bound = [bind(address, workers) for address in listen]
+    node = f"{os.uname().nodename}:{os.getpid()}"
+    return [
+        Slot(
+            settings=replace(settings, worker=f"{node}:{number}"),
+            listeners=[sockets[number] for sockets in bound],
+        )
+        for number in range(workers)
+    ]

@@ -1,0 +1,82 @@
+"""What all connections of a worker share, and the one place where a routing table is swapped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from strangler.routing.keys import Keys
+from strangler.routing.table import RoutingTable
+from strangler_proxy.access_log import AccessLog
+from strangler_proxy.pool import Pool
+from strangler_proxy.settings import Settings
+from strangler_proxy.telemetry import Tally
+
+# Timeouts are seconds and more; looking this often costs 0.2 % of a core at 10,000 idle connections, where a timer a
+# connection would cost each of its requests.
+TICK: Final = 0.25
+
+
+class Watched(Protocol):
+    """Something that must make progress by its ``deadline``, in the loop's time."""
+
+    deadline: float
+
+    def expire(self) -> None: ...
+    def drain(self) -> None: ...
+
+
+class Switchboard:
+    """A worker's routing table, connections to the stacks, and counters."""
+
+    __slots__ = ("_ticking", "draining", "keys", "log", "pool", "settings", "table", "tally", "time", "watched")
+
+    def __init__(self, settings: Settings, table: RoutingTable, keys: Keys | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.keys = keys
+        self.time: Callable[[], float] = loop.time
+        self.tally = Tally()
+        self.log = AccessLog(settings.access_log) if settings.access_log else None
+        self.pool = Pool(settings.timeouts, settings.limits)
+        self.watched: set[Watched] = set()
+        self.draining = False
+        self.pool.adopt(table.upstreams)
+        self.table = table
+        self._ticking = loop.call_later(TICK, self._tick)
+
+    def __repr__(self) -> str:
+        return f"<Switchboard version={self.table.version} connections={len(self.watched)}>"
+
+    def adopt(self, table: RoutingTable) -> bool:
+        """Route by ``table`` from the next request on. False, and nothing changes, when it is not newer."""
+        if table.version <= self.table.version:
+            return False
+        if table.upstreams != self.table.upstreams:
+            self.pool.adopt(table.upstreams)
+        self.table = table
+        return True
+
+    def drain(self) -> None:
+        """Let every connection end after what it is doing."""
+        self.draining = True
+        for each in tuple(self.watched):
+            each.drain()
+
+    def close(self) -> None:
+        """End what is left, at once."""
+        self._ticking.cancel()
+        for each in tuple(self.watched):
+            each.deadline = 0.0
+            each.expire()
+        self.pool.close()
+        if self.log is not None:
+            self.log.close()
+
+    def _tick(self) -> None:
+        now = self.time()
+        for each in [each for each in self.watched if each.deadline <= now]:
+            each.expire()
+        self.pool.sweep(now)
+        self._ticking = asyncio.get_running_loop().call_later(TICK, self._tick)
