@@ -7,6 +7,7 @@ import select
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -14,6 +15,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from strangler.service.errors import SettingRefused, Unavailable
 
 logger = logging.getLogger(__name__)
+
+_RECONNECT_SECONDS: Final = 3.0
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
@@ -39,7 +42,7 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, application: str, size: int = 10, wait_seconds: float = 2.0, statement_seconds: float = 5.0
+        self, url: str, *, application: str, size: int = 10, wait_seconds: float = 1.0, statement_seconds: float = 5.0
     ) -> None:
         self._statement_ms = int(statement_seconds * 1000)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -47,6 +50,9 @@ class Database:
             min_size=min(2, size),
             max_size=size,
             timeout=wait_seconds,
+            # Attempts that go on double their pause each time, and a server that is back would be found late. Those
+            # that give up leave the next one to whoever asks for a connection, such as the next readiness check.
+            reconnect_timeout=_RECONNECT_SECONDS,
             open=False,
             kwargs={"autocommit": True, "application_name": application},
             configure=self._configure,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 # Headers that may differ on every answer, and why.
 ALWAYS_EXEMPT: Final[Mapping[str, str]] = MappingProxyType(
@@ -46,6 +46,9 @@ class Told:
 
     def header(self, name: str) -> str:
         return dict(self.headers)[name]
+
+    def json(self) -> Any:
+        return json.loads(self.body)
 
     def without(self, exempt: Mapping[str, str]) -> Told:
         kept = tuple((name, value) for name, value in self.headers if name not in exempt)

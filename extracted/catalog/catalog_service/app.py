@@ -38,7 +38,7 @@ def build(database: Database, site: Site, requests: RequestLog) -> Chassis:
         _Exact("/api/catalog/products/", _Resource(asks.products, site)),
         _Exact("/api/catalog/products/{id:digits}/", _Resource(asks.product, site)),
         _Exact("/api/catalog/categories/", _Resource(asks.categories, site)),
-        _Exact("/api/catalog/categories/{slug:part}/", _Resource(asks.category, site)),
+        _Exact("/api/catalog/categories/{slug:slug}/", _Resource(asks.category, site)),
     ]
 
     @asynccontextmanager
@@ -141,9 +141,8 @@ class _Elsewhere:
         return answer.missing()
 
 
-class _Part(Convertor[str]):
-    # A dot would be taken for the beginning of a format's suffix.
-    regex = "[^/.]+"
+class _Slug(Convertor[str]):
+    regex = "[-a-zA-Z0-9_]+"
 
     def convert(self, value: str) -> str:
         return value
@@ -152,11 +151,11 @@ class _Part(Convertor[str]):
         return value
 
 
-class _Digits(_Part):
+class _Digits(_Slug):
     regex = "[0-9]+"
 
 
-register_url_convertor("part", _Part())
+register_url_convertor("slug", _Slug())
 register_url_convertor("digits", _Digits())
 
 

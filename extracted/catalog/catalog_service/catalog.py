@@ -45,8 +45,7 @@ class Catalog:
         return await self._one(queries.PRODUCT, {"id": id_}) if 0 < id_ <= _MOST else None
 
     async def category(self, slug: str) -> One | None:
-        # PostgreSQL's text holds no NUL, so nothing has such a slug.
-        return await self._one(queries.CATEGORY, {"slug": slug}) if "\0" not in slug else None
+        return await self._one(queries.CATEGORY, {"slug": slug})
 
     async def categories(self, page: PageAsked) -> Listed:
         return await self._listed(queries.CATEGORIES, _limits(page))
@@ -61,7 +60,7 @@ class Catalog:
 
     async def branch(self, slug: str) -> tuple[int, ...] | None:
         """Return the ids of a category and all below it, None when there is no such category."""
-        if "\0" in slug:
+        if "\0" in slug:  # PostgreSQL's text holds none
             return None
         rows = await self._rows(queries.BRANCH, {"slug": slug})
         return tuple(id_ for (id_,) in rows) or None

@@ -63,7 +63,19 @@ def _ids() -> Iterator[Case]:
         "%F0%9F%98%80", "999999", str(2**31), str(2**63 - 1), str(2**63), "9" * 40, "9" * 3000,
     ):  # fmt: skip
         yield Case(target=f"{PRODUCTS}{quote(written, safe='%')}/")
-    for written in ("nothing", "Textiles", "textiles-", "é", "%FF", "a%20b", "1", "9" * 200, "%F0%9F%98%80"):
+    for written in (
+        "nothing",
+        "Textiles",
+        "textiles-",
+        "é",
+        "%FF",
+        "%00",
+        "a.b",
+        "a%20b",
+        "1",
+        "9" * 200,
+        "%F0%9F%98%80",
+    ):
         yield Case(target=f"{CATEGORIES}{quote(written, safe='%')}/")
 
 

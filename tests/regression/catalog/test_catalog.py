@@ -1,0 +1,71 @@
+"""Every request to the catalog's API has one answer, whichever stack gives it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.regression.catalog.cases import CASES, CATEGORIES, PRODUCTS
+from tests.regression.compare import Case
+from tests.regression.conftest import BothStacks
+
+pytestmark = pytest.mark.xdist_group("both stacks")
+
+SHOWN = (PRODUCTS, f"{PRODUCTS}8/", f"{PRODUCTS}?category=textiles&page=last", CATEGORIES, f"{CATEGORIES}below/")
+REFUSED = (f"{PRODUCTS}?page=0", f"{PRODUCTS}?min_price=x", f"{PRODUCTS}999999/", "/api/catalog/nothing/")
+LONG_AGO, TO_COME = "Mon, 01 Jan 1990 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
+TAGS = (
+    "{tag}", "W/{tag}", '"other"', '"other", {tag}', '{tag}, "other"', "*", " * ", "nonsense", "{tag", '""',
+    "{tag}{tag}", "{tag};x", "w/{tag}",
+)  # fmt: skip
+DATES = (
+    "{date}", LONG_AGO, TO_COME, "nonsense", "", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 2094",
+    "Friday, 01-Jan-99 00:00:00 GMT", "Fri, 31 Feb 2100 00:00:00 GMT", "fri, 01 jan 2100 00:00:00 GMT",
+    "Fri, 01 Jan 2100 00:00:00 UTC", "Fri, 01 Jan 0050 00:00:00 GMT",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: ascii(str(case))[1:-1][:70])
+def test_both_stacks_answer_alike(both_stacks: BothStacks, case: Case) -> None:
+    both_stacks.agree(case)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("target", [*SHOWN, *REFUSED])
+def test_conditional_requests_are_answered_alike(both_stacks: BothStacks, target: str, method: str) -> None:
+    plain = dict(both_stacks.agree(Case(target=target)).headers)
+    tag, date = plain.get("etag", '"none"'), plain.get("last-modified", LONG_AGO)
+    for headers in _conditions(tag, date):
+        both_stacks.agree(Case(target=target, method=method, headers=headers))
+
+
+def _conditions(tag: str, date: str) -> list[dict[str, str]]:
+    tags = [each.replace("{tag}", tag) for each in TAGS]
+    dates = [each.replace("{date}", date) for each in DATES]
+    return [
+        *({name: value} for name in ("If-None-Match", "If-Match") for value in tags),
+        *({name: value} for name in ("If-Modified-Since", "If-Unmodified-Since") for value in dates),
+        {"If-None-Match": '"other"', "If-Modified-Since": TO_COME},
+        {"If-None-Match": tag, "If-Modified-Since": LONG_AGO},
+        {"If-Match": tag, "If-Unmodified-Since": LONG_AGO},
+        {"If-Match": '"other"', "If-None-Match": tag},
+        {"If-Match": tag, "If-None-Match": tag},
+        {"If-Unmodified-Since": TO_COME, "If-None-Match": tag},
+    ]
+
+
+def test_what_is_unchanged_is_not_sent_again(both_stacks: BothStacks) -> None:
+    target = f"{PRODUCTS}8/"
+    tag = both_stacks.service.ask(Case(target=target)).header("etag")
+    again = both_stacks.service.ask(Case(target=target, headers={"If-None-Match": tag}))
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_the_pages_of_a_list_hold_every_product_once(both_stacks: BothStacks) -> None:
+    seen: list[bytes] = []
+    target: str | None = f"{PRODUCTS}?ordering=created_at&page_size=7"
+    while target:
+        answer = both_stacks.agree(Case(target=target))
+        page = answer.json()
+        seen += [product["id"] for product in page["results"]]
+        target = page["next"] and page["next"].removeprefix("http://localhost:8000")
+    assert len(seen) == len(set(seen)) == page["count"]
