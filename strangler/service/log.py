@@ -28,6 +28,8 @@ _SECRET_TEXT: Final = re.compile(
 )
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _BLOT: Final = "***"
+# Nobody reads more of a path, and a log must not grow as fast as somebody likes.
+_LONGEST_PATH: Final = 2_000
 
 
 def blot(text: str) -> str:
@@ -83,7 +85,7 @@ class RequestLog:
             "event": "request",
             "method": method,
             "route": route,
-            "path": path,
+            "path": path[:_LONGEST_PATH],
             "status": status,
             "ms": round(seconds * 1000, 3),
             **_trace_keys(trace),
