@@ -117,7 +117,12 @@ class TakeSnapshot:
     at: datetime
 
 
-Command = SetReads | Kill | Clear | TakeSnapshot
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscardCopy:
+    """Record that the service's copy is not to be read any more: it is about to be made anew."""
+
+
+Command = SetReads | Kill | Clear | TakeSnapshot | DiscardCopy
 
 TRANSITIONS: Final[Mapping[tuple[Stage, type[Command]], frozenset[Stage]]] = MappingProxyType(
     {
@@ -127,6 +132,7 @@ TRANSITIONS: Final[Mapping[tuple[Stage, type[Command]], frozenset[Stage]]] = Map
         (Stage.CANARY, Kill): frozenset({Stage.MONOLITH}),
         (Stage.MONOLITH, Clear): frozenset({Stage.MONOLITH}),
         (Stage.MONOLITH, TakeSnapshot): frozenset({Stage.MONOLITH}),
+        (Stage.MONOLITH, DiscardCopy): frozenset({Stage.MONOLITH}),
     }
 )
 
@@ -151,6 +157,7 @@ _ILLEGAL: Final[Mapping[type[Command], str]] = MappingProxyType(
         Kill: "there is nothing to kill in stage {stage}",
         Clear: "there is no kill to clear in stage {stage}",
         TakeSnapshot: "in stage {stage} readers would see the copy change under them; set reads to 0 first",
+        DiscardCopy: "in stage {stage} readers would lose the copy; set reads to 0 first",
     }
 )
 
@@ -165,6 +172,8 @@ def _apply(state: State, command: Command) -> State:
             return _clear(state)
         case TakeSnapshot(at=at):
             return replace(state, data=Data.SNAPSHOT, data_at=at)
+        case DiscardCopy():
+            return replace(state, data=Data.ABSENT, data_at=None)
 
 
 def _set_reads(state: State, command: SetReads) -> State:

@@ -124,7 +124,9 @@ class Postgres:
             *prefix,
             _postgres("initdb"),
             *("-D", str(self.folder / "data"), "-U", _SUPERUSER, "--pwfile", str(password)),
-            *("--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", "--locale=C.UTF-8"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"),
+            # PostgreSQL's own collation: text sorts alike on every machine, whatever its libc.
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
         ]
         with self.log.open("ab") as log:
             done = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=False)

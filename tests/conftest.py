@@ -1,3 +1,8 @@
-"""Fixtures come by family, from ``tests/fixtures``."""
+"""Fixtures come by family, from ``tests/fixtures``; a family stands after those that it builds on."""
 
-pytest_plugins = ["tests.fixtures.ledger", "tests.fixtures.postgres", "tests.fixtures.valkey"]
+pytest_plugins = [
+    "tests.fixtures.postgres",
+    "tests.fixtures.valkey",
+    "tests.fixtures.ledger",
+    "tests.fixtures.copying",
+]

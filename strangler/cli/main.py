@@ -15,6 +15,7 @@ from strangler.cli import check, demo, history, proxy, publish, reads, status, s
 from strangler.cli.shell import Failure, Shell, err
 from strangler.ledger import LedgerError
 from strangler.project import ProjectInvalid
+from strangler.sync.errors import SyncError
 
 app = typer.Typer(
     name="strangler",
@@ -68,7 +69,7 @@ def main() -> None:
         for problem in exc.problems:
             err.print(f"[red]strangler:[/] {problem}", markup=True)
         sys.exit(1)
-    except (Refused, LedgerError, Failure) as exc:
+    except (Refused, LedgerError, SyncError, Failure) as exc:
         _say(str(exc))
     except KeyboardInterrupt:
         sys.exit(130)

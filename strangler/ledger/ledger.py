@@ -17,7 +17,18 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from strangler.capability import Clear, Command, Data, Kill, Refused, SetReads, State, TakeSnapshot, transit
+from strangler.capability import (
+    Clear,
+    Command,
+    Data,
+    DiscardCopy,
+    Kill,
+    Refused,
+    SetReads,
+    State,
+    TakeSnapshot,
+    transit,
+)
 from strangler.ledger import schema
 from strangler.ledger.errors import Conflict, Drift, LedgerError, NotInstalled, Unknown, Unreachable
 from strangler.project import CapabilityFiles, Project
@@ -43,6 +54,7 @@ _NAMES: Final[Mapping[type[Command], str]] = {
     Kill: "kill",
     Clear: "clear",
     TakeSnapshot: "snapshot",
+    DiscardCopy: "discard",
 }
 
 

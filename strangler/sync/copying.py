@@ -1,0 +1,55 @@
+"""The use case: a capability's tables copied, and its state then ``snapshot``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from strangler.capability import Command, Data, DiscardCopy, TakeSnapshot, transit
+from strangler.ledger import Change, Publisher
+from strangler.project import Project
+from strangler.sync import backfill
+from strangler.sync.errors import NotEmpty, SyncError
+from strangler.sync.plan import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copying:
+    """What is asked: which capability, by whom and why; ``replace`` makes a copy anew; ``submit`` None copies here."""
+
+    capability: str
+    who: str
+    reason: str
+    replace: bool = False
+    submit: backfill.Submit | None = None
+    chunk_rows: int = backfill.CHUNK_ROWS
+
+
+def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Progress]:
+    """Copy the tables and yield the progress; afterwards the state says ``snapshot`` with its time.
+
+    Carries on an unfinished run. Raises ``Refused`` while reads are on the service, ``MappingInvalid``, ``NotEmpty``,
+    ``ChunkFailed``.
+    """
+    files = project.capabilities[asked.capability]
+    if not files.tables:
+        raise SyncError(f"{asked.capability} has no mapping.toml: there is nothing to copy")
+    state = publisher.ledger.state(asked.capability)
+    transit(state, TakeSnapshot(at=datetime.now(UTC)))  # refuses now what would be refused at the end
+    if state.data is Data.SNAPSHOT:
+        if not asked.replace:
+            raise NotEmpty(f"{asked.capability} has a snapshot of {state.data_at}; --replace makes it anew")
+        _record(publisher, project, asked, DiscardCopy())
+    run = backfill.prepare(files, project, replace=asked.replace, chunk_rows=asked.chunk_rows)
+    if asked.submit is None:
+        yield from backfill.copy_here(project, run)
+    else:
+        yield from backfill.follow(project, run, asked.submit)
+    _record(publisher, project, asked, TakeSnapshot(at=backfill.prove(files, project, run)))
+    backfill.close(project, run)
+
+
+def _record(publisher: Publisher, project: Project, asked: Copying, command: Command) -> None:
+    change = Change(capability=asked.capability, command=command, who=asked.who, reason=asked.reason)
+    publisher.change(change, project)

@@ -1,0 +1,27 @@
+"""What can go wrong with a copy, by who must act."""
+
+from __future__ import annotations
+
+
+class SyncError(Exception):
+    """A copy could not be made. What is copied already stays, and the next run carries on from there."""
+
+
+class MappingInvalid(SyncError):
+    """The mapping does not fit the live schemas. Mend what each line names; nothing was copied."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class NotEmpty(SyncError):
+    """The service's tables hold rows that no run of ours put there. Say ``--replace`` to empty them first."""
+
+
+class ChunkFailed(SyncError):
+    """A range of keys could not be copied. The message has the table, the range and the database's words."""
+
+
+class Unreachable(SyncError):
+    """One of the databases does not answer. Start it, or mend its URL; then run the same command again."""

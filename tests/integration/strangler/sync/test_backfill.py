@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from strangler.capability import Data, Refused, SetReads
+from strangler.ledger import Change, Publisher
+from strangler.project import Project, Secret, TableMapping
+from strangler.sync import backfill
+from strangler.sync.copying import Copying, copy
+from strangler.sync.errors import ChunkFailed, MappingInvalid, NotEmpty, SyncError, Unreachable
+from tests.fixtures.copying import Library
+
+COPIED = """
+select id, title, price_cents, tags, facts, cover, weight::text, printed::text, section, mark from title order by id
+"""
+EXPECTED = """
+select id, name, (price * 100)::bigint, tags::text[], facts, cover, weight::text, printed::text, shelf, mark
+from book where is_active order by id
+"""
+
+
+def run(project: Project, *, replace: bool = False, chunk_rows: int = 300) -> list[int]:
+    asked = Copying(capability="books", who="ann", reason="trying", replace=replace, chunk_rows=chunk_rows)
+    with Publisher.open(project) as publisher:
+        return [progress.rows_done for progress in copy(asked, project, publisher)]
+
+
+def state_data(project: Project) -> Data:
+    with Publisher.open(project) as publisher:
+        return publisher.ledger.state("books").data
+
+
+def with_mappings(project: Project, *mappings: TableMapping) -> Project:
+    books = replace(project.capabilities["books"], tables=mappings)
+    return replace(project, capabilities={"books": books})
+
+
+def test_every_row_arrives_as_the_projection_says(library: Library) -> None:
+    seen = run(library.project)
+    assert library.rows(library.target, COPIED) == library.rows(library.source, EXPECTED)
+    assert library.rows(library.target, "select * from sold order by shop, number") == library.rows(
+        library.source, "select * from sale order by shop, number"
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == 2273 + 20 + 1200
+
+
+def test_the_state_says_snapshot_with_the_time_of_the_start(library: Library) -> None:
+    [(before,)] = library.rows(library.source, "select clock_timestamp()")
+    run(library.project)
+    with Publisher.open(library.project) as publisher:
+        state = publisher.ledger.state("books")
+        [entry] = publisher.ledger.history("books", limit=1)
+    assert (state.data, entry.command) == (Data.SNAPSHOT, "snapshot")
+    assert state.data_at is not None
+    assert before <= state.data_at <= entry.at  # type: ignore[operator]  # a timestamptz
+
+
+def test_a_run_that_was_cut_short_is_carried_on_and_copies_each_row_once(library: Library) -> None:
+    project, files = library.project, library.project.capabilities["books"]
+    number = backfill.prepare(files, project, replace=False, chunk_rows=300)
+    for chunk in (0, 2, 5):
+        assert backfill.copy_chunk(project, number, chunk) is not None
+    assert backfill.prepare(files, project, replace=False) == number
+    run(project)
+    assert library.rows(library.target, COPIED) == library.rows(library.source, EXPECTED)
+
+
+def test_a_chunk_that_was_written_but_not_recorded_is_not_doubled(library: Library) -> None:
+    project, files = library.project, library.project.capabilities["books"]
+    number = backfill.prepare(files, project, replace=False, chunk_rows=300)
+    assert backfill.copy_chunk(project, number, 0) == 20
+    with psycopg.connect(project.control.database.reveal()) as control:
+        control.execute("update strangler.backfill_chunk set done_at = null, rows = null where number = 0")
+    with psycopg.connect(library.target) as target:
+        target.execute("delete from section where code like '%7'")
+    assert backfill.copy_chunk(project, number, 0) == 20
+    assert backfill.copy_chunk(project, number, 0) is None
+
+
+def test_a_chunk_that_somebody_copies_is_left_to_them(library: Library) -> None:
+    project, files = library.project, library.project.capabilities["books"]
+    number = backfill.prepare(files, project, replace=False)
+    with psycopg.connect(project.control.database.reveal()) as other:
+        other.execute("select from strangler.backfill_chunk where run = %s and number = 0 for update", [number])
+        assert backfill.copy_chunk(project, number, 0) is None
+    assert backfill.copy_chunk(project, number, 0) == 20
+
+
+def test_tables_that_hold_rows_are_not_touched_unless_told(library: Library) -> None:
+    with psycopg.connect(library.target) as target:
+        target.execute("insert into section values ('own', 'mine')")
+    with pytest.raises(NotEmpty, match="section holds rows already; --replace empties"):
+        run(library.project)
+    assert library.rows(library.target, "select code from section") == [("own",)]
+    run(library.project, replace=True)
+    assert library.rows(library.target, COPIED) == library.rows(library.source, EXPECTED)
+
+
+def test_a_second_copy_wants_to_be_told_and_is_absent_meanwhile(library: Library) -> None:
+    run(library.project)
+    with pytest.raises(NotEmpty, match="has a snapshot of"):
+        run(library.project)
+    asked = Copying(capability="books", who="ann", reason="again", replace=True, chunk_rows=300)
+    with Publisher.open(library.project) as publisher:
+        steps = copy(asked, library.project, publisher)
+        next(steps)
+        assert state_data(library.project) is Data.ABSENT
+        for _ in steps:
+            pass
+    assert state_data(library.project) is Data.SNAPSHOT
+
+
+def test_no_copy_is_made_under_readers(library: Library) -> None:
+    run(library.project)
+    with Publisher.open(library.project) as publisher:
+        command = SetReads(share=100, allow_stale=True)
+        publisher.change(Change(capability="books", command=command, who="a", reason="b"), library.project)
+    with pytest.raises(Refused, match="set reads to 0 first"):
+        run(library.project, replace=True)
+
+
+def test_rows_that_somebody_else_wrote_are_noticed(library: Library) -> None:
+    project, files = library.project, library.project.capabilities["books"]
+    number = backfill.prepare(files, project, replace=False)
+    list(backfill.copy_here(project, number))
+    with psycopg.connect(library.target) as target:
+        target.execute("insert into section values ('own', 'mine')")
+    with pytest.raises(SyncError, match="section holds 21 rows where 20 were copied"):
+        backfill.prove(files, project, number)
+
+
+def test_a_row_that_does_not_fit_is_named_by_its_table_and_range(library: Library) -> None:
+    with psycopg.connect(library.source) as source:
+        source.execute("update shelf set label = null where code = 'shelf 7'")
+    with pytest.raises(ChunkFailed, match='section, the first key up to the last: null value in column "title"'):
+        run(library.project)
+    with psycopg.connect(library.source) as source:
+        source.execute("update shelf set label = 'again' where code = 'shelf 7'")
+    run(library.project)
+    assert state_data(library.project) is Data.SNAPSHOT
+
+
+def test_a_mapping_that_does_not_fit_is_told_whole_before_anything_is_copied(library: Library) -> None:
+    broken = with_mappings(
+        library.project,
+        TableMapping(
+            source="shelf",
+            target="section",
+            key={"code": "label"},
+            forward={"title": "label", "colour": "'red'"},
+            reverse={"name": "title"},
+        ),
+        TableMapping(
+            source="book",
+            target="title",
+            key={"id": "id"},
+            forward={
+                "title": "nome",
+                "price_cents": "jsonb_build_array(price)",
+                "tags": "tags",
+                "facts": "facts",
+                "search": "name",
+            },
+            reverse={},
+            where="activ",
+        ),
+        TableMapping(source="vanished", target="nowhere", key={"id": "id"}, forward={}, reverse={}),
+    )
+    with pytest.raises(MappingInvalid) as caught:
+        run(broken)
+    text = [problem.removeprefix("mapping ") for problem in caught.value.problems]
+    assert text == [
+        "shelf → section: forward column colour is not in section (it has code, title)",
+        "shelf → section: reverse column name is not in shelf (it has code, label)",
+        "shelf → section: key label is not unique in shelf; use its primary key",
+        "book → title: forward column search is generated by title itself; leave it out",
+        "book → title: title.mark must have a value and gets none; add it under [table.forward]",
+        "vanished → nowhere: the source has no table vanished that this role may see; mend its name or grant SELECT",
+        "vanished → nowhere: the target has no table nowhere that this role may see; run the service's SQL files",
+    ]
+    assert library.rows(library.target, "select count(*) from section") == [(0,)]
+
+
+def test_expressions_that_the_source_refuses_are_all_named(library: Library) -> None:
+    forward = {**library.project.capabilities["books"].tables[0].forward, "title": "nome", "printed": "price"}
+    broken = with_mappings(
+        library.project, replace(library.project.capabilities["books"].tables[0], forward=forward, where="activ")
+    )
+    with pytest.raises(MappingInvalid) as caught:
+        run(broken)
+    assert [problem.partition(": ")[2] for problem in caught.value.problems] == [
+        "forward title = 'nome' does not give text: column \"nome\" does not exist",
+        "forward printed = 'price' does not give date: cannot cast type numeric to date",
+        "where = 'activ' is no condition: column \"activ\" does not exist",
+    ]
+
+
+def test_a_mapping_that_changed_since_is_not_carried_on(library: Library) -> None:
+    backfill.prepare(library.project.capabilities["books"], library.project, replace=False)
+    first, *rest = library.project.capabilities["books"].tables
+    changed = with_mappings(library.project, replace(first, where=None), *rest)
+    with pytest.raises(SyncError, match="planned for another mapping"):
+        backfill.prepare(changed.capabilities["books"], changed, replace=False)
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(library: Library) -> None:
+    away = Secret(value="postgresql://someone:hidden@127.0.0.1:1/gone")
+    project = replace(library.project, monolith=replace(library.project.monolith, database=away))
+    with pytest.raises(Unreachable, match="the monolith's database does not answer") as caught:
+        run(project)
+    assert "hidden" not in str(caught.value)
+
+
+def test_rows_written_while_it_runs_do_not_disturb_it(library: Library) -> None:
+    project, files = library.project, library.project.capabilities["books"]
+    number = backfill.prepare(files, project, replace=False, chunk_rows=300)
+    with psycopg.connect(library.source, autocommit=True) as source:
+        for progress in backfill.copy_here(project, number):
+            source.execute(
+                "insert into book (name, price, tags, facts, is_active) values (%s, 1, '{}', '{}', true)",
+                [f"late {progress.chunks_done}"],
+            )
+    backfill.prove(files, project, number)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strangler.sync.plan import Progress, cut
+
+
+@given(st.sets(st.integers(0, 10_000), max_size=300), st.integers(1, 50), st.integers(0, 10_000))
+def test_every_key_lies_in_exactly_one_chunk(keys: set[int], size: int, late: int) -> None:
+    ordered = sorted(keys)
+    boundaries = [(str(key),) for key in ordered[size - 1 :: size]]
+    chunks = list(cut("product", 7, boundaries, size, len(ordered)))
+    for key in {*keys, late}:
+        holding = [
+            chunk.number
+            for chunk in chunks
+            if (chunk.low is None or key > int(chunk.low[0])) and (chunk.high is None or key <= int(chunk.high[0]))
+        ]
+        assert len(holding) == 1
+    assert [chunk.number for chunk in chunks] == list(range(7, 7 + len(chunks)))
+    assert sum(chunk.expected for chunk in chunks) == len(ordered)
+
+
+def test_the_remaining_time_follows_the_pace_of_this_sitting() -> None:
+    progress = Progress(run=1, chunks=10, chunks_done=6, rows=1_000, rows_done=600, rows_before=400, seconds=2.0)
+    assert progress.remaining_s == 4.0
+
+
+def test_nothing_moved_tells_no_remaining_time() -> None:
+    progress = Progress(run=1, chunks=10, chunks_done=4, rows=1_000, rows_done=400, rows_before=400, seconds=2.0)
+    assert progress.remaining_s is None
