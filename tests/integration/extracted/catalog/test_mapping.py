@@ -9,7 +9,7 @@ from psycopg import sql
 from strangler.project import CapabilityFiles, TableMapping
 from tests.fixtures.shop import Databases
 
-pytestmark = pytest.mark.xdist_group("both stacks")
+pytestmark = pytest.mark.xdist_group("shop")
 
 Rows = list[tuple[object, ...]]
 
