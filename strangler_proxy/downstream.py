@@ -90,7 +90,10 @@ class Downstream(RequestStream, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
-        self._take(self._backlog + data if self._backlog else data)
+        if self._backlog or self.holds():
+            self._backlog += data
+        else:
+            self._take(data)
         self._advance()
 
     def eof_received(self) -> bool:
@@ -119,6 +122,8 @@ class Downstream(RequestStream, asyncio.Protocol):
     # --- the stream's calls ---
 
     def holds(self) -> bool:
+        if self._receiving is not None:
+            return self._receiving is not self._current
         return bool(self._pending) or self._final
 
     def request_came(self, head: RequestHead) -> None:
@@ -189,6 +194,9 @@ class Downstream(RequestStream, asyncio.Protocol):
         else:
             self.transport.close()
 
+    def abort(self) -> None:
+        self.transport.abort()
+
     def drain(self) -> None:
         """Give a client that has nothing under way a moment to send, and close."""
         if self._current is None and not self._in_head:
@@ -222,15 +230,17 @@ class Downstream(RequestStream, asyncio.Protocol):
         if self._advancing:
             return
         self._advancing = True
-        while not self._ended and (self._current is not None or self._next()):
+        while not self._ended:
             current = self._current
             if current is None:
+                if not self._next():
+                    break
                 continue
             if current.started:
                 current.flush()
             else:
                 current.start()
-            if self._current is current:
+            if self._current is current and not self._feed_backlog():
                 break
         self._advancing = False
         self._throttle()
@@ -243,14 +253,20 @@ class Downstream(RequestStream, asyncio.Protocol):
         if self._refused is not None:
             self._refuse(self._refused)
             return False
-        if self._backlog and not self._final:
-            data, self._backlog = self._backlog, b""
-            self._take(data)
-            return self._current is not None or bool(self._pending) or self._refused is not None
+        if self._feed_backlog():
+            return True
         if self._fed and not self._in_head:
             self._in_head = True
             self.deadline = self._board.time() + self._board.settings.timeouts.request_headers
         return False
+
+    def _feed_backlog(self) -> bool:
+        """Parse what had to wait, if it need not any more, and return whether that was done."""
+        if not self._backlog or self.holds() or self._ended:
+            return False
+        data, self._backlog = self._backlog, b""
+        self._take(data)
+        return True
 
     def _throttle(self) -> None:
         paused = (self._choked or bool(self._backlog) or bool(self._pending)) and not self._ended

@@ -304,8 +304,8 @@ class Exchange:
         if upstream is None:
             return
         repeat = self._stale and not self._retried and not upstream.heard and self.head.repeatable
-        self._let_go(broken=True)
         if repeat:
+            self._let_go(broken=True)
             self._over = False
             self._retried = True
             self._reach()

@@ -24,6 +24,7 @@ class Watched(Protocol):
     deadline: float
 
     def expire(self) -> None: ...
+    def abort(self) -> None: ...
     def drain(self) -> None: ...
 
 
@@ -68,8 +69,7 @@ class Switchboard:
         """End what is left, at once."""
         self._ticking.cancel()
         for each in tuple(self.watched):
-            each.deadline = 0.0
-            each.expire()
+            each.abort()
         self.pool.close()
         if self.log is not None:
             self.log.close()

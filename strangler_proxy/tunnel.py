@@ -99,6 +99,9 @@ class Tunnel:
             self._board.tally.tunnels -= 1
 
     def expire(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
         for end in (self._client, self._stack):
             if end is not None:
                 end.transport.abort()

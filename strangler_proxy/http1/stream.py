@@ -14,7 +14,8 @@ what llhttp does:
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from collections.abc import Iterable
+from typing import Final
 
 import httptools
 
@@ -25,12 +26,6 @@ from strangler_proxy.settings import Limits
 
 # A parser cannot be stopped between two requests, so what it is given at once bounds how many may queue up.
 _SLICE: Final = 32 * 1024
-
-
-class _Parser(Protocol):
-    def feed_data(self, data: bytes) -> None: ...
-    def get_http_version(self) -> str: ...
-    def should_keep_alive(self) -> bool: ...
 
 
 class RequestStream:
@@ -85,8 +80,14 @@ class RequestStream:
         except httptools.HttpParserError as exc:
             raise Refused(400, str(exc)) from exc
         if self._fed > self.limits.request_headers:
-            raise Refused(431, f"there are more than {self.limits.request_headers} bytes of headers")
+            self._measure(())
         return b""
+
+    def _measure(self, headers: Iterable[Pair]) -> None:
+        """Refuse a head that is too large: as far as it came, or by its ``headers`` once it is whole."""
+        size = sum(len(name) + len(value) + 4 for name, value in headers) if headers else self._fed
+        if size > self.limits.request_headers:
+            raise Refused(431, f"there are more than {self.limits.request_headers} bytes of headers")
 
     def _upgrade(self, rest: bytes) -> bytes:
         head, self._upgrading = self._upgrading, None
@@ -122,6 +123,8 @@ class RequestStream:
         parser = self._parser
         headers, self._headers = self._headers, []
         target, self._target = self._target, b""
+        if self._fed > self.limits.request_headers:
+            self._measure(headers)
         head = read_request(
             parser.get_method(), target, parser.get_http_version(), headers, parser.should_keep_alive(), self.limits
         )
@@ -225,6 +228,11 @@ class ResponseStream:
             if not self._done:
                 raise Garbled(str(exc)) from exc
         if self._fed > self._limits.request_headers:
+            self._measure(())
+
+    def _measure(self, headers: Iterable[Pair]) -> None:
+        size = sum(len(name) + len(value) + 4 for name, value in headers) if headers else self._fed
+        if size > self._limits.request_headers:
             raise Garbled(f"more than {self._limits.request_headers} bytes of headers")
 
     def finish(self) -> bool:
@@ -264,6 +272,8 @@ class ResponseStream:
         parser = self._parser
         headers, self._headers = self._headers, []
         reason, self._reason = self._reason, b""
+        if self._fed > self._limits.request_headers:
+            self._measure(headers)
         head = read_response(
             self._method,
             parser.get_status_code(),
