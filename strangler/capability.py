@@ -97,6 +97,10 @@ class SetReads:
     cohorts: Mapping[str, Stack | None] = field(default_factory=dict)
     allow_stale: bool = False
 
+    def __post_init__(self) -> None:
+        if self.share is not None and not 0 <= self.share <= WHOLE:
+            raise ValueError(f"share is {self.share} basis points; it lies between 0 and {WHOLE}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
@@ -156,8 +160,8 @@ _ILLEGAL: Final[Mapping[type[Command], str]] = MappingProxyType(
         SetReads: "reads cannot be set in stage {stage}",
         Kill: "there is nothing to kill in stage {stage}",
         Clear: "there is no kill to clear in stage {stage}",
-        TakeSnapshot: "in stage {stage} readers would see the copy change under them; set reads to 0 first",
-        DiscardCopy: "in stage {stage} readers would lose the copy; set reads to 0 first",
+        TakeSnapshot: "in stage {stage} readers would see the copy change; set reads to 0 first, and cohorts off",
+        DiscardCopy: "in stage {stage} readers would lose the copy; set reads to 0 first, and cohorts off",
     }
 )
 
@@ -171,9 +175,9 @@ def _apply(state: State, command: Command) -> State:
         case Clear():
             return _clear(state)
         case TakeSnapshot(at=at):
-            return replace(state, data=Data.SNAPSHOT, data_at=at)
+            return _copied(state, Data.SNAPSHOT, at)
         case DiscardCopy():
-            return replace(state, data=Data.ABSENT, data_at=None)
+            return _copied(state, Data.ABSENT, None)
 
 
 def _set_reads(state: State, command: SetReads) -> State:
@@ -211,3 +215,9 @@ def _clear(state: State) -> State:
     if state.killed is None:
         raise Refused("it is not killed")
     return replace(state, killed=None)
+
+
+def _copied(state: State, data: Data, at: datetime | None) -> State:
+    if state.data is Data.NONE:
+        raise Refused("it has no tables as published; publish its mapping first if it has one")
+    return replace(state, data=data, data_at=at)

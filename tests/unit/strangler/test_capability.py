@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from strangler.capability import (
+    TRANSITIONS,
+    WHOLE,
+    Clear,
+    Command,
+    Data,
+    DiscardCopy,
+    Kill,
+    Refused,
+    SetReads,
+    Stack,
+    Stage,
+    State,
+    TakeSnapshot,
+    transit,
+)
+
+NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
+ABSENT = State()
+SNAPSHOT = State(data=Data.SNAPSHOT, data_at=NOON)
+PLAIN = State(data=Data.NONE)
+CANARY = transit(PLAIN, SetReads(share=2_500))
+KILLED = transit(CANARY, Kill(reason="smoke"))
+
+times = st.datetimes(timezones=st.just(UTC))
+stacks = st.sampled_from(Stack)
+commands: st.SearchStrategy[Command] = st.one_of(
+    st.builds(
+        SetReads,
+        share=st.none() | st.sampled_from([0, WHOLE]) | st.integers(0, WHOLE),
+        cohorts=st.dictionaries(st.sampled_from(["beta", "office"]), st.none() | stacks, max_size=2),
+        allow_stale=st.booleans(),
+    ),
+    st.builds(Kill, reason=st.sampled_from(["smoke", "", " "])),
+    st.builds(Clear),
+    st.builds(TakeSnapshot, at=times),
+    st.builds(DiscardCopy),
+)
+
+
+class Life(RuleBasedStateMachine):
+    """A capability under arbitrary commands, from each way that one may begin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = ABSENT
+
+    @rule(data=st.sampled_from([PLAIN, ABSENT]))
+    def begin_anew(self, data: State) -> None:
+        self.state = data
+
+    @rule(command=commands)
+    def try_a_step(self, command: Command) -> None:
+        before = self.state
+        picture = repr(before)
+        try:
+            after = transit(before, command)
+        except Refused:
+            pass
+        else:
+            assert after.epoch == before.epoch + 1
+            assert after.stage in TRANSITIONS[before.stage, type(command)]
+            assert after.owner is before.owner
+            self.state = after
+        assert repr(before) == picture
+
+    @invariant()
+    def readers_leave_the_owner_in_a_canary_only(self) -> None:
+        assert self.state.reads_leave_owner == (self.state.stage is Stage.CANARY)
+
+    @invariant()
+    def killed_means_that_every_read_is_with_the_owner(self) -> None:
+        if self.state.killed is not None:
+            assert (self.state.share, dict(self.state.cohorts), self.state.stage) == (0, {}, Stage.MONOLITH)
+
+    @invariant()
+    def nobody_reads_from_a_copy_that_is_not_there(self) -> None:
+        assert not (self.state.reads_leave_owner and self.state.data is Data.ABSENT)
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+
+
+@given(st.sampled_from(Stage), commands)
+def test_what_the_table_lacks_is_refused_in_every_stage(stage: Stage, command: Command) -> None:
+    state = State(stage=stage, data=Data.NONE)
+    if (stage, type(command)) not in TRANSITIONS:
+        with pytest.raises(Refused, match=f"stage {stage}"):
+            transit(state, command)
+
+
+def test_every_command_is_legal_in_some_stage() -> None:
+    assert {command for _, command in TRANSITIONS} == set(get_args(Command))
+
+
+@pytest.mark.parametrize(
+    ("state", "command", "message"),
+    [
+        (ABSENT, SetReads(share=1), "the service holds no copy of its tables yet; run the backfill first"),
+        (
+            SNAPSHOT,
+            SetReads(share=1),
+            "the service holds a snapshot of 2025-03-01 12:00:00 UTC, and readers would not see later writes; "
+            "say --allow-stale if they may",
+        ),
+        (
+            SNAPSHOT,
+            SetReads(cohorts={"beta": Stack.SERVICE}),
+            "the service holds a snapshot of 2025-03-01 12:00:00 UTC, and readers would not see later writes; "
+            "say --allow-stale if they may",
+        ),
+        (KILLED, SetReads(share=0), "it is killed (smoke); clear that first, with a reason"),
+        (CANARY, Kill(reason=" \n"), "a kill wants a reason"),
+        (PLAIN, Clear(), "it is not killed"),
+        (CANARY, Clear(), "there is no kill to clear in stage canary"),
+        (
+            CANARY,
+            TakeSnapshot(at=NOON),
+            "in stage canary readers would see the copy change; set reads to 0 first, and cohorts off",
+        ),
+        (
+            CANARY,
+            DiscardCopy(),
+            "in stage canary readers would lose the copy; set reads to 0 first, and cohorts off",
+        ),
+        (PLAIN, TakeSnapshot(at=NOON), "it has no tables as published; publish its mapping first if it has one"),
+        (PLAIN, DiscardCopy(), "it has no tables as published; publish its mapping first if it has one"),
+        (State(stage=Stage.SYNCING), SetReads(share=1), "reads cannot be set in stage syncing"),
+        (State(stage=Stage.RETIRED), Kill(reason="smoke"), "there is nothing to kill in stage retired"),
+    ],
+)
+def test_a_refusal_says_what_would_do(state: State, command: Command, message: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        transit(state, command)
+    assert str(refusal.value) == message
+
+
+def test_a_share_and_cohorts_change_apart_from_each_other() -> None:
+    with_cohort = transit(CANARY, SetReads(cohorts={"beta": Stack.SERVICE}))
+    assert (with_cohort.share, dict(with_cohort.cohorts)) == (2_500, {"beta": Stack.SERVICE})
+    only_cohort = transit(with_cohort, SetReads(share=0))
+    assert (only_cohort.stage, dict(only_cohort.cohorts)) == (Stage.CANARY, {"beta": Stack.SERVICE})
+    none = transit(only_cohort, SetReads(cohorts={"beta": None, "never-there": None}))
+    assert (none.stage, dict(none.cohorts)) == (Stage.MONOLITH, {})
+
+
+def test_a_cohort_that_stays_with_the_owner_is_no_canary() -> None:
+    assert transit(PLAIN, SetReads(cohorts={"staff": Stack.MONOLITH})).stage is Stage.MONOLITH
+
+
+def test_a_snapshot_may_be_read_by_whoever_says_so() -> None:
+    assert transit(SNAPSHOT, SetReads(share=WHOLE, allow_stale=True)).stage is Stage.CANARY
+
+
+def test_reads_stay_with_the_owner_after_a_kill_is_cleared() -> None:
+    cleared = transit(KILLED, Clear())
+    assert (cleared.killed, cleared.share, cleared.stage) == (None, 0, Stage.MONOLITH)
+
+
+def test_a_second_kill_tells_the_newer_reason() -> None:
+    assert transit(KILLED, Kill(reason="fire")).killed == "fire"
+
+
+def test_a_copy_comes_and_goes() -> None:
+    taken = transit(ABSENT, TakeSnapshot(at=NOON))
+    newer = transit(taken, TakeSnapshot(at=NOON + timedelta(hours=1)))
+    gone = transit(newer, DiscardCopy())
+    assert [(each.data, each.data_at) for each in (taken, newer, gone)] == [
+        (Data.SNAPSHOT, NOON),
+        (Data.SNAPSHOT, NOON + timedelta(hours=1)),
+        (Data.ABSENT, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: State(share=-1), "share is -1 basis points; it lies between 0 and 10000"),
+        (lambda: State(share=10_001), "share is 10001 basis points; it lies between 0 and 10000"),
+        (lambda: SetReads(share=10_001), "share is 10001 basis points; it lies between 0 and 10000"),
+        (lambda: State(epoch=-1), "epoch is -1; it starts at 0 and rises"),
+        (lambda: State(data=Data.SNAPSHOT), "data is snapshot and data_at is None; a snapshot has a time"),
+        (
+            lambda: State(data=Data.SNAPSHOT, data_at=datetime(2025, 3, 1)),  # noqa: DTZ001  # the missing zone is meant
+            "data_at has no time zone",
+        ),
+        (lambda: State(killed="smoke", share=1), "killed, and yet reads leave the owner"),
+        (
+            lambda: State(killed="smoke", cohorts={"beta": Stack.SERVICE}),
+            "killed, and yet reads leave the owner",
+        ),
+        (lambda: State(killed="smoke", owner=Stack.SERVICE), "killed, and yet reads leave the owner"),
+    ],
+)
+def test_a_state_refuses_to_be_built_wrong(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        build()
+
+
+def test_a_state_does_not_change_with_the_mapping_that_it_was_built_from() -> None:
+    cohorts = {"beta": Stack.SERVICE}
+    state = State(data=Data.NONE, cohorts=cohorts)
+    cohorts["beta"] = Stack.MONOLITH
+    assert dict(state.cohorts) == {"beta": Stack.SERVICE}
+    with pytest.raises(TypeError):
+        state.cohorts["beta"] = Stack.MONOLITH  # type: ignore[index]
+
+
+def test_each_stack_is_the_others_other() -> None:
+    assert [stack.other for stack in Stack] == [Stack.SERVICE, Stack.MONOLITH]
