@@ -16,5 +16,5 @@ from strangler.capability import WHOLE
 
 def bucket(capability: str, visitor: str) -> int:
     """Return the bucket of ``visitor``, 0 to 9,999."""
-    digest = sha256(f"{capability}\0{visitor}".encode()).digest()
+    digest = sha256(f"{capability}\0{visitor}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") * WHOLE >> 64
