@@ -5,59 +5,83 @@ stack behind it may read another path than the proxy did. ``readings`` returns e
 known to make; whoever routes by the path compares what they select, and refuses where they differ.
 
 The canonical reading is that of RFC 3986 section 6.2.2: unreserved characters decoded, dot segments removed, and
-empty segments dropped. Plain paths, which are nearly all, have that one reading.
+empty segments dropped. Plain paths, which are nearly all, have that one reading. Not among the readings is what
+no server in use does: overlong UTF-8 as the character that it hints at, letters without regard to case.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 Segments = tuple[str, ...]
 
-# Nothing in here can be read in two ways: no escape, no empty or dot segment, no parameter, no backslash.
-_ODD: Final = re.compile(rb"[%;\\\0]|//|/\.")
-_UNRESERVED: Final = re.compile(rb"%([2-7][0-9A-Fa-f])")
+# Nothing without these can be read in two ways: escapes, parameters, backslashes, what ends a path; then
+# empty and dot segments.
+_ODD: Final = re.compile(rb"[%;\\\0?#]|//|(?:^|/)\.")
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_AFTER_NUL: Final = re.compile(rb"\0.*", re.DOTALL)
+_AFTER_PATH: Final = re.compile(rb"[?#].*", re.DOTALL)
 _PARAMETERS: Final = re.compile(rb";[^/]*")
+
+# What one server or another does to a path, in the order in which they do it. Any subset of it is a reading. Decoding
+# twice is as deep as known chains of servers go: one decodes for its access rules, the next for its handlers.
+_STEPS: Final[tuple[Callable[[bytes], bytes], ...]] = (
+    unquote_to_bytes,
+    unquote_to_bytes,
+    lambda path: path.replace(b"\\", b"/"),  # WHATWG URL section 4.4, and servers on Windows
+    lambda path: _AFTER_NUL.sub(b"", path),  # C's strings end there
+    lambda path: _AFTER_PATH.sub(b"", path),  # rewriting proxies parse again what they decoded
+    lambda path: _PARAMETERS.sub(b"", path),  # Java's servlets
+)
 
 
 def readings(path: bytes) -> tuple[Segments, ...]:
     """Return the readings of ``path`` (the target before ``?``), the canonical one first, none of them twice."""
     if _ODD.search(path) is None:
-        return (_split(path),)
-    return tuple(dict.fromkeys(_readings(path)))
+        return (_named(_parts(path)),)
+    return tuple(dict.fromkeys(segments for variant in _variants(path) for segments in _resolved(variant)))
 
 
-def _readings(path: bytes) -> list[Segments]:
-    tidy = _UNRESERVED.sub(_decode_unreserved, path)
-    found = [_without_dots(_split(tidy)), _split(tidy)]
-    variants = [_PARAMETERS.sub(b"", tidy), tidy.partition(b"\0")[0]]
-    once = unquote_to_bytes(path)
-    # Twice is as deep as known chains of servers go: one decodes for its access rules, the next for its handlers.
-    variants += [once, unquote_to_bytes(once), _PARAMETERS.sub(b"", once), once.partition(b"\0")[0]]
-    variants += [variant.replace(b"\\", b"/") for variant in [tidy, *variants]]
-    for variant in variants:
-        segments = _split(variant)
-        found += [_without_dots(segments), segments]
+def _variants(path: bytes) -> list[bytes]:
+    found = [_ESCAPE.sub(_tidy, path)]
+    for step in _STEPS:
+        found = list(dict.fromkeys([*found, *map(step, found)]))
     return found
 
 
-def _decode_unreserved(escape: re.Match[bytes]) -> bytes:
+def _tidy(escape: re.Match[bytes]) -> bytes:
+    if escape[1] is None:
+        return b"%25"  # a lone percent sign stands for itself
     char = bytes([int(escape[1], 16)])
     return char if char.isalnum() or char in b"-._~" else escape[0].upper()
 
 
-def _split(path: bytes) -> Segments:
-    # Latin-1 keeps every byte; empty segments and single dots name nothing, so no reading depends on them.
-    return tuple(segment for segment in path.decode("latin-1").split("/") if segment not in ("", "."))
+def _resolved(path: bytes) -> Iterator[Segments]:
+    """Yield the readings that differ in what ``..`` takes away: what stands before it, a name, or nothing."""
+    parts = _parts(path)
+    if ".." in parts:
+        yield _named(_without_dots(parts))
+        yield _without_dots(_named(parts))
+    yield _named(parts)
 
 
-def _without_dots(segments: Segments) -> Segments:
+def _parts(path: bytes) -> Segments:
+    # Latin-1 keeps every byte. A single dot names nothing, so no reading depends on it.
+    return tuple(part for part in path.decode("latin-1").removeprefix("/").split("/") if part != ".")
+
+
+def _named(parts: Segments) -> Segments:
+    return tuple(filter(None, parts))
+
+
+def _without_dots(parts: Segments) -> Segments:
     kept: list[str] = []
-    for segment in segments:
-        if segment != "..":
-            kept.append(segment)
+    for part in parts:
+        if part != "..":
+            kept.append(part)
         elif kept:
             kept.pop()
     return tuple(kept)
