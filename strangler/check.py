@@ -88,7 +88,7 @@ def _database(secret: Secret) -> str:
             version = connection.info.server_version
             user = connection.info.user
     except psycopg.OperationalError as exc:
-        raise Wrong(f"{_where(url)} refused: {str(exc).strip().splitlines()[-1]}") from exc
+        raise Wrong(f"{_where(url)} refused: {str(exc).strip().splitlines()[0]}") from exc
     if version < _OLDEST_POSTGRES:
         raise Wrong(f"{_where(url)} is PostgreSQL {version // 10_000}; 15 is the oldest that is supported")
     return f"PostgreSQL {version // 10_000}, as {user}"

@@ -97,7 +97,7 @@ class Postgres:
             self._initialise(prefix)
         settings = {**POSTGRES_SETTINGS, **self.settings, "port": str(self.port), "unix_socket_directories": ""}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        command = [*prefix, *_dies_with_parent("INT"), _postgres("postgres"), "-D", str(self.folder / "data"), *options]
+        command = [*prefix, *dies_with_parent("INT"), _postgres("postgres"), "-D", str(self.folder / "data"), *options]
         with self.log.open("ab") as log:
             self.process = _spawn(command, log)
         _await("PostgreSQL", self.process, self.log, lambda: psycopg.connect(self.url()).close())
@@ -171,7 +171,7 @@ class Valkey:
             "appendonly no\nsave 60 1\nmaxmemory 256mb\nmaxmemory-policy noeviction\n"
         )
         with self.log.open("ab") as log:
-            command = [*_dies_with_parent("TERM"), _valkey(), "-"]
+            command = [*dies_with_parent("TERM"), _valkey(), "-"]
             self.process = _spawn(command, log, configuration)  # by pipe, so that no password is in a command line
         _await("Valkey", self.process, self.log, self._ping)
 
@@ -243,7 +243,11 @@ def _works(command: Iterable[str]) -> bool:
     return subprocess.run([*command], capture_output=True, check=False).returncode == 0
 
 
-def _dies_with_parent(signal_name: str) -> list[str]:
+def dies_with_parent(signal_name: str) -> list[str]:
+    """Return what to put before a command so that the kernel sends it a signal when its parent dies.
+
+    The parent is the thread that starts it, so that must be one that stays: the main one.
+    """
     # Within the namespace, not before it: a change of credentials clears the request (prctl(2), PR_SET_PDEATHSIG).
     if sys.platform == "linux" and shutil.which("setpriv"):
         return ["setpriv", f"--pdeathsig={signal_name}", "--"]

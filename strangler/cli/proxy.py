@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from strangler.cli.shell import Failure, shell
+from strangler.cli.shell import Failure, out, shell
 from strangler.project import require
 
 _ORIGIN = "http://HOST:PORT"
@@ -31,7 +31,27 @@ def proxy(
     except ImportError as exc:
         raise Failure("the proxy is not installed; run: pip install 'strangler[proxy]'") from exc
     if origin is not None:
-        raise typer.Exit(serve_origin(origin=origin, listen=listen, admin=admin, workers=workers))
+        raise typer.Exit(serve_origin(origin=origin, listen=[listen], admin=admin, workers=workers))
     project = shell(context).project()
     require(project.control.database, project.control.redis, project.control.secret)
     raise typer.Exit(serve(project))
+
+
+def up(context: typer.Context) -> None:
+    """Bring the files into force, then run the proxy and the background worker, until Ctrl-C."""
+    project_file = shell(context).project_file.resolve()
+    project = shell(context).project()
+    try:
+        from strangler.demo.family import ChildFailed
+        from strangler.demo.show import Show, Stopped
+    except ImportError as exc:
+        raise Failure(f"this wants more: pip install 'strangler[jobs,proxy]' ({exc})") from exc
+    show = Show(project_file=project_file, port_base=0, console=out)
+    try:
+        with show.up(project):
+            show.tell([])
+            show.stay(project)
+    except Stopped:
+        pass
+    except ChildFailed as exc:
+        raise Failure(str(exc)) from exc

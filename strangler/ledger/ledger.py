@@ -129,7 +129,7 @@ class Ledger:
                 options=f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c statement_timeout=10000",
             )
         except psycopg.OperationalError as exc:
-            raise Unreachable(f"the control database does not answer: {str(exc).strip().splitlines()[-1]}") from exc
+            raise Unreachable(f"the control database does not answer: {str(exc).strip().splitlines()[0]}") from exc
         return cls(connection, keys)
 
     def __enter__(self) -> Self:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Protocol
+from typing import Final, Protocol
+
+# RFC 9110 section 5.6.2: what the name of a header or a cookie is made of.
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Source(StrEnum):
@@ -50,6 +54,8 @@ class Cohort:
                 ip_network(value)
         elif not self.key:
             raise ValueError(f"a {self.source} cohort names its {self.source}")
+        elif self.source in (Source.HEADER, Source.COOKIE) and not TOKEN.fullmatch(self.key):
+            raise ValueError(f"{self.key!r} is no name of a {self.source}")
 
     def holds(self, reader: Reader, captured: dict[str, str]) -> bool:
         """Return whether ``reader`` belongs; ``captured`` are the route's segments by name."""
@@ -75,6 +81,8 @@ def _within(client: str, values: tuple[str, ...]) -> bool:
         address = ip_address(client)
     except ValueError:  # a Unix socket has no address
         return False
+    # A socket that listens on [::] for both families gives IPv4 clients as ::ffff:192.0.2.1.
+    address = getattr(address, "ipv4_mapped", None) or address
     return any(address in network for network in _networks(values))
 
 

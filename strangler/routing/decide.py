@@ -103,7 +103,7 @@ def is_split(state: State) -> bool:
 def _fits(facts: Facts) -> Fits:
     def fits(route: Route) -> bool:
         return (
-            (not route.methods or facts.method in route.methods or (facts.method == "HEAD" and "GET" in route.methods))
+            route.takes(facts.method)
             and (route.host is None or route.host == facts.host)
             and (route.header is None or facts.header(route.header[0]) == route.header[1])
         )

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from strangler.capability import Data, Stack, Stage, State
-from strangler.routing.cohort import Cohort, Source
+from strangler.routing.cohort import TOKEN, Cohort, Source
 from strangler.routing.path import Segments
 
 _WILDCARD: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
@@ -65,6 +65,10 @@ class Route:
         names = self.names
         if len(set(names)) < len(names):
             raise ValueError("a {name} stands twice")
+        if self.host is not None and self.host != self.host.lower():
+            raise ValueError(f"host {self.host!r} is not in lower case")
+        if self.header is not None and not TOKEN.fullmatch(self.header[0]):
+            raise ValueError(f"{self.header[0]!r} is no name of a header")
 
     @property
     def segments(self) -> tuple[str | None, ...]:
@@ -87,8 +91,15 @@ class Route:
             and self.conditions == other.conditions
             and (self.host is None or other.host is None or self.host == other.host)
             and (self.header is None or other.header is None or _headers_meet(self.header, other.header))
-            and (not self.methods or not other.methods or bool(self.methods & other.methods))
+            and (not self.methods or not other.methods or self._shares_method(other) or other._shares_method(self))
         )
+
+    def _shares_method(self, other: Route) -> bool:
+        return any(other.takes(method) for method in self.methods)
+
+    def takes(self, method: str) -> bool:
+        """Return whether the method fits; GET includes HEAD, which RFC 9110 section 9.3.2 defines by it."""
+        return not self.methods or method in self.methods or (method == "HEAD" and "GET" in self.methods)
 
 
 def _headers_meet(one: tuple[str, str], other: tuple[str, str]) -> bool:
@@ -177,8 +188,8 @@ def _find(node: Node, segments: Segments, depth: int, fits: Fits) -> Entry | Non
 
 
 def seal(table: RoutingTable, key: bytes) -> bytes:
-    """Return ``table`` as it is published: the HMAC-SHA256 of the JSON in hex, a newline, the JSON in UTF-8."""
-    body = json.dumps(_to_json(table), separators=(",", ":"), ensure_ascii=False).encode()
+    """Return ``table`` as it is published: the HMAC-SHA256 of the JSON in hex, a newline, the JSON in ASCII."""
+    body = json.dumps(_to_json(table), separators=(",", ":")).encode()
     return _mac(body, key) + b"\n" + body
 
 
@@ -189,7 +200,7 @@ def unseal(message: bytes, key: bytes) -> RoutingTable:
         raise TableInvalid("the seal does not match: it was cut short, or sealed with another secret")
     try:
         return _from_json(json.loads(body))
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, RecursionError) as exc:
         raise TableInvalid(f"its content cannot be read: {exc!r}") from exc
 
 
@@ -206,12 +217,12 @@ def _to_json(table: RoutingTable) -> dict[str, Any]:
     }
 
 
-def _from_json(raw: dict[str, Any]) -> RoutingTable:
+def _from_json(raw: Any) -> RoutingTable:
     return RoutingTable(
-        version=int(raw["version"]),
+        version=_of(int, raw["version"]),
         published_at=_time(raw["published_at"]),
-        upstreams={name: tuple(endpoints) for name, endpoints in raw["upstreams"].items()},
-        capabilities=tuple(capability_from_json(each) for each in raw["capabilities"]),
+        upstreams={name: _texts(endpoints) for name, endpoints in _of(dict, raw["upstreams"]).items()},
+        capabilities=tuple(capability_from_json(each) for each in _of(list, raw["capabilities"])),
     )
 
 
@@ -228,14 +239,20 @@ def capability_to_json(capability: Capability) -> dict[str, Any]:
     }
 
 
-def capability_from_json(raw: dict[str, Any]) -> Capability:
+def capability_from_json(raw: Mapping[str, Any]) -> Capability:
+    """Return the capability that ``capability_to_json`` wrote. Raises as ``state_from_json``."""
     return Capability(
-        name=raw["name"],
-        service=raw["service"],
-        routes=tuple(_route_from_json(each) for each in raw["routes"]),
+        name=_of(str, raw["name"]),
+        service=_of(str, raw["service"]),
+        routes=tuple(_route_from_json(each) for each in _of(list, raw["routes"])),
         cohorts=tuple(
-            Cohort(name=each["name"], source=Source(each["source"]), key=each["key"], values=tuple(each["values"]))
-            for each in raw["cohorts"]
+            Cohort(
+                name=_of(str, each["name"]),
+                source=Source(each["source"]),
+                key=_of(str, each["key"]),
+                values=_texts(each["values"]),
+            )
+            for each in _of(list, raw["cohorts"])
         ),
         state=state_from_json(raw["state"]),
     )
@@ -251,13 +268,16 @@ def _route_to_json(route: Route) -> dict[str, Any]:
     }
 
 
-def _route_from_json(raw: dict[str, Any]) -> Route:
+def _route_from_json(raw: Mapping[str, Any]) -> Route:
+    header = None if raw["header"] is None else _texts(raw["header"])
+    if header is not None and len(header) != 2:
+        raise ValueError(f"header {header!r} is no pair of name and value")
     return Route(
-        path=raw["path"],
-        methods=frozenset(raw["methods"]),
-        host=raw["host"],
-        header=(raw["header"][0], raw["header"][1]) if raw["header"] else None,
-        kind=Kind(raw["kind"]) if raw["kind"] else None,
+        path=_of(str, raw["path"]),
+        methods=frozenset(_texts(raw["methods"])),
+        host=None if raw["host"] is None else _of(str, raw["host"]),
+        header=(header[0], header[1]) if header else None,
+        kind=None if raw["kind"] is None else Kind(raw["kind"]),
     )
 
 
@@ -276,18 +296,34 @@ def state_to_json(state: State) -> dict[str, Any]:
 
 
 def state_from_json(raw: Mapping[str, Any]) -> State:
-    """Return the state that ``state_to_json`` wrote. Raises ``KeyError`` or ``ValueError`` on anything else."""
+    """Return the state that ``state_to_json`` wrote.
+
+    Raises ``KeyError``, ``TypeError`` or ``ValueError`` on anything else.
+    """
     return State(
-        epoch=int(raw["epoch"]),
+        epoch=_of(int, raw["epoch"]),
         stage=Stage(raw["stage"]),
         owner=Stack(raw["owner"]),
-        share=int(raw["share"]),
-        cohorts={name: Stack(stack) for name, stack in raw["cohorts"].items()},
-        killed=raw["killed"],
+        share=_of(int, raw["share"]),
+        cohorts={name: Stack(stack) for name, stack in _of(dict, raw["cohorts"]).items()},
+        killed=None if raw["killed"] is None else _of(str, raw["killed"]),
         data=Data(raw["data"]),
         data_at=_time(raw["data_at"]),
     )
 
 
-def _time(raw: str | None) -> datetime | None:
-    return datetime.fromisoformat(raw) if raw else None
+T = TypeVar("T")
+
+
+def _of(kind: type[T], raw: object) -> T:
+    if type(raw) is not kind:  # a bool is an int to isinstance
+        raise TypeError(f"{raw!r} is no {kind.__name__}")
+    return raw
+
+
+def _texts(raw: object) -> tuple[str, ...]:
+    return tuple(_of(str, each) for each in _of(list, raw))
+
+
+def _time(raw: object) -> datetime | None:
+    return None if raw is None else datetime.fromisoformat(_of(str, raw))

@@ -363,6 +363,6 @@ def _open(url: str, what: str) -> Iterator[psycopg.Connection]:
             url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="strangler backfill"
         )
     except psycopg.OperationalError as exc:
-        raise Unreachable(f"the {what} does not answer: {str(exc).strip().splitlines()[-1]}") from exc
+        raise Unreachable(f"the {what} does not answer: {str(exc).strip().splitlines()[0]}") from exc
     with connection:
         yield connection

@@ -1,0 +1,57 @@
+"""``demo``: both stacks, the engines and the toolkit on this machine, from demo.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from strangler.cli.shell import Failure, err, out, shell
+
+
+def demo(
+    context: typer.Context,
+    port_base: Annotated[
+        int, typer.Option("--port-base", min=1024, max=64_000, help="The first of the family's ports.")
+    ] = 8000,
+    reset: Annotated[bool, typer.Option("--reset", help="Forget what earlier runs kept, and start anew.")] = False,
+    tour: Annotated[bool, typer.Option("--tour", help="Walk a capability through all steps under traffic.")] = False,
+    visitors: Annotated[
+        int, typer.Option("--visitors", min=100, help="Distinct visitors a step of the tour.")
+    ] = 20_000,
+    leave: Annotated[bool, typer.Option("--exit", help="Leave after the tour, non-zero when anything failed.")] = False,
+    report: Annotated[Path | None, typer.Option("--report", help="Write the tour's figures here, as JSON.")] = None,
+) -> None:
+    """Start everything that demo.toml names, and stay until Ctrl-C."""
+    try:
+        from strangler.demo.family import ChildFailed
+        from strangler.demo.show import Show, Stopped
+        from strangler.demo.tour import Guide, logs_of
+        from strangler.local import EngineError, PortTaken
+    except ImportError as exc:
+        raise Failure(f"the demo wants more: pip install 'strangler[local,jobs,proxy]' ({exc})") from exc
+    show = Show(project_file=shell(context).project_file.resolve(), port_base=port_base, console=out)
+    if reset:
+        show.reset()
+    good = True
+    try:
+        with show.running() as (project, script):
+            show.tell(script.hints)
+            if tour:
+                if script.tour is None:
+                    raise Failure("demo.toml has no [tour]")
+                logs = logs_of(script.processes)
+                guide = Guide(show=show, project=project, tour=script.tour, visitors=visitors, logs=logs)
+                good = guide.walk(report)
+            if not (tour and leave):
+                show.stay(project)
+    except Stopped:
+        pass
+    except PortTaken as exc:
+        raise Failure(f"{exc}; end that one, or choose others with --port-base") from exc
+    except (EngineError, ChildFailed) as exc:
+        raise Failure(str(exc)) from exc
+    if not good:
+        err.print("[red]strangler:[/] the tour did not hold; see above")
+        raise typer.Exit(1)

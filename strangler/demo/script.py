@@ -1,0 +1,197 @@
+"""``demo.toml``: what runs on one machine, so that the toolkit need not know any example.
+
+It is read twice: first for what has to exist before anything can be named (ports, secrets, databases), then, with the
+variables that these gave, for the processes and the tour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Literal
+
+from strangler.project import Problem, ProjectInvalid
+from strangler.project.section import Environment, Section, read, shown
+
+POSTGRES_PORT: Final = "POSTGRES_PORT"
+VALKEY_PORT: Final = "VALKEY_PORT"
+ADMIN_PORT: Final = "ADMIN_PORT"
+PROXY_PORT: Final = "PROXY_PORT"
+_NEEDED: Final = (PROXY_PORT, ADMIN_PORT, POSTGRES_PORT, VALKEY_PORT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """A role besides the owner, what it may do with the tables, and the variable that gets its URL."""
+
+    name: str
+    variable: str
+    may: Literal["read", "write"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """A database, the role that owns it, and the variable that gets the owner's URL."""
+
+    name: str
+    owner: str
+    variable: str
+    roles: tuple[Role, ...] = ()
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return (self.variable, *(role.variable for role in self.roles))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What has to exist first. ``ports`` are offsets from the base; ``secrets`` are variables given random values."""
+
+    ports: Mapping[str, int]
+    secrets: tuple[str, ...]
+    redis: str
+    databases: tuple[Database, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process of the example: run once what stands in ``before``, then the command until the end."""
+
+    name: str
+    folder: Path
+    command: tuple[str, ...]
+    before: tuple[tuple[str, ...], ...]
+    environment: Mapping[str, str]
+    address: str
+    ready: str
+    access_log: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tour:
+    """What the tour requests. ``counted`` marks the lines of an access log that stand for requests of ``paths``."""
+
+    capability: str
+    cohort: str
+    cohort_header: tuple[str, str]
+    paths: tuple[str, ...]
+    others: tuple[str, ...]
+    counted: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """The processes in the order in which they are started, what to try, and the tour."""
+
+    processes: tuple[Process, ...]
+    hints: tuple[tuple[str, str], ...]
+    tour: Tour | None
+
+
+def read_setting(path: Path) -> Setting:
+    """Return what ``path`` wants to exist first. Raises ``ProjectInvalid`` with every problem."""
+    problems: list[Problem] = []
+    top = read(path, path.name, Environment({}), problems)
+    ports = top.section("ports")
+    offsets = {
+        name: ports.number(name, "an offset from the base port, from 0 to 999", 0, 0, 999) for name in ports.values
+    }
+    for name in _NEEDED:
+        if name not in offsets:
+            ports.problem(name, "nothing", "an offset from the base port, from 0 to 999")
+    taken = sorted(offsets.values())
+    for one, other in pairwise(taken):
+        if one == other:
+            ports.problem("", f"offset {one} twice", "one for each")
+    setting = Setting(
+        ports=offsets,
+        secrets=top.texts("secrets", 'names of variables such as ["SECRET_KEY"]', default=()),
+        redis=top.text("redis", "the variable that gets Valkey's URL", default="REDIS_URL"),
+        databases=tuple(_database(each) for each in top.sections("database")),
+    )
+    if problems:
+        raise ProjectInvalid(tuple(problems))
+    return setting
+
+
+def _database(section: Section) -> Database:
+    database = Database(
+        name=section.text("name", "the database's name"),
+        owner=section.text("owner", "the role that owns it"),
+        variable=section.text("variable", "the variable that gets the owner's URL"),
+        roles=tuple(_role(each) for each in section.sections("role")),
+    )
+    section.close()
+    return database
+
+
+def _role(section: Section) -> Role:
+    may = section.text("may", '"read" or "write"')
+    if may not in ("read", "write"):
+        section.problem("may", shown(may), '"read" or "write"')
+    role = Role(
+        name=section.text("name", "the role's name"),
+        variable=section.text("variable", "the variable that gets its URL"),
+        may="write" if may == "write" else "read",
+    )
+    section.close()
+    return role
+
+
+def read_script(path: Path, variables: Mapping[str, str]) -> Script:
+    """Return what ``path`` runs, with ``variables`` put in. Raises ``ProjectInvalid`` with every problem."""
+    problems: list[Problem] = []
+    top = read(path, path.name, Environment(variables), problems)
+    for key in ("ports", "secrets", "redis", "database"):
+        top.has(key)  # read_setting has read these
+    root = path.parent.resolve()
+    script = Script(
+        processes=tuple(_process(each, root) for each in top.sections("process")),
+        hints=tuple(_hint(each) for each in top.sections("hint")),
+        tour=_tour(top.section("tour")) if top.has("tour") else None,
+    )
+    top.close()
+    if problems:
+        raise ProjectInvalid(tuple(problems))
+    return script
+
+
+def _process(section: Section, root: Path) -> Process:
+    log = section.text("access_log", "the path of the file with a line a request", default="")
+    environment = section.section("environment")
+    process = Process(
+        name=section.text("name", "the process's name"),
+        folder=root / section.text("folder", "the folder to run it in", default="."),
+        command=section.texts("command", "the command as a list of words"),
+        before=tuple(each.texts("command", "a command as a list of words") for each in section.sections("before")),
+        environment={name: environment.text(name, "a value") for name in environment.values},
+        address=section.text("address", "where it answers, as a URL"),
+        ready=section.text("ready", "a URL that answers 200 once it is ready"),
+        access_log=root / log if log else None,
+    )
+    section.close()
+    return process
+
+
+def _hint(section: Section) -> tuple[str, str]:
+    hint = (section.text("command", "a command to try"), section.text("shows", "what it shows"))
+    section.close()
+    return hint
+
+
+def _tour(section: Section) -> Tour:
+    header = section.text("cohort_header", 'a header that puts a reader into the cohort, as in "X-Beta: 1"')
+    name, _, value = header.partition(":")
+    counted = section.section("counted")
+    tour = Tour(
+        capability=section.text("capability", "the capability that moves"),
+        cohort=section.text("cohort", "one of its cohorts"),
+        cohort_header=(name.strip(), value.strip()),
+        paths=section.texts("paths", "paths of the capability"),
+        others=section.texts("others", "other paths", default=()),
+        counted={name: counted.text(name, "a text that marks a line") for name in counted.values},
+    )
+    section.close()
+    return tour
