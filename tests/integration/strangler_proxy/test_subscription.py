@@ -1,0 +1,228 @@
+"""Routing tables reach every worker, by whichever way is open, and are told to have."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from strangler.capability import Data, Stage, State
+from strangler.ledger.schema import upgrade
+from strangler.local import Postgres, Valkey
+from strangler.routing.table import MONOLITH, Capability, Route, RoutingTable, seal
+from tests.fixtures.ports import free_port
+from tests.fixtures.proxy import KEYS, SECRET, Client, Origin, ProxyProcess
+from tests.fixtures.waiting import until
+
+PUT = """
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[2], ARGV[1])
+return redis.call('PUBLISH', ARGV[3], ARGV[2])
+"""
+TOML = """
+[monolith]
+endpoints = ["{monolith}"]
+database = "$CONTROL"
+[control]
+database = "$CONTROL"
+redis = "$REDIS"
+secret = "$SECRET"
+[proxy]
+listen = ["127.0.0.1:{listen}"]
+admin = "127.0.0.1:{admin}"
+workers = 2
+state = "state"
+[service.catalog]
+endpoints = ["{service}"]
+database = "$CONTROL"
+"""
+CAPABILITY = 'service = "catalog"\n[[route]]\npath = "/api/catalog"\n'
+
+
+@dataclass
+class Shop:
+    """A project on disk, two stacks, and the hand that publishes for it."""
+
+    folder: Path
+    database: str
+    redis: str
+    monolith: Origin
+    service: Origin
+
+    @contextmanager
+    def proxy(self, database: str | None = None, valkey: str | None = None) -> Iterator[ProxyProcess]:
+        """A proxy of this project; both engines can be put elsewhere."""
+        env = {"CONTROL": database or self.database, "REDIS": valkey or self.redis, "SECRET": SECRET}
+        with ProxyProcess.project(self.folder / "strangler.toml", env) as proxy:
+            yield proxy
+
+    def table(self, version: int, share: int) -> bytes:
+        capability = Capability(
+            name="catalog",
+            service="catalog",
+            routes=(Route(path="/api/catalog"),),
+            state=State(data=Data.NONE, share=share, stage=Stage.CANARY, epoch=version),
+        )
+        upstreams = {MONOLITH: (self.monolith.url,), "catalog": (self.service.url,)}
+        return seal(RoutingTable(version=version, upstreams=upstreams, capabilities=(capability,)), KEYS.table)
+
+    def push(self, version: int, sealed: bytes) -> None:
+        with redis.Redis.from_url(self.redis) as client:
+            client.eval(PUT, 2, "strangler:table", "strangler:table:version", version, sealed, "strangler:tables")
+
+    def store(self, version: int, sealed: bytes) -> None:
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            connection.execute(
+                "insert into strangler.routing_table (version, sealed) values (%s, %s)", [version, sealed]
+            )
+
+    def seen(self) -> dict[str, int]:
+        """Return each worker's version as the control database has it."""
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            return dict(connection.execute("select id, version from strangler.worker").fetchall())
+
+
+@pytest.fixture
+def shop(database_url: str, valkey_url: str, tmp_path: Path) -> Iterator[Shop]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        upgrade(connection)
+    with Origin() as monolith, Origin(name="service") as service:
+        ports = {"listen": free_port(), "admin": free_port()}
+        (tmp_path / "strangler.toml").write_text(TOML.format(monolith=monolith.url, service=service.url, **ports))
+        folder = tmp_path / "migrations" / "catalog"
+        folder.mkdir(parents=True)
+        (folder / "capability.toml").write_text(CAPABILITY)
+        yield Shop(tmp_path, database_url, valkey_url, monolith, service)
+
+
+def answers(proxy: ProxyProcess) -> bytes:
+    with Client(proxy.port) as client:
+        return client.get("/api/catalog/1").body
+
+
+def versions(proxy: ProxyProcess) -> set[tuple[int, str]]:
+    return {(worker["version"], worker["source"]) for worker in proxy.status()["workers"]}
+
+
+def test_a_push_is_acknowledged_by_every_worker_within_milliseconds(shop: Shop) -> None:
+    with shop.proxy() as proxy, redis.Redis.from_url(shop.redis) as client:
+        acks = client.pubsub(ignore_subscribe_messages=True)
+        acks.subscribe("strangler:acks")
+        until(lambda: client.hlen("strangler:workers") == 2, "both workers are known")
+        assert answers(proxy) == b"monolith"
+        took: list[float] = []
+        for version in range(1, 21):
+            sealed = shop.table(version, 10_000 if version % 2 else 0)
+            started = time.perf_counter()
+            shop.push(version, sealed)
+            heard: set[str] = set()
+            while len(heard) < 2:
+                message = acks.get_message(timeout=5)
+                if message is not None:
+                    word = json.loads(message["data"])
+                    if word["version"] == version:
+                        heard.add(word["worker"])
+            took.append(time.perf_counter() - started)
+            assert answers(proxy) == (b"service" if version % 2 else b"monolith")
+        assert sorted(took)[len(took) // 2] < 0.1
+        acks.close()
+        words = [json.loads(word) for word in client.hgetall("strangler:workers").values()]
+        assert [word["version"] for word in words] == [20, 20]
+        assert all(abs(word["seen_at"] - time.time()) < 60 for word in words)
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.end() == 0
+        assert client.hlen("strangler:workers") == 0
+        assert shop.seen() == {}
+
+
+def test_a_lost_push_is_repaired_from_postgres(shop: Shop) -> None:
+    with shop.proxy() as proxy:
+        shop.store(1, shop.table(1, 10_000))
+        until(lambda: versions(proxy) == {(1, "postgres")}, "both workers have looked")
+        assert answers(proxy) == b"service"
+        until(lambda: set(shop.seen().values()) == {1}, "both have said so")
+
+
+def test_starts_with_the_newest_that_was_published(shop: Shop) -> None:
+    shop.push(3, shop.table(3, 0))
+    shop.store(4, shop.table(4, 10_000))
+    with shop.proxy() as proxy:
+        assert {version for version, _ in versions(proxy)} == {4}
+        assert answers(proxy) == b"service"
+
+
+def test_older_and_forged_tables_are_refused(shop: Shop) -> None:
+    with shop.proxy() as proxy:
+        shop.push(5, shop.table(5, 10_000))
+        until(lambda: versions(proxy) == {(5, "valkey")}, "the table is in force")
+        forged = seal(RoutingTable(version=6, upstreams={MONOLITH: (shop.monolith.url,)}), b"another key")
+        shop.push(4, shop.table(4, 0))
+        shop.push(6, forged)
+        shop.push(6, shop.table(6, 0)[:-1])
+        until(
+            lambda: proxy.metric("strangler_proxy_routing_tables_refused_total") == {"": 4}, "both workers refuse both"
+        )
+        assert versions(proxy) == {(5, "valkey")}
+        assert answers(proxy) == b"service"
+        assert set(proxy.metric("strangler_proxy_routing_table_version").values()) == {5}
+        proxy.process.send_signal(signal.SIGTERM)
+        proxy.end()
+        assert proxy.errors.count("was refused, version 5 stays: the seal does not match") == 4
+
+
+def test_goes_on_without_valkey_then_without_postgres_then_from_disk(
+    shop: Shop, postgres: Postgres, tmp_path: Path
+) -> None:
+    valkey_folder = tmp_path / "valkey"
+    with Valkey(folder=valkey_folder, port=free_port()) as valkey, shop.proxy(valkey=valkey.url) as proxy:
+        shop.redis = valkey.url
+        shop.push(1, shop.table(1, 10_000))
+        until(lambda: versions(proxy) == {(1, "valkey")}, "the table is in force")
+        valkey.stop()
+        until(lambda: proxy.status()["valkey"] is False, "it is noticed")
+        assert answers(proxy) == b"service"
+        shop.store(2, shop.table(2, 0))
+        until(lambda: versions(proxy) == {(2, "postgres")}, "the other way is open")
+        assert answers(proxy) == b"monolith"
+        shop.store(3, shop.table(3, 10_000))
+        until(lambda: versions(proxy) == {(3, "postgres")}, "and stays so")
+        until(lambda: (tmp_path / "state" / "table").read_bytes() == shop.table(3, 10_000), "it is kept")
+    nowhere = f"127.0.0.1:{free_port()}"
+    with shop.proxy(database=f"postgresql://x@{nowhere}/x", valkey=f"redis://{nowhere}/0") as proxy:
+        assert versions(proxy) == {(3, "disk")}
+        status = proxy.status()
+        assert (status["valkey"], status["postgres"]) == (False, False)
+        assert answers(proxy) == b"service"
+
+
+def test_an_engine_that_hangs_is_noticed_and_delays_nobody(shop: Shop, tmp_path: Path) -> None:
+    with Valkey(folder=tmp_path / "valkey", port=free_port()) as valkey, shop.proxy(valkey=valkey.url) as proxy:
+        until(lambda: proxy.status()["valkey"], "it is reached")
+        assert valkey.process is not None
+        os.kill(valkey.process.pid, signal.SIGSTOP)
+        try:
+            assert answers(proxy) == b"monolith"
+            until(lambda: proxy.status()["valkey"] is False, "it is noticed")
+            shop.store(1, shop.table(1, 10_000))
+            until(lambda: answers(proxy) == b"service", "the other way is open")
+        finally:
+            os.kill(valkey.process.pid, signal.SIGCONT)
+        until(lambda: proxy.status()["valkey"], "it is back")
+
+
+def test_a_ledger_set_up_anew_wins_over_the_copy_on_disk(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "table").write_bytes(shop.table(50, 10_000))
+    shop.store(1, shop.table(1, 0))
+    with shop.proxy() as proxy:
+        assert {version for version, _ in versions(proxy)} == {1}
+        assert answers(proxy) == b"monolith"

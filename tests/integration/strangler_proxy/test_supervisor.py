@@ -1,0 +1,172 @@
+"""Workers live, die and drain under their supervisor, and clients hardly notice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+
+import psutil
+import pytest
+
+from tests.fixtures.proxy import PATIENCE, Client, Origin, ProxyProcess, Served, Truncated
+from tests.fixtures.waiting import until
+
+
+def test_serves_an_origin_with_nothing_configured() -> None:
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
+        with Client(proxy.port) as client:
+            assert client.get("/").body == b"monolith"
+        assert json.loads(proxy.ask("/health/live")) == {"status": "live"}
+        assert json.loads(proxy.ask("/health/ready")) == {"status": "ready"}
+        status = proxy.status()
+        assert (status["ready"], status["restarts"], status["valkey"], status["postgres"]) == (True, 0, None, None)
+        assert (status["table"]["version"], status["table"]["source"]) == (0, "bootstrap")
+        assert len({worker["pid"] for worker in status["workers"]}) == 2
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.end() == 0
+        assert proxy.errors == ""
+
+
+def test_metrics_are_summed_and_never_go_back() -> None:
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
+        for _ in range(40):
+            with Client(proxy.port) as client:
+                assert client.get("/").status == 200
+        labels = '{capability="",method="GET",stack="monolith",status_class="2xx",why="unrouted"}'
+        assert proxy.metric("strangler_proxy_requests_total") == {labels: 40}
+        assert proxy.metric("strangler_proxy_request_duration_seconds_count") == {'{stack="monolith"}': 40}
+        assert proxy.metric("strangler_proxy_connections_accepted_total") == {"": 40}
+        for pid in proxy.workers():
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: proxy.status()["restarts"] == 2 and proxy.status()["ready"], "both are replaced")
+        assert proxy.metric("strangler_proxy_requests_total") == {labels: 40}
+        with Client(proxy.port) as client:
+            assert client.get("/").status == 200
+        assert proxy.metric("strangler_proxy_requests_total") == {labels: 41}
+        assert proxy.metric("strangler_proxy_worker_restarts_total") == {"": 2}
+
+
+def test_clients_of_a_killed_worker_wait_for_its_successor() -> None:
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
+        (pid, _) = before = proxy.workers()
+        os.kill(pid, signal.SIGKILL)
+        for _ in range(20):  # the kernel gives half of them to the place of the dead one
+            with Client(proxy.port) as client:
+                assert client.get("/").status == 200
+        until(lambda: proxy.status()["ready"], "it is replaced")
+        assert len(set(before) & set(proxy.workers())) == 1
+
+
+def test_a_drain_finishes_what_is_under_way() -> None:
+    go = threading.Event()
+
+    def script(origin: Origin, served: Served) -> None:
+        origin.heads.append(served.head())
+        assert go.wait(PATIENCE)
+        served.answer(b"finished")
+        served.exactly(1)
+
+    with Origin(script) as origin, ProxyProcess.origin(origin.url) as proxy:
+        with Client(proxy.port) as busy, Client(proxy.port) as idle:
+            busy.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            until(lambda: origin.heads, "the request is under way")
+            proxy.process.send_signal(signal.SIGTERM)
+            until(lambda: not _listens(proxy.port), "the port is closed")
+            go.set()
+            found = busy.response()
+            assert (found.body, found.header("connection")) == (b"finished", "close")
+            assert busy.closed()
+            assert idle.closed()
+        assert proxy.end() == 0
+
+
+def test_a_drain_under_traffic_fails_no_request() -> None:
+    failed: list[str] = []
+    answered: list[int] = []
+    stop = threading.Event()
+
+    def visit(port: int) -> None:
+        while not stop.is_set():
+            try:
+                client = Client(port)
+            except ConnectionRefusedError:
+                return  # never accepted: the balancer in front asks another
+            with client:
+                try:
+                    while True:
+                        found = client.get("/")
+                        answered.append(found.status)
+                        if found.header("connection") == "close":
+                            break
+                except (Truncated, OSError) as exc:
+                    failed.append(repr(exc))
+
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
+        visitors = [threading.Thread(target=visit, args=(proxy.port,)) for _ in range(8)]
+        for visitor in visitors:
+            visitor.start()
+        until(lambda: len(answered) > 200, "traffic flows")
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.end() == 0
+        stop.set()
+        for visitor in visitors:
+            visitor.join(PATIENCE)
+        assert failed == []
+        assert set(answered) == {200}
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    def script(origin: Origin, served: Served) -> None:
+        origin.heads.append(served.head())
+        served.exactly(1)
+
+    with Origin(script) as origin, ProxyProcess.origin(origin.url) as proxy, Client(proxy.port) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: origin.heads, "the request is under way")
+        proxy.process.send_signal(signal.SIGINT)
+        until(lambda: not _listens(proxy.port), "the port is closed")
+        proxy.process.send_signal(signal.SIGINT)
+        assert proxy.end() == 0
+        with pytest.raises(Truncated):
+            client.response()
+
+
+def test_workers_end_with_their_supervisor() -> None:
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
+        workers = [psutil.Process(pid) for pid in proxy.workers()]
+        proxy.process.kill()
+        _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
+        assert alive == []
+
+
+def test_a_taken_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with ProxyProcess.origin("http://127.0.0.1:1", listen=address) as proxy:
+            assert proxy.end() == 1
+            assert proxy.errors == f"strangler proxy: cannot listen on {address}: address already in use\n"
+
+
+def test_a_port_that_another_proxy_serves_is_taken() -> None:
+    with (
+        Origin() as origin,
+        ProxyProcess.origin(origin.url) as first,
+        ProxyProcess.origin(origin.url, listen=f"127.0.0.1:{first.port}") as second,
+    ):
+        assert second.end() == 1
+        assert f"cannot listen on 127.0.0.1:{first.port}" in second.errors
+
+
+@pytest.mark.parametrize("origin", ["ftp://x", "127.0.0.1:8001", "http://", "http://x/path"])
+def test_what_is_no_origin_is_said(origin: str) -> None:
+    with ProxyProcess.origin(origin) as proxy:
+        assert proxy.end() == 1
+        assert proxy.errors == f"strangler proxy: {origin!r} is no origin; http://HOST:PORT is\n"
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
