@@ -103,7 +103,7 @@ class Route:
 
 
 def _headers_meet(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    return one[0] != other[0] or one[1] == other[1]
+    return one[0].lower() != other[0].lower() or one[1] == other[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
