@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,7 +20,9 @@ from rich.console import Console
 from strangler.capability import WHOLE, Stack, Stage, State
 from strangler.project import Project, load
 
-out: Final = Console(highlight=False)
+# A pipe has no width; tables are made for a wide page then, and sentences are not broken.
+_PIPED: Final = None if sys.stdout.isatty() else 140
+out: Final = Console(highlight=False, width=_PIPED)
 err: Final = Console(stderr=True, highlight=False)
 
 _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?)\s*%")

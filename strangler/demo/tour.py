@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from http.cookiejar import DefaultCookiePolicy
+from math import sqrt
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
@@ -35,7 +37,8 @@ _API_CLIENTS: Final = 0.1  # of the visitors
 _RETURNING: Final = 0.1  # of the others
 _OTHERS: Final = 0.02  # requests of other capabilities, a visitor
 _IN_COHORT: Final = 0.25  # of the visitors, in the cohort's step
-_OFF: Final = 0.01  # one point
+_OFF: Final = 0.01  # one point, where the visitors are many enough for chance to stay within it
+_MANY: Final = 20_000
 _LOG_S: Final = 10.0
 _COOKIE: Final = "strangler_visitor"
 
@@ -84,7 +87,7 @@ class Step:
         """Whether no request failed, the share is within a point, and every visitor was where its bucket says."""
         return (
             not self.failures
-            and abs(self.observed_share - self.asked_share) <= _OFF
+            and abs(self.observed_share - self.asked_share) <= off_by(self.asked_share, self.visitors)
             and self.by_stack[Stack.SERVICE] == self.expected_by_bucket
         )
 
@@ -158,7 +161,8 @@ class Guide:
         )  # fmt: skip
         with bar:
             task = bar.add_task(leg.name, total=leg.visitors)
-            async with httpx.AsyncClient(base_url=base, limits=limits, timeout=30.0, cookies=_NoCookies()) as client:
+            async with httpx.AsyncClient(base_url=base, limits=limits, timeout=30.0) as client:
+                client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # every visitor is a new one
                 await asyncio.gather(
                     *(self._walk_in(leg, client, numbers, seen) for _ in range(_CLIENTS)),
                     self._watch(leg, seen, bar, task),
@@ -236,7 +240,7 @@ class Guide:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for column in ("step", "asked", "observed", "visitors", "requests", "monolith", "service", "failed",
                        "p50 ms", "p99 ms", "ack ms", ""):  # fmt: skip
-            table.add_column(column, justify="left" if column in ("step", "") else "right")
+            table.add_column(column, justify="left" if column in ("step", "") else "right", no_wrap=True)
         for step in steps:
             table.add_row(
                 step.name, f"{step.asked_share:.2%}", f"{step.observed_share:.2%}", f"{step.visitors:,}",
@@ -247,11 +251,11 @@ class Guide:
         self.show.console.print(table)
 
 
-class _NoCookies(httpx.Cookies):
-    """A jar that keeps nothing: every request is a new visitor unless it brings a cookie itself."""
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        return
+def off_by(share: float, visitors: int) -> float:
+    """Return how far an observed share may be off: a point, or four standard deviations where visitors are few."""
+    if visitors >= _MANY or not visitors:
+        return _OFF
+    return max(_OFF, 4 * sqrt(share * (1 - share) / visitors))
 
 
 def logs_of(processes: tuple[Process, ...]) -> dict[str, Path]:
