@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from strangler.capability import WHOLE, Stack, Stage, State
-from strangler.project import Project, load
+from strangler.project import Project, ProjectInvalid, load
 
 # A pipe has no width; tables are made for a wide page then, and sentences are not broken.
 _PIPED: Final = None if sys.stdout.isatty() else 140
@@ -115,4 +115,19 @@ def print_json(value: Any) -> None:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the history.", show_default=False)]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return when it is committed, not when proxies route by it.")]
-CapabilityName = Annotated[str, typer.Argument(metavar="CAPABILITY", help="The capability's name.")]
+
+
+def complete_capability(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the capabilities whose names begin so, for the shell's completion; none when there is no project."""
+    file = context.find_root().params.get("project") or Path(os.environ.get("STRANGLER_PROJECT", "strangler.toml"))
+    try:
+        names = list(load(Path(file)).capabilities)
+    except ProjectInvalid:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+CapabilityName = Annotated[
+    str,
+    typer.Argument(metavar="CAPABILITY", help="The capability's name.", autocompletion=complete_capability),
+]

@@ -48,6 +48,9 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Project:
     """
     problems: list[Problem] = []
     root = path.parent.resolve()
+    if not path.exists():
+        wanted = "the installation's file; name it with --project"
+        raise ProjectInvalid((Problem(file=str(path), key="", found="no such file", wanted=wanted),))
     top = read(path, path.name, Environment(env), problems)
     if problems:
         raise ProjectInvalid(tuple(problems))
