@@ -229,6 +229,8 @@ class ResponseStream:
                 raise Garbled(str(exc)) from exc
         if self._fed > self._limits.request_headers:
             self._measure(())
+        if self._done and self._method == "HEAD" and not data.endswith(b"\r\n\r\n"):
+            self.surplus = True  # the parser that was put away took it
 
     def _measure(self, headers: Iterable[Pair]) -> None:
         size = sum(len(name) + len(value) + 4 for name, value in headers) if headers else self._fed
@@ -258,6 +260,14 @@ class ResponseStream:
         self._fed = 0
         self._done = True
         self.response_ended(trailers)
+
+    def on_message_begin(self) -> None:
+        if self._done:  # the first byte of another response, or of what pretends to be one
+            self.surplus = True
+
+    def on_chunk_header(self) -> None:
+        if self._done:
+            self.surplus = True
 
     def on_status(self, reason: bytes) -> None:
         self._reason += reason

@@ -1,0 +1,42 @@
+"""What a worker is told survives the pipe."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_network
+
+import pytest
+
+from strangler_proxy.settings import Limits, Links, Settings, Timeouts
+from strangler_proxy.supervisor import ProxyError, parse_address
+from strangler_proxy.worker import Orders
+
+
+def test_orders_survive_the_pipe() -> None:
+    settings = Settings(
+        worker="host:1:0",
+        table="sealed",
+        trusted=(ip_network("10.0.0.0/8"), ip_network("::1/128")),
+        access_log="-",
+        timeouts=Timeouts(drain=1.5),
+        limits=Limits(target=10),
+        links=Links(secret="not shown"),
+    )
+    orders = Orders(settings=settings, listeners=(3, 4))
+    assert Orders.from_line(orders.to_line()) == orders
+    assert json.loads(orders.to_line())["listeners"] == [3, 4]
+    assert "not shown" not in repr(orders)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:8000", ("::1", 8000)), (":8000", ("127.0.0.1", 8000))],
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["8000", "host:", "host:x", "host:70000", ""])
+def test_what_is_no_address_is_said(text: str) -> None:
+    with pytest.raises(ProxyError, match="is no address to listen on"):
+        parse_address(text)
