@@ -1,0 +1,46 @@
+"""Runs the parts, prints a table, and writes ``build/bench.json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import decide, proxy
+from tests.bench.row import Row
+
+PARTS: Final[Mapping[str, Callable[[], list[Row]]]] = {"decide": decide.measure, "proxy": proxy.measure}
+REPORT: Final = Path("build/bench.json")
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        print(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    rows = [row for name in names or PARTS for row in PARTS[name]()]
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    _show(rows)
+    return 0 if all(row.met for row in rows) else 1
+
+
+def _show(rows: list[Row]) -> None:
+    table = Table(title="medians; ratios are medians of paired rounds", title_justify="left")
+    for title in ("what", "unit", "ours", "peer", "", "ratio", "target", "met"):
+        table.add_column(title, justify="left" if title in ("what", "unit", "") else "right")
+    for row in rows:
+        met = "yes" if row.met else "no"
+        numbers = (f"{row.ours:,.0f}", f"{row.peer:,.0f}", row.peer_name, f"{row.ratio:.2f}", f"{row.target:g}", met)
+        table.add_row(row.name, row.unit, *numbers)
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,38 @@
+"""One line of a bench report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What was measured against whom. ``rounds`` are the raw pairs (ours, peer), in the order they ran."""
+
+    name: str
+    unit: str
+    ours: float
+    peer: float
+    peer_name: str
+    ratio: float
+    target: float
+    met: bool
+    rounds: list[tuple[float, float]] = field(default_factory=list)
+
+
+def row(name: str, unit: str, peer_name: str, target: float, rounds: Sequence[tuple[float, float]]) -> Row:
+    """Return the row for paired ``rounds``; the target is met by a ratio at least as large."""
+    ratio = median(ours / peer for ours, peer in rounds)
+    return Row(
+        name=name,
+        unit=unit,
+        ours=round(median(ours for ours, _ in rounds), 1),
+        peer=round(median(peer for _, peer in rounds), 1),
+        peer_name=peer_name,
+        ratio=round(ratio, 2),
+        target=target,
+        met=ratio >= target,
+        rounds=[(round(ours, 1), round(peer, 1)) for ours, peer in rounds],
+    )
