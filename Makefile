@@ -28,6 +28,19 @@ test: $(VENV)/.ready  ## Run every test (ARGS go to pytest)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 	@cd legacy_monolith && ../$(BIN)/python -m pytest -n $(WORKERS)
 
+# The newest Python and Django: the shop, the services and the pure cores. Needs python3.13 on the path.
+NEXT := .venv-next
+NEXT_PYTHON ?= python3.13
+$(NEXT)/.ready: requirements-next.lock pyproject.toml $(VENV)/.ready
+	@test -x $(NEXT)/bin/python || $(NEXT_PYTHON) -m venv $(NEXT)
+	@$(BIN)/uv pip sync --quiet --python $(NEXT)/bin/python --require-hashes requirements-next.lock
+	@$(BIN)/uv pip install --quiet --python $(NEXT)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test-next: $(NEXT)/.ready  ## Run the core of the tests on Python 3.13 and the newest Django
+	@$(NEXT)/bin/python -m pytest -n $(WORKERS) tests/unit tests/regression $(ARGS)
+	@cd legacy_monolith && ../$(NEXT)/bin/python -m pytest -n $(WORKERS)
+
 lint: $(VENV)/.ready  ## Format check, ruff, mypy strict, layers, docs references
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -44,10 +57,11 @@ bench: $(VENV)/.ready  ## Measure against named peers (ONLY=proxy for one part);
 docs: $(VENV)/.ready  ## Build the documentation into build/docs; a warning is an error
 	@$(BIN)/mkdocs build --quiet --strict
 
-lock: $(VENV)/.ready  ## Resolve requirements.lock anew
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --extra proxy --extra jobs --extra service --extra local --group example --group dev \
-	  --constraint constraints-lts.txt pyproject.toml --output-file requirements.lock
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+  --extra proxy --extra jobs --extra service --extra local --group example --group dev pyproject.toml
+lock: $(VENV)/.ready  ## Resolve the lock files anew
+	@$(BIN)/$(LOCK) --python-version 3.11 --constraint constraints-lts.txt --output-file requirements.lock
+	@$(BIN)/$(LOCK) --python-version 3.13 --output-file requirements-next.lock
 
 clean:  ## Remove what the commands made, the demo's data included
 	@rm -rf $(VENV) .venv-next build .local

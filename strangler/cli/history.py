@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Annotated
 
 import typer
@@ -38,7 +38,8 @@ def history(
 
 def _plain(entry: Entry) -> dict[str, object]:
     states = {"before": entry.before, "after": entry.after}
-    return {**asdict(entry), **{key: state_to_json(state) if state else None for key, state in states.items()}}
+    plain = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    return {**plain, **{key: state_to_json(state) if state else None for key, state in states.items()}}
 
 
 def _what(entry: Entry) -> str:

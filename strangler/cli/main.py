@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from strangler.capability import Refused
 from strangler.cli import check, demo, history, proxy, publish, reads, status, sync
@@ -67,7 +68,7 @@ def main() -> None:
         app()
     except ProjectInvalid as exc:
         for problem in exc.problems:
-            err.print(f"[red]strangler:[/] {problem}", markup=True)
+            err.print(f"[red]strangler:[/] {escape(str(problem))}", soft_wrap=True)
         sys.exit(1)
     except (Refused, LedgerError, SyncError, Failure) as exc:
         _say(str(exc))

@@ -9,50 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from strangler import jobs
 from strangler.capability import SetReads
 from strangler.ledger import Change, Publisher
 from strangler.sync import backfill
-from tests.fixtures.copying import MAPPINGS, Library
+from tests.fixtures.copying import Library
 from tests.fixtures.waiting import until
 from tests.integration.strangler.sync.test_backfill import COPIED, EXPECTED
-
-
-@pytest.fixture
-def project_file(library: Library, tmp_path: Path) -> Path:
-    """The library's project as the files that a worker reads."""
-    control = library.project.control
-    folder = tmp_path / "migrations" / "books"
-    folder.mkdir(parents=True)
-    (folder / "capability.toml").write_text('service = "books"\n[[route]]\npath = "/books"\n')
-    (folder / "mapping.toml").write_text("".join(map(_table, MAPPINGS)))
-    (tmp_path / "env").write_text(
-        f"SOURCE={library.source}\nTARGET={library.target}\nCONTROL={control.database.reveal()}\n"
-        f"REDIS={control.redis.reveal()}\nSECRET={control.secret.reveal()}\n"
-    )
-    file = tmp_path / "strangler.toml"
-    file.write_text(
-        'env_file = "env"\n[monolith]\nendpoints = ["http://127.0.0.1:1"]\ndatabase = "$SOURCE"\n'
-        '[control]\ndatabase = "$CONTROL"\nredis = "$REDIS"\nsecret = "$SECRET"\n[proxy]\nstate = "proxy"\n'
-        '[service.books]\nendpoints = ["http://127.0.0.1:2"]\ndatabase = "$TARGET"\n'
-    )
-    (tmp_path / "proxy").mkdir()
-    return file
-
-
-def _table(mapping: object) -> str:
-    from strangler.project import TableMapping
-
-    assert isinstance(mapping, TableMapping)
-    pairs = "\n".join(f"{column} = '''{expression}'''" for column, expression in mapping.forward.items())
-    key = ", ".join(f'{target} = "{source}"' for target, source in mapping.key.items())
-    where = f"where = '''{mapping.where}'''\n" if mapping.where else ""
-    return (
-        f'[[table]]\nsource = "{mapping.source}"\ntarget = "{mapping.target}"\nkey = {{ {key} }}\n{where}'
-        f"[table.forward]\n{pairs}\n"
-    )
 
 
 @contextmanager

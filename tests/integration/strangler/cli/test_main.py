@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strangler.cli import main
+from strangler.cli import shell as shell_module
+from tests.fixtures.copying import Library
+
+Said = tuple[int, str, str]
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(
+    library: Library, project_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run a command line in this process; return its exit code, what it printed, and what it complained of."""
+    monkeypatch.setenv("STRANGLER_WHO", "ann")
+
+    def invoke(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["strangler", "--project", str(project_file), *words])
+        for console in (shell_module.out, shell_module.err):
+            monkeypatch.setattr(console, "_file", None)
+        try:
+            main()
+        except SystemExit as exc:
+            code = exc.code if isinstance(exc.code, int) else 0
+        else:
+            code = 0
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return invoke
+
+
+def printed_json(said: Said) -> Any:
+    assert said[0] == 0, said
+    return json.loads(said[1])
+
+
+def test_a_move_from_publish_to_kill(run: Run) -> None:
+    assert run("publish")[1] == "the files are in force already\n"
+    assert "run the backfill first" in run("set", "books", "--reads", "10%", "--reason", "early")[2]
+    code, out, _ = run("sync", "backfill", "books", "--inline")
+    assert code == 0
+    assert "3,493 rows copied; the service holds a snapshot of" in out
+    assert "say --allow-stale" in run("set", "books", "--reads", "10%", "--reason", "early")[2]
+    code, out, err = run("set", "books", "--reads", "12.5%", "--reason", "first", "--allow-stale")
+    assert (code, err) == (0, "")
+    assert "books: reads 0 % → 12.5 %, stage monolith → canary (epoch 2)" in out
+    assert "no proxy worker is live" in out
+    assert "killed, stage canary → monolith" in run("kill", "books", "--reason", "smoke")[1]
+    assert "it is killed (smoke)" in run("set", "books", "--reads", "1%", "--allow-stale", "--reason", "x")[2]
+    assert "kill cleared" in run("kill", "books", "--clear", "--reason", "mended")[1]
+    history = printed_json(run("history", "books", "--json"))
+    assert [(entry["command"], entry["who"], entry["reason"]) for entry in history[:4]] == [
+        ("clear", "ann", "mended"),
+        ("kill", "ann", "smoke"),
+        ("set", "ann", "first"),
+        ("snapshot", "ann", "backfill"),
+    ]
+    assert history[2]["after"]["share"] == 1_250
+
+
+def test_status_tells_the_same_to_people_and_machines(run: Run) -> None:
+    status = printed_json(run("status", "--json"))
+    _, out, _ = run("status")
+    assert status["capabilities"]["books"]["stage"] == "monolith"
+    assert "books" in out
+    assert f"routing table {status['version']}; no proxy worker is live" in out
+
+
+def test_check_says_every_problem_at_once_and_fails(run: Run) -> None:
+    code, out, _ = run("check")
+    findings = printed_json((0, *run("check", "--json")[1:]))
+    assert code == 1
+    assert out.count("✗") == 2
+    assert [finding["subject"] for finding in findings if finding["wrong"]] == [
+        "monolith at http://127.0.0.1:1",
+        "books at http://127.0.0.1:2",
+    ]
+
+
+def test_a_failure_is_one_sentence_without_a_traceback(run: Run) -> None:
+    for words, sentence in (
+        (("set", "bokks", "--reads", "1%", "--reason", "x"), "there is no capability named 'bokks'; there: books"),
+        (("kill", "books", "--clear", "--reason", "x"), "it is not killed"),
+        (("set", "books", "--cohort", "nobody=service", "--reason", "x"), "no cohort named 'nobody'"),
+        (("set", "books", "--reads", "0%", "--epoch", "7", "--reason", "x"), "went from epoch 7 to 0"),
+    ):
+        code, out, err = run(*words)
+        assert (code, out) == (1, "")
+        assert err.startswith("strangler: ")
+        assert sentence in err
+        assert "Traceback" not in err
+
+
+def test_a_misuse_says_how_it_is_used(run: Run) -> None:
+    for words in (("set", "books", "--reason", "x"), ("set", "books", "--reads", "25", "--reason", "x"), ("nonsense",)):
+        code, _, err = run(*words)
+        assert code == 2
+        assert "Usage:" in err
+
+
+def test_brackets_in_a_message_are_not_taken_for_markup(run: Run, project_file: Path) -> None:
+    project_file.write_text(project_file.read_text().replace("$CONTROL", "$GONE"))
+    code, _, err = run("status")
+    assert code == 1
+    assert "[control] database: found $GONE, and GONE is not set" in err
+
+
+def test_a_project_that_is_not_there_is_named(run: Run, project_file: Path) -> None:
+    project_file.unlink()
+    code, _, err = run("status")
+    assert code == 1
+    assert "no such file; wanted the installation's file; name it with --project" in err
+
+
+def test_an_override_is_a_header_that_can_be_pasted(run: Run) -> None:
+    code, out, _ = run("override", "books", "--for", "30m")
+    assert code == 0
+    assert out.startswith("X-Strangler-Override: books~service~")
