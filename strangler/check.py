@@ -15,8 +15,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from strangler.ledger import Ledger, LedgerError, NotInstalled
 from strangler.ledger.ledger import definition_of
-from strangler.project import Project, ProjectInvalid, Secret, Upstream
+from strangler.project import CapabilityFiles, Project, ProjectInvalid, Secret, Upstream
 from strangler.routing.keys import Keys
+from strangler.sync import backfill
+from strangler.sync.errors import SyncError
 
 # A server that needs longer to say anything at all is as good as down for whoever waits behind the proxy.
 _TIMEOUT_S: Final = 5
@@ -66,6 +68,9 @@ def _probes(project: Project) -> Iterator[Probe]:
     yield "Valkey", partial(_valkey, project.control.redis)
     yield "secret", partial(_secret, project.control.secret)
     yield "ledger", partial(_ledger, project)
+    for files in project.capabilities.values():
+        if files.tables:
+            yield f"mapping of {files.name}", partial(_mapping, files, project)
 
 
 def _with_tables(project: Project) -> list[Upstream]:
@@ -132,3 +137,11 @@ def _ledger(project: Project) -> str:
     if differing:
         raise Wrong(f"the files of {', '.join(differing)} are not what is published; run: strangler publish")
     return f"routing table {newest.version} in force" if newest else "empty"
+
+
+def _mapping(files: CapabilityFiles, project: Project) -> str:
+    try:
+        fit = backfill.check(files, project)
+    except SyncError as exc:
+        raise Wrong(str(exc)) from exc
+    return f"{len(fit)} {'table fits' if len(fit) == 1 else 'tables fit'} both databases"

@@ -38,6 +38,15 @@ Submit = Callable[[int, int], object]
 """Has one chunk copied, by run and number, here or elsewhere, now or later."""
 
 
+def check(files: CapabilityFiles, setting: Project) -> list[Projection]:
+    """Return the capability's projections, made fast against both live databases. Raises ``MappingInvalid``."""
+    service = setting.services[files.service]
+    with ExitStack() as stack:
+        source = stack.enter_context(_open(setting.monolith.database.reveal(), "monolith's database"))
+        target = stack.enter_context(_open(service.database.reveal(), f"{service.name}'s database"))
+        return project(files.tables, source, target)
+
+
 def prepare(files: CapabilityFiles, setting: Project, *, replace: bool, chunk_rows: int = CHUNK_ROWS) -> int:
     """Return the run to work on: the unfinished one, else a new one whose chunks are planned.
 

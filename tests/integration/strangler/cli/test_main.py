@@ -81,6 +81,7 @@ def test_check_says_every_problem_at_once_and_fails(run: Run) -> None:
     findings = printed_json((0, *run("check", "--json")[1:]))
     assert code == 1
     assert out.count("✗") == 2
+    assert "3 tables fit both databases" in out
     assert [finding["subject"] for finding in findings if finding["wrong"]] == [
         "monolith at http://127.0.0.1:1",
         "books at http://127.0.0.1:2",
