@@ -49,7 +49,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def test_a_worker_that_is_killed_midway_costs_nothing(library: Library, project_file: Path) -> None:
     project, files = library.project, library.project.capabilities["books"]
-    run = backfill.prepare(files, project, replace=False, chunk_rows=40)
+    run = backfill.prepare(files, project, replace=False, chunk_rows=120)
     submit = jobs.submitter(project)
     with worker(project_file) as first:
         for progress in backfill.follow(project, run, submit):
