@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_network
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from strangler.project.section import Environment, Section, read, shown
+from strangler.project.section import Check, Environment, Section, read, shown
 from strangler.project.values import (
     CapabilityFiles,
     Control,
-    Network,
     Problem,
     Project,
     ProjectInvalid,
@@ -24,16 +23,22 @@ from strangler.project.values import (
     TableMapping,
     Upstream,
 )
-from strangler.routing.cohort import Cohort, Source
+from strangler.routing.cohort import TOKEN, Cohort, Source
 from strangler.routing.keys import MIN_SECRET
 from strangler.routing.table import MONOLITH, Kind, Route
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _NAME_WANTED: Final = "lower-case letters, digits, - and _, starting with a letter"
-_TABLE: Final = re.compile(r'(?:[^".]+|"[^"]+")(?:\.(?:[^".]+|"[^"]+"))?')
-_METHOD: Final = re.compile(r"[A-Z]{3,16}")
-_ENDPOINT: Final = 'an address such as "http://127.0.0.1:8001"'
-_ENDPOINTS: Final = 'a list of addresses such as ["http://127.0.0.1:8001"]'
+_TABLE: Final = re.compile(r'(?:[^".]+|"[^".]+")(?:\.(?:[^".]+|"[^".]+"))?')
+_METHOD: Final = re.compile(r"[A-Z][A-Z-]{2,31}")
+_KIND: Final = re.compile("|".join(Kind))
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+")
+_HEADER: Final = re.compile(rf"\s*({TOKEN.pattern})\s*:\s*(\S.*)")
+_PLACE: Final = rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST.pattern})"
+_URL: Final = re.compile(rf"http://{_PLACE}(?::([0-9]{{1,5}}))?/?")
+_ADDRESS: Final = re.compile(rf"{_PLACE}:([0-9]{{1,5}})")
+_ENDPOINTS: Final = 'addresses without a path such as ["http://127.0.0.1:8001"]'
+_NETWORKS: Final = 'networks such as ["10.0.0.0/8"]'
 _DATABASE: Final = 'a variable holding a postgresql:// URL, as in "$NAME"'
 _REDIS: Final = 'a variable holding a redis:// URL, as in "$NAME"'
 _LISTEN: Final = 'an address such as "127.0.0.1:8000" or "[::1]:8000"'
@@ -54,7 +59,7 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Project:
     top = read(path, path.name, Environment(env), problems)
     if problems:
         raise ProjectInvalid(tuple(problems))
-    top.environment = Environment({**_env_file(top, root), **env})
+    top.environment = Environment(env, _env_file(top, root))
     services = _services(top)
     project = Project(
         root=root,
@@ -75,15 +80,18 @@ def _env_file(top: Section, root: Path) -> dict[str, str]:
     path = root / name
     if not name or not path.is_file():
         return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        top.problem("env_file", f"{name}, which cannot be read as UTF-8", "a file with NAME=value lines")
+        return {}
     variables: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        key, equals, value = text.partition("=")
-        if not equals:
-            top.problem("env_file", f"line {number} of {name}, which has no =", "NAME=value")
-        variables[key.strip()] = value.strip()
+    for number, line in enumerate(lines, 1):
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if equals and key:
+            variables[key] = value
+        elif line.strip() and not key.startswith("#"):
+            top.problem("env_file", f"line {number} of {name}, which is no NAME=value", "NAME=value")
     return variables
 
 
@@ -98,10 +106,7 @@ def _services(top: Section) -> dict[str, Upstream]:
 
 
 def _upstream(section: Section, name: str) -> Upstream:
-    endpoints = section.texts("endpoints", _ENDPOINTS)
-    for endpoint in endpoints:
-        if not _is_endpoint(endpoint):
-            section.problem("endpoints", shown(endpoint), _ENDPOINT)
+    endpoints = section.texts("endpoints", _ENDPOINTS, check=_with_port(_URL))
     upstream = Upstream(name=name, endpoints=endpoints, database=section.secret("database", _DATABASE, _is_postgres))
     section.close()
     return upstream
@@ -111,7 +116,7 @@ def _control(section: Section) -> Control:
     control = Control(
         database=section.secret("database", _DATABASE, _is_postgres),
         redis=section.secret("redis", _REDIS, _is_redis),
-        secret=section.secret("secret", _SIGNING, lambda value: len(value.encode()) >= MIN_SECRET),
+        secret=section.secret("secret", _SIGNING, _is_long),
     )
     section.close()
     return control
@@ -119,16 +124,12 @@ def _control(section: Section) -> Control:
 
 def _proxy(section: Section, root: Path) -> Proxy:
     usual = Proxy()
-    listen = section.texts("listen", _LISTEN, default=usual.listen)
-    admin = section.text("admin", _LISTEN, default=usual.admin)
-    for key, address in [*(("listen", each) for each in listen), ("admin", admin)]:
-        if address and not _is_address(address):
-            section.problem(key, shown(address), _LISTEN)
+    trusted = section.texts("trusted", _NETWORKS, default=(), check=_check_network)
     proxy = Proxy(
-        listen=listen,
-        admin=admin,
+        listen=section.texts("listen", _LISTEN, default=usual.listen, check=_with_port(_ADDRESS)),
+        admin=section.text("admin", _LISTEN, default=usual.admin, check=_with_port(_ADDRESS)),
         workers=section.number("workers", "a whole number from 1 to 64", usual.workers, 1, 64),
-        trusted=_networks(section, "trusted"),
+        trusted=tuple(map(ip_network, trusted)),
         state=root / section.text("state", "the path of a folder", default=str(usual.state)),
         access_log=section.text("access_log", 'the path of a file, or "-" for standard output', default="") or None,
     )
@@ -136,129 +137,109 @@ def _proxy(section: Section, root: Path) -> Proxy:
     return proxy
 
 
-def _networks(section: Section, key: str) -> tuple[Network, ...]:
-    networks: list[Network] = []
-    for text in section.texts(key, 'networks such as ["10.0.0.0/8"]', default=()):
-        try:
-            networks.append(ip_network(text))
-        except ValueError as exc:
-            section.problem(key, str(exc), 'networks such as ["10.0.0.0/8"]')
-    return tuple(networks)
-
-
 def _capabilities(top: Section, root: Path, services: Mapping[str, Upstream]) -> dict[str, CapabilityFiles]:
-    folder = root / top.text("capabilities", "the path of the folder of capabilities", default="migrations")
+    wanted = "the path of the folder of capabilities"
+    folder = root / top.text(
+        "capabilities", wanted, default="migrations", check=lambda name: _check_folder(root / name)
+    )
     found: dict[str, CapabilityFiles] = {}
     for path in sorted(folder.glob("*/capability.toml")):
-        shown_as = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-        found[path.parent.name] = _capability(read(path, shown_as, top.environment, top.problems), path, services)
-    _refuse_shared_routes(found, top.problems)
-    _refuse_shared_tables(found, top.problems)
+        section = read(path, _shown_path(path, root), top.environment, top.problems)
+        tables = _tables(path.parent / "mapping.toml", root, top)
+        found[path.parent.name] = _capability(section, path.parent, services, tables)
+    _refuse_shared_routes(found, root, top.problems)
+    _refuse_shared_tables(found, root, top.problems)
     return found
 
 
-def _capability(section: Section, path: Path, services: Mapping[str, Upstream]) -> CapabilityFiles:
-    name = path.parent.name
+def _shown_path(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _capability(
+    section: Section, folder: Path, services: Mapping[str, Upstream], tables: tuple[TableMapping, ...]
+) -> CapabilityFiles:
+    name = folder.name
     if not _NAME.fullmatch(name):
         section.problem("", f"a folder named {name!r}", f"a capability's name: {_NAME_WANTED}")
-    service = section.text("service", "the name of a [service.NAME] in strangler.toml")
-    if service and service not in services:
-        known = ", ".join(services) or "none yet"
-        section.problem("service", shown(service), f"a [service.NAME] of strangler.toml (there: {known})")
-    routes = tuple(route for each in section.sections("route") if (route := _route(each)))
-    if not routes and "route" not in section.values:
+    service = section.text("service", "the name of a [service.NAME] in strangler.toml", check=_one_of(services))
+    if not section.values.get("route", []):
         section.problem("[[route]]", "nothing", "at least one route")
+    routes = tuple(route for each in section.sections("route") if (route := _route(each)))
     cohorts = tuple(cohort for each in section.sections("cohort") if (cohort := _cohort(each, routes)))
-    for one, other in combinations(cohorts, 2):
-        if one.name == other.name:
-            section.problem("[[cohort]] name", f"{one.name!r} twice", "a name for each")
+    for twice in _repeated(cohort.name for cohort in cohorts):
+        section.problem("[[cohort]] name", f"{twice!r} twice", "a name for each")
     section.close()
-    return CapabilityFiles(
-        name=name,
-        folder=path.parent,
-        service=service,
-        routes=routes,
-        cohorts=cohorts,
-        tables=_tables(section, path.parent / "mapping.toml"),
-    )
+    return CapabilityFiles(name=name, folder=folder, service=service, routes=routes, cohorts=cohorts, tables=tables)
 
 
 def _route(section: Section) -> Route | None:
-    path = section.text("path", 'a path such as "/api/catalog" or "/{lang}/products"')
-    methods = section.texts("methods", 'methods such as ["GET", "POST"]', default=())
-    for method in methods:
-        if not _METHOD.fullmatch(method):
-            section.problem("methods", shown(method), "a method in capitals")
-    kind = section.text("kind", '"reads" or "writes"', default="")
-    if kind not in ("", *Kind):
-        section.problem("kind", shown(kind), '"reads" or "writes"')
-        kind = ""
-    host = section.text("host", 'a host name such as "shop.example.com"', default="").lower()
-    if ":" in host or "/" in host:
-        section.problem("host", shown(host), "a host name without scheme and port")
-    header = _header(section)
+    path = section.text(
+        "path", 'a path such as "/api/catalog" or "/{lang}/products"', check=lambda path: Route(path=path)
+    )
+    methods = section.texts("methods", 'methods in capitals such as ["GET"]', default=(), check=_like(_METHOD))
+    kind = section.text("kind", '"reads" or "writes"', default="", check=_like(_KIND))
+    host = section.text("host", 'a host name such as "shop.example.com", without port', default="", check=_like(_HOST))
+    header = section.text("header", 'a header as in "X-Api-Version: 2"', default="", check=_like(_HEADER))
     section.close()
     if not path:
         return None
-    try:
-        return Route(
-            path=path,
-            methods=frozenset(methods),
-            host=host or None,
-            header=header,
-            kind=Kind(kind) if kind else None,
-        )
-    except ValueError as exc:
-        section.problem("path", f"{shown(path)} ({exc})", 'a path such as "/api/catalog" or "/{lang}/products"')
-        return None
-
-
-def _header(section: Section) -> tuple[str, str] | None:
-    wanted = 'a header as in "X-Api-Version: 2"'
-    text = section.text("header", wanted, default="")
-    name, colon, value = text.partition(":")
-    if text and not (colon and name.strip() and value.strip()):
-        section.problem("header", shown(text), wanted)
-        return None
-    return (name.strip().lower(), value.strip()) if text else None
+    match = _HEADER.fullmatch(header)
+    return Route(
+        path=path,
+        methods=frozenset(methods),
+        host=host.lower() or None,
+        header=(match[1].lower(), match[2].strip()) if match else None,
+        kind=Kind(kind) if kind else None,
+    )
 
 
 def _cohort(section: Section, routes: tuple[Route, ...]) -> Cohort | None:
-    name = section.text("name", f"the cohort's name: {_NAME_WANTED}")
-    if name and not _NAME.fullmatch(name):
-        section.problem("name", shown(name), _NAME_WANTED)
+    name = section.text("name", f"the cohort's name: {_NAME_WANTED}", check=_like(_NAME))
     sources = [source for source in Source if section.has(source)]
-    values = section.texts("values", "a list of values", default=())
     if len(sources) != 1:
-        section.problem("", f"{len(sources)} sources", "exactly one of " + ", ".join(Source))
+        section.has("values")
+        section.problem("", " and ".join(sources) or "no source", "exactly one of " + ", ".join(Source))
         section.close()
         return None
     source = sources[0]
-    key = ""
-    if source is Source.CIDR:
-        values = section.texts("cidr", 'networks such as ["10.0.0.0/8"]')
-    else:
-        key = section.text(source, f"the name of a {source}")
-    if source is Source.SEGMENT and not any(key in route.names for route in routes):
-        section.problem("segment", shown(key), "a {name} that one of the routes has")
+    key, values = _networks_of(section) if source is Source.CIDR else _values_of(section, source, routes)
     section.close()
-    try:
-        return Cohort(name=name, source=source, key=key.lower() if source is Source.HEADER else key, values=values)
-    except ValueError as exc:
-        section.problem(source, str(exc), 'networks such as ["10.0.0.0/8"]')
+    if not (key or (source is Source.CIDR and values)):
         return None
+    return Cohort(name=name, source=source, key=key, values=values)
 
 
-def _tables(capability: Section, path: Path) -> tuple[TableMapping, ...]:
+def _networks_of(section: Section) -> tuple[str, tuple[str, ...]]:
+    if section.has("values"):
+        section.problem("values", shown(section.values["values"]), "no values: a cidr cohort's networks stand in cidr")
+    return "", section.texts(Source.CIDR, _NETWORKS, check=_check_network)
+
+
+def _values_of(section: Section, source: Source, routes: tuple[Route, ...]) -> tuple[str, tuple[str, ...]]:
+    names = [name for route in routes for name in route.names]
+    if source is Source.SEGMENT:
+        key = section.text(source, "a {name} that one of the routes has", check=_one_of(names))
+    else:
+        key = section.text(source, f"the name of a {source}", check=str if source is Source.QUERY else _like(TOKEN))
+    values = section.texts("values", "a list of values", default=())
+    return key.lower() if source is Source.HEADER else key, values
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1 and name]
+
+
+def _tables(path: Path, root: Path, top: Section) -> tuple[TableMapping, ...]:
     if not path.exists():
         return ()
-    shown_as = capability.file.replace("capability.toml", "mapping.toml")
-    section = read(path, shown_as, capability.environment, capability.problems)
+    section = read(path, _shown_path(path, root), top.environment, top.problems)
+    if not section.values.get("table", []):
+        section.problem("[[table]]", "nothing", "at least one table; a capability without tables has no such file")
     tables = tuple(_table(each) for each in section.sections("table"))
     section.close()
-    targets = [table.target for table in tables]
-    for target in dict.fromkeys(target for target in targets if targets.count(target) > 1):
-        section.problem("[[table]] target", f"{target!r} twice", "one source table for each target")
+    for twice in _repeated(_bare(table.target) for table in tables):
+        section.problem("[[table]] target", f"{twice!r} twice", "one source table for each target")
     return tables
 
 
@@ -278,10 +259,13 @@ def _table(section: Section) -> TableMapping:
 
 
 def _table_name(section: Section, key: str) -> str:
-    name = section.text(key, f"the {key} table's name")
-    if name and not _TABLE.fullmatch(name):
-        section.problem(key, shown(name), 'a table\'s name such as "catalog_product" or "public.catalog_product"')
-    return name
+    wanted = f'the {key} table\'s name such as "catalog_product" or "public.catalog_product"'
+    return section.text(key, wanted, check=_like(_TABLE))
+
+
+def _bare(table: str) -> str:
+    """Return a table's name without quotes and the schema that is meant when none is named."""
+    return ".".join(part.strip('"') for part in table.split(".")).removeprefix("public.")
 
 
 def _columns(section: Section, key: str, wanted: str, *, needed: bool = False) -> dict[str, str]:
@@ -293,49 +277,77 @@ def _columns(section: Section, key: str, wanted: str, *, needed: bool = False) -
     return dict(raw)
 
 
-def _refuse_shared_routes(found: Mapping[str, CapabilityFiles], problems: list[Problem]) -> None:
-    everything = [(name, route) for name, each in found.items() for route in each.routes]
+def _refuse_shared_routes(found: Mapping[str, CapabilityFiles], root: Path, problems: list[Problem]) -> None:
+    everything = [(each, route) for each in found.values() for route in each.routes]
     for (one, route), (other, same) in combinations(everything, 2):
         if route.overlaps(same):
             problems.append(
                 Problem(
-                    file=f"migrations/{other}/capability.toml",
+                    file=_shown_path(other.folder / "capability.toml", root),
                     key="[[route]] path",
-                    found=f"{same.path!r}, which {one} has too (as {route.path!r})",
+                    found=f"{same.path!r}, which {one.name} has too (as {route.path!r})",
                     wanted="a route for one capability only, or conditions that tell them apart",
                 )
             )
 
 
-def _refuse_shared_tables(found: Mapping[str, CapabilityFiles], problems: list[Problem]) -> None:
-    owner: dict[str, str] = {}
-    for name, each in found.items():
-        for source in dict.fromkeys(table.source.removeprefix("public.") for table in each.tables):
-            first = owner.setdefault(source, name)
-            if first != name:
+def _refuse_shared_tables(found: Mapping[str, CapabilityFiles], root: Path, problems: list[Problem]) -> None:
+    first: dict[tuple[str, str, str], CapabilityFiles] = {}
+    for each in found.values():
+        claims = [("source", "monolith", _bare(table.source)) for table in each.tables]
+        claims += [("target", each.service, _bare(table.target)) for table in each.tables]
+        for claim in dict.fromkeys(claims):
+            other = first.setdefault(claim, each)
+            if other is not each:
                 problems.append(
                     Problem(
-                        file=f"migrations/{name}/mapping.toml",
-                        key="[[table]] source",
-                        found=f"{source!r}, which {first} maps already",
+                        file=_shown_path(each.folder / "mapping.toml", root),
+                        key=f"[[table]] {claim[0]}",
+                        found=f"{claim[2]!r}, which {other.name} maps already",
                         wanted="a table in one capability only: write ownership cannot be shared",
                     )
                 )
 
 
-def _is_endpoint(text: str) -> bool:
+def _like(pattern: re.Pattern[str]) -> Check:
+    def check(text: str) -> None:
+        if not pattern.fullmatch(text):
+            raise ValueError
+
+    return check
+
+
+def _one_of(names: Collection[str]) -> Check:
+    def check(text: str) -> None:
+        if text not in names:
+            raise ValueError(f"there: {', '.join(dict.fromkeys(names)) or 'none yet'}")
+
+    return check
+
+
+def _with_port(pattern: re.Pattern[str]) -> Check:
+    def check(text: str) -> None:
+        match = pattern.fullmatch(text)
+        if match is None or not 0 < int(match[1] or 80) < 65_536:
+            raise ValueError
+
+    return check
+
+
+def _check_network(text: str) -> None:
     try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError:
-        return False
-    plain = not url.path.strip("/") and not url.query and not url.fragment and url.username is None
-    return url.scheme == "http" and bool(url.hostname) and port != 0 and plain
+        ip_network(text)
+    except ValueError as exc:
+        raise ValueError(str(exc).removeprefix(repr(text)).removeprefix(text).strip()) from exc
 
 
-def _is_address(text: str) -> bool:
-    host, _, port = text.rpartition(":")
-    return bool(host) and port.isdecimal() and 0 < int(port) < 65536
+def _check_folder(path: Path) -> None:
+    if not path.is_dir():
+        raise ValueError("there is no such folder")
+
+
+def _is_long(secret: str) -> bool:
+    return len(secret.encode("utf-8", "surrogatepass")) >= MIN_SECRET
 
 
 def _is_postgres(text: str) -> bool:

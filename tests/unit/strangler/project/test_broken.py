@@ -1,0 +1,407 @@
+"""Broken project files: each gives one message, compared whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from strangler.project import ProjectInvalid, load
+from tests.fixtures.project_files import CAPABILITY, ENV, MAPPING, PASSWORD, STRANGLER, write
+
+TOP, CATALOG, TABLES = "strangler.toml", "migrations/catalog/capability.toml", "migrations/catalog/mapping.toml"
+REVIEWS, REVIEW_TABLES = "migrations/reviews/capability.toml", "migrations/reviews/mapping.toml"
+ROUTE, COHORT = "[[route]]", "[[cohort]]"
+Files = Mapping[str, str | bytes]
+
+
+def top(old: str, new: str) -> Files:
+    assert old in STRANGLER
+    return {TOP: STRANGLER.replace(old, new)}
+
+
+def capability(old: str, new: str) -> Files:
+    assert old in CAPABILITY
+    return {CATALOG: CAPABILITY.replace(old, new)}
+
+
+def cohort(text: str) -> Files:
+    return {CATALOG: CAPABILITY[: CAPABILITY.index("[[cohort]]")] + "[[cohort]]\n" + text}
+
+
+def route(text: str) -> Files:
+    return capability('path = "/api/catalog"', text)
+
+
+def mapping(old: str, new: str) -> Files:
+    assert old in MAPPING
+    return {TABLES: MAPPING.replace(old, new)}
+
+
+def reviews(path: str = "/api/reviews", table: str | None = None) -> Files:
+    files = {REVIEWS: f'service = "catalog"\n[[route]]\npath = "{path}"\n'}
+    if table is not None:
+        files[REVIEW_TABLES] = MAPPING.replace('"catalog_product"', f'"{table}"').replace('"product"', '"review"')
+    return files
+
+
+ADDRESSES = 'addresses without a path such as ["http://127.0.0.1:8001"]'
+LISTEN = 'an address such as "127.0.0.1:8000" or "[::1]:8000"'
+POSTGRES = 'a variable holding a postgresql:// URL, as in "$NAME"'
+SECRET = 'a variable holding at least 32 random bytes, as in "$NAME"'
+NETWORKS = 'networks such as ["10.0.0.0/8"]'
+A_PATH = 'a path such as "/api/catalog" or "/{lang}/products"'
+NAME = "lower-case letters, digits, - and _, starting with a letter"
+HOST = 'a host name such as "shop.example.com", without port'
+HEADER = 'a header as in "X-Api-Version: 2"'
+A_TABLE = 'table\'s name such as "catalog_product" or "public.catalog_product"'
+KEY = 'the key\'s columns, as in { id = "id" } (target = source)'
+A_SERVICE = "the name of a [service.NAME] in strangler.toml"
+ONE_OWNER = "a table in one capability only: write ownership cannot be shared"
+APART = "a route for one capability only, or conditions that tell them apart"
+VARIABLE = 'a variable, as in "$NAME"'
+
+CASES: dict[str, tuple[Files, str]] = {
+    "bad TOML": (
+        {TOP: "[monolith\n"},
+        f"{TOP}: found a mistake in the TOML: Expected ']' at the end of a table declaration (at line 1, column 10); "
+        "wanted valid TOML",
+    ),
+    "not UTF-8": (
+        {TOP: b'name = "k\xe4se"\n'},
+        f"{TOP}: found 'utf-8' codec can't decode byte 0xe4 in position 9: invalid continuation byte; wanted UTF-8",
+    ),
+    "bad TOML in a capability": (
+        {CATALOG: "service ="},
+        f"{CATALOG}: found a mistake in the TOML: Invalid value (at end of document); wanted valid TOML",
+    ),
+    "a mapping that is not UTF-8": (
+        {TABLES: b"\xff"},
+        f"{TABLES}: found 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte; wanted UTF-8",
+    ),
+    "missing section": (
+        top('[monolith]\nendpoints = ["http://127.0.0.1:8001"]\ndatabase = "$MONOLITH_DATABASE_URL"\n', ""),
+        f"{TOP}: [monolith] endpoints: found nothing; wanted {ADDRESSES}",
+    ),
+    "missing key": (
+        top('endpoints = ["http://127.0.0.1:8001"]\n', ""),
+        f"{TOP}: [monolith] endpoints: found nothing; wanted {ADDRESSES}",
+    ),
+    "misspelt key that is needed": (
+        top('endpoints = ["http://127.0.0.1:8001"]', 'endpoint = ["http://127.0.0.1:8001"]'),
+        f"{TOP}: [monolith]: found unknown key 'endpoint'; wanted 'endpoints' perhaps",
+    ),
+    "misspelt key that is optional": (
+        top("listen", "lisen"),
+        f"{TOP}: [proxy]: found unknown key 'lisen'; wanted 'listen' perhaps",
+    ),
+    "unknown key": (
+        top("[proxy]", "[proxy]\nzzz = 1"),
+        f"{TOP}: [proxy]: found unknown key 'zzz'; wanted one of access_log, admin, listen, state, trusted, workers",
+    ),
+    "unknown section": (
+        top("[proxy]", "[colour]\n[proxy]"),
+        f"{TOP}: found unknown key 'colour'; wanted one of capabilities, control, env_file, monolith, proxy, service",
+    ),
+    "endpoint of another scheme": (
+        top("http://127.0.0.1:8001", "https://127.0.0.1:8001"),
+        f"{TOP}: [monolith] endpoints: found 'https://127.0.0.1:8001'; wanted {ADDRESSES}",
+    ),
+    "endpoint with a path": (
+        top("http://127.0.0.1:8101", "http://127.0.0.1:8101/api"),
+        f"{TOP}: [service.catalog] endpoints: found 'http://127.0.0.1:8101/api'; wanted {ADDRESSES}",
+    ),
+    "endpoint with a port beyond": (
+        top("http://127.0.0.1:8101", "http://127.0.0.1:80101"),
+        f"{TOP}: [service.catalog] endpoints: found 'http://127.0.0.1:80101'; wanted {ADDRESSES}",
+    ),
+    "endpoint with a password": (
+        top("http://127.0.0.1:8101", f"http://me:{PASSWORD}/@127.0.0.1:8101"),
+        f"{TOP}: [service.catalog] endpoints: found 'http://***@127.0.0.1:8101'; wanted {ADDRESSES}",
+    ),
+    "no endpoint in the list": (
+        top('["http://127.0.0.1:8001"]', "[]"),
+        f"{TOP}: [monolith] endpoints: found []; wanted {ADDRESSES}",
+    ),
+    "empty endpoint": (
+        top('["http://127.0.0.1:8001"]', '[""]'),
+        f"{TOP}: [monolith] endpoints: found ['']; wanted {ADDRESSES}",
+    ),
+    "endpoint of the wrong type": (
+        top('["http://127.0.0.1:8001"]', "8001"),
+        f"{TOP}: [monolith] endpoints: found 8001; wanted {ADDRESSES}",
+    ),
+    "endpoint with an unset variable": (
+        top("http://127.0.0.1:8001", "http://$SHOP_HOST:8001"),
+        f"{TOP}: [monolith] endpoints: found http://$SHOP_HOST:8001, and SHOP_HOST is not set; wanted {ADDRESSES}",
+    ),
+    "endpoint that is a secret": (
+        top('["http://127.0.0.1:8001"]', '"$MONOLITH_DATABASE_URL"'),
+        f"{TOP}: [monolith] endpoints: found $MONOLITH_DATABASE_URL, whose value does not fit (not shown); "
+        f"wanted {ADDRESSES}",
+    ),
+    "secret written out": (
+        top("$STRANGLER_SECRET", PASSWORD),
+        f"{TOP}: [control] secret: found a secret written into the file; wanted {VARIABLE}",
+    ),
+    "secret written out as a default": (
+        top("$STRANGLER_SECRET", f"${{STRANGLER_SECRET:-{PASSWORD}}}"),
+        f"{TOP}: [control] secret: found a secret written into the file; wanted {VARIABLE}",
+    ),
+    "secret of the wrong type": (
+        top('"$STRANGLER_SECRET"', f'["{PASSWORD}"]'),
+        f"{TOP}: [control] secret: found a value that is no text (not shown); wanted {SECRET}",
+    ),
+    "secret that is too short": (
+        top("$STRANGLER_SECRET", "$SHORT"),
+        f"{TOP}: [control] secret: found $SHORT, whose value does not fit (not shown); wanted {SECRET}",
+    ),
+    "password in a URL": (
+        top("$MONOLITH_DATABASE_URL", f"postgresql://sync:{PASSWORD}@127.0.0.1/shop"),
+        f"{TOP}: [monolith] database: found a secret written into the file; wanted {VARIABLE}",
+    ),
+    "password with a slash in a URL": (
+        top("$MONOLITH_DATABASE_URL", f"postgresql://sync:a/{PASSWORD}@127.0.0.1/shop"),
+        f"{TOP}: [monolith] database: found a secret written into the file; wanted {VARIABLE}",
+    ),
+    "password among a URL's parameters": (
+        top("$MONOLITH_DATABASE_URL", f"postgresql://127.0.0.1/shop?user=sync&password={PASSWORD}"),
+        f"{TOP}: [monolith] database: found a secret written into the file; wanted {VARIABLE}",
+    ),
+    "password in a variable's default": (
+        top("$MONOLITH_DATABASE_URL", f"${{MONOLITH:-postgresql://sync:{PASSWORD}@127.0.0.1/shop}}"),
+        f"{TOP}: [monolith] database: found a secret written into the file; wanted {VARIABLE}",
+    ),
+    "database of another kind": (
+        top("$CATALOG_DATABASE_URL", "mysql://127.0.0.1/catalog"),
+        f"{TOP}: [service.catalog] database: found a value that does not fit (not shown); wanted {POSTGRES}",
+    ),
+    "redis that is a database": (
+        top("$REDIS_URL", "$CATALOG_DATABASE_URL"),
+        f"{TOP}: [control] redis: found $CATALOG_DATABASE_URL, whose value does not fit (not shown); "
+        'wanted a variable holding a redis:// URL, as in "$NAME"',
+    ),
+    "service called monolith": (
+        top("[service.catalog]", '[service.monolith]\nendpoints = ["http://127.0.0.1:1"]\n[service.catalog]'),
+        f"{TOP}: [service]: found a service named 'monolith'; wanted a name of {NAME}, other than 'monolith'",
+    ),
+    "service with a name in capitals": (
+        top("[service.catalog]", '[service.Shelf]\nendpoints = ["http://127.0.0.1:1"]\n[service.catalog]'),
+        f"{TOP}: [service]: found a service named 'Shelf'; wanted a name of {NAME}, other than 'monolith'",
+    ),
+    "service that is no table": (
+        top("[service.catalog]", "[service]\nshelf = 8102\n[service.catalog]"),
+        f"{TOP}: [service] shelf: found 8102; wanted a table [service.shelf]",
+    ),
+    "section that is no table": (
+        {TOP: "proxy = true\n" + STRANGLER.replace('[proxy]\nlisten = ["127.0.0.1:8000"]\n', "")},
+        f"{TOP}: proxy: found true; wanted a table [proxy]",
+    ),
+    "workers beyond": (
+        top("[proxy]", "[proxy]\nworkers = 65"),
+        f"{TOP}: [proxy] workers: found 65; wanted a whole number from 1 to 64",
+    ),
+    "workers as text": (
+        top("[proxy]", '[proxy]\nworkers = "2"'),
+        f"{TOP}: [proxy] workers: found '2'; wanted a whole number from 1 to 64",
+    ),
+    "workers true": (
+        top("[proxy]", "[proxy]\nworkers = true"),
+        f"{TOP}: [proxy] workers: found true; wanted a whole number from 1 to 64",
+    ),
+    "listen without a port": (
+        top("127.0.0.1:8000", "127.0.0.1"),
+        f"{TOP}: [proxy] listen: found '127.0.0.1'; wanted {LISTEN}",
+    ),
+    "listen on IPv6 without brackets": (
+        top("127.0.0.1:8000", "::1:8000"),
+        f"{TOP}: [proxy] listen: found '::1:8000'; wanted {LISTEN}",
+    ),
+    "admin with a port beyond": (
+        top("[proxy]", '[proxy]\nadmin = "127.0.0.1:70000"'),
+        f"{TOP}: [proxy] admin: found '127.0.0.1:70000'; wanted {LISTEN}",
+    ),
+    "network with host bits": (
+        top("[proxy]", '[proxy]\ntrusted = ["10.0.0.1/8"]'),
+        f"{TOP}: [proxy] trusted: found '10.0.0.1/8' (has host bits set); wanted {NETWORKS}",
+    ),
+    "folder of capabilities that is not there": (
+        {TOP: 'capabilities = "moves"\n' + STRANGLER},
+        f"{TOP}: capabilities: found 'moves' (there is no such folder); wanted the path of the folder of capabilities",
+    ),
+    "line of env_file without =": (
+        {TOP: 'env_file = "demo.env"\n' + STRANGLER, "demo.env": f"# variables\n\n{PASSWORD}\nA=b=c\n"},
+        f"{TOP}: env_file: found line 3 of demo.env, which is no NAME=value; wanted NAME=value",
+    ),
+    "env_file that is not UTF-8": (
+        {TOP: 'env_file = "demo.env"\n' + STRANGLER, "demo.env": b"A=\xff"},
+        f"{TOP}: env_file: found demo.env, which cannot be read as UTF-8; wanted a file with NAME=value lines",
+    ),
+    "NUL in a value": (
+        top('"http://127.0.0.1:8001"', '"http://shop\\u0000"'),
+        f"{TOP}: [monolith] endpoints: found 'http://shop\\x00' (it holds a NUL); wanted {ADDRESSES}",
+    ),
+    "number that is too long": (
+        top("[proxy]", f"[proxy]\nworkers = 0x{'f' * 5_000}"),
+        f"{TOP}: [proxy] workers: found a number too long to show; wanted a whole number from 1 to 64",
+    ),
+    "unknown service": (
+        capability('service = "catalog"', 'service = "catalogue"'),
+        f"{CATALOG}: service: found 'catalogue' (there: catalog); wanted {A_SERVICE}",
+    ),
+    "missing service": (
+        capability('service = "catalog"\n', ""),
+        f"{CATALOG}: service: found nothing; wanted {A_SERVICE}",
+    ),
+    "capability with a bad name": (
+        {"migrations/Search/capability.toml": 'service = "catalog"\n[[route]]\npath = "/search"\n'},
+        f"migrations/Search/capability.toml: found a folder named 'Search'; wanted a capability's name: {NAME}",
+    ),
+    "no route": (
+        {CATALOG: 'service = "catalog"\n'},
+        f"{CATALOG}: [[route]]: found nothing; wanted at least one route",
+    ),
+    "empty list of routes": (
+        {CATALOG: 'service = "catalog"\nroute = []\n'},
+        f"{CATALOG}: [[route]]: found nothing; wanted at least one route",
+    ),
+    "one route as a table": (
+        {CATALOG: 'service = "catalog"\n[route]\npath = "/x"\n'},
+        f"{CATALOG}: route: found {{'path': '/x'}}; wanted tables [[route]]",
+    ),
+    "route without a path": (
+        route('methods = ["GET"]'),
+        f"{CATALOG}: [[route]] 1 path: found nothing; wanted {A_PATH}",
+    ),
+    "relative path": (
+        route('path = "api"'),
+        f"{CATALOG}: [[route]] 1 path: found 'api' (a path starts with /); wanted {A_PATH}",
+    ),
+    "path with a wildcard within a segment": (
+        route('path = "/api/x{id}"'),
+        f"{CATALOG}: [[route]] 1 path: found '/api/x{{id}}' "
+        f"(segment 'x{{id}}' is neither literal nor a {{name}}); wanted {A_PATH}",
+    ),
+    "path with a name twice": (
+        route('path = "/{a}/{a}"'),
+        f"{CATALOG}: [[route]] 1 path: found '/{{a}}/{{a}}' (a {{name}} stands twice); wanted {A_PATH}",
+    ),
+    "method in small letters": (
+        route('path = "/a"\nmethods = ["get"]'),
+        f"{CATALOG}: [[route]] 1 methods: found 'get'; wanted methods in capitals such as [\"GET\"]",
+    ),
+    "bad kind": (
+        route('path = "/a"\nkind = "read"'),
+        f'{CATALOG}: [[route]] 1 kind: found \'read\'; wanted "reads" or "writes"',
+    ),
+    "host with a port": (
+        route('path = "/a"\nhost = "shop.example:80"'),
+        f"{CATALOG}: [[route]] 1 host: found 'shop.example:80'; wanted {HOST}",
+    ),
+    "header without a value": (
+        route('path = "/a"\nheader = "X-Api-Version"'),
+        f"{CATALOG}: [[route]] 1 header: found 'X-Api-Version'; wanted {HEADER}",
+    ),
+    "header whose name is none": (
+        route('path = "/a"\nheader = "X Käse: 2"'),
+        f"{CATALOG}: [[route]] 1 header: found 'X Käse: 2'; wanted {HEADER}",
+    ),
+    "routes that overlap": (
+        reviews("/api/catalog"),
+        f"{REVIEWS}: [[route]] path: found '/api/catalog', which catalog has too (as '/api/catalog'); wanted {APART}",
+    ),
+    "routes that overlap under other names": (
+        reviews("/{language}/products"),
+        f"{REVIEWS}: [[route]] path: found '/{{language}}/products', "
+        f"which catalog has too (as '/{{lang}}/products'); wanted {APART}",
+    ),
+    "cohort without a name": (
+        cohort('cookie = "beta"'),
+        f"{CATALOG}: [[cohort]] 1 name: found nothing; wanted the cohort's name: {NAME}",
+    ),
+    "cohort without a source": (
+        cohort('name = "beta"\nvalues = ["1"]'),
+        f"{CATALOG}: [[cohort]] 1: found no source; wanted exactly one of header, cookie, query, segment, cidr",
+    ),
+    "cohort with two sources": (
+        cohort('name = "beta"\nheader = "X-Beta"\ncookie = "beta"'),
+        f"{CATALOG}: [[cohort]] 1: found header and cookie; wanted exactly one of header, cookie, query, segment, cidr",
+    ),
+    "cohort of a segment that no route has": (
+        cohort('name = "beta"\nsegment = "tenant"'),
+        f"{CATALOG}: [[cohort]] 1 segment: found 'tenant' (there: lang); wanted a {{name}} that one of the routes has",
+    ),
+    "cohort of an impossible header": (
+        cohort('name = "beta"\nheader = "X Beta"'),
+        f"{CATALOG}: [[cohort]] 1 header: found 'X Beta'; wanted the name of a header",
+    ),
+    "cohort of an empty cookie": (
+        cohort('name = "beta"\ncookie = ""'),
+        f"{CATALOG}: [[cohort]] 1 cookie: found ''; wanted the name of a cookie",
+    ),
+    "cohort with a bad network": (
+        cohort('name = "office"\ncidr = ["here"]'),
+        f"{CATALOG}: [[cohort]] 1 cidr: found 'here' (does not appear to be an IPv4 or IPv6 network); "
+        f"wanted {NETWORKS}",
+    ),
+    "cohort with networks and values": (
+        cohort('name = "office"\ncidr = ["10.0.0.0/8"]\nvalues = ["1"]'),
+        f"{CATALOG}: [[cohort]] 1 values: found ['1']; wanted no values: a cidr cohort's networks stand in cidr",
+    ),
+    "two cohorts of one name": (
+        cohort('name = "beta"\ncookie = "a"\n[[cohort]]\nname = "beta"\ncookie = "b"'),
+        f"{CATALOG}: [[cohort]] name: found 'beta' twice; wanted a name for each",
+    ),
+    "mapping without a table": (
+        {TABLES: "# nothing yet\n"},
+        f"{TABLES}: [[table]]: found nothing; wanted at least one table; a capability without tables has no such file",
+    ),
+    "table without a source": (
+        mapping('source = "catalog_product"\n', ""),
+        f"{TABLES}: [[table]] 1 source: found nothing; wanted the source {A_TABLE}",
+    ),
+    "table with a bad name": (
+        mapping('target = "product"', 'target = "a.b.c"'),
+        f"{TABLES}: [[table]] 1 target: found 'a.b.c'; wanted the target {A_TABLE}",
+    ),
+    "table without a key": (
+        mapping('key = { id = "id" }\n', ""),
+        f"{TABLES}: [[table]] 1 key: found nothing; wanted {KEY}",
+    ),
+    "table with an empty key": (
+        mapping('key = { id = "id" }', "key = {}"),
+        f"{TABLES}: [[table]] 1 key: found {{}}; wanted {KEY}",
+    ),
+    "projection of the wrong type": (
+        mapping('title = "name"', "title = 7"),
+        f"{TABLES}: [[table]] 1 forward: found {{'title': 7}}; "
+        "wanted target columns, each with SQL over the source row",
+    ),
+    "target twice": (
+        {TABLES: MAPPING + MAPPING.replace("catalog_product", "catalog_item").replace('"product"', '"public.product"')},
+        f"{TABLES}: [[table]] target: found 'product' twice; wanted one source table for each target",
+    ),
+    "table in two capabilities": (
+        reviews(table="catalog_product"),
+        f"{REVIEW_TABLES}: [[table]] source: found 'catalog_product', which catalog maps already; wanted {ONE_OWNER}",
+    ),
+    "table in two capabilities, once with its schema": (
+        reviews(table="public.catalog_product"),
+        f"{REVIEW_TABLES}: [[table]] source: found 'catalog_product', which catalog maps already; wanted {ONE_OWNER}",
+    ),
+    "one target filled by two capabilities": (
+        reviews(table="reviews_review") | {REVIEW_TABLES: MAPPING.replace('"catalog_product"', '"reviews_review"')},
+        f"{REVIEW_TABLES}: [[table]] target: found 'product', which catalog maps already; wanted {ONE_OWNER}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_broken_file_gives_one_message(name: str, tmp_path: Path) -> None:
+    files, message = CASES[name]
+    with pytest.raises(ProjectInvalid) as invalid:
+        load(write(tmp_path, files), {**ENV, "SHORT": PASSWORD[:10]})
+    assert str(invalid.value) == message
+    assert len(invalid.value.problems) == 1
+    assert PASSWORD not in f"{invalid.value} {invalid.value!r} {invalid.value.problems!r}"
