@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, Protocol
 
 from strangler.capability import WHOLE, Stack, State
@@ -103,7 +104,7 @@ def is_split(state: State) -> bool:
 def _fits(facts: Facts) -> Fits:
     def fits(route: Route) -> bool:
         return (
-            route.takes(facts.method)
+            (not route.methods or route.takes(facts.method))  # most have none, and the call costs as much as the rest
             and (route.host is None or route.host == facts.host)
             and (route.header is None or facts.header(route.header[0]) == route.header[1])
         )
@@ -148,5 +149,9 @@ def _captured(route: Route, path: Segments) -> dict[str, str]:
 
 
 def _decision(capability: Capability, stack: Stack, why: Why, cohort: str | None = None) -> Decision:
-    upstream = MONOLITH if stack is Stack.MONOLITH else capability.service
-    return Decision(stack, upstream, why, capability.name, cohort)
+    return _made(stack, MONOLITH if stack is Stack.MONOLITH else capability.service, why, capability.name, cohort)
+
+
+@lru_cache(maxsize=4096)  # there are few, and the same for every request: 0.2 us instead of 1.1 to build one
+def _made(stack: Stack, upstream: str, why: Why, capability: str, cohort: str | None) -> Decision:
+    return Decision(stack, upstream, why, capability, cohort)
