@@ -36,7 +36,6 @@ class Downstream(RequestStream, asyncio.Protocol):
         "_advancing",
         "_backlog",
         "_board",
-        "_choked",
         "_current",
         "_ended",
         "_eof",
@@ -46,6 +45,7 @@ class Downstream(RequestStream, asyncio.Protocol):
         "_pending",
         "_receiving",
         "_refused",
+        "choked",
         "deadline",
         "full",
         "peer",
@@ -67,7 +67,7 @@ class Downstream(RequestStream, asyncio.Protocol):
         self._in_head = False
         self._ended = False
         self._eof = False
-        self._choked = False
+        self.choked = False
         self._paused = False
         self._advancing = False
         self.full = False
@@ -149,7 +149,7 @@ class Downstream(RequestStream, asyncio.Protocol):
 
     def choke(self, choked: bool) -> None:
         """Stop or go on reading, as the stack takes the request's body."""
-        self._choked = choked
+        self.choked = choked
         self._throttle()
 
     def exchange_over(self, close: bool) -> None:
@@ -269,7 +269,7 @@ class Downstream(RequestStream, asyncio.Protocol):
         return True
 
     def _throttle(self) -> None:
-        paused = (self._choked or bool(self._backlog) or bool(self._pending)) and not self._ended
+        paused = (self.choked or bool(self._backlog) or bool(self._pending)) and not self._ended
         if paused is self._paused or self.transport.is_closing():
             return
         self._paused = paused
@@ -285,7 +285,9 @@ class Downstream(RequestStream, asyncio.Protocol):
     def _refuse(self, refused: Refused) -> None:
         trail = Trail(RequestHead("", b"", 1), False)
         problem = Problem(status=refused.status, detail=refused.detail)
-        self.transport.write(write_problem(problem, trail.request_id, accept=None, head_only=False, close=True))
+        self.transport.write(
+            write_problem(problem, trail.request_id.decode("ascii"), accept=None, head_only=False, close=True)
+        )
         self._board.tally.request("", "none", "refused", "other", refused.status, 0.0)
         self._refused = None
         self._final = True

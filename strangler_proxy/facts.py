@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from strangler.capability import Stack
 from strangler.routing.keys import Keys, read_override, read_visitor, sign_visitor
 from strangler_proxy.http1.head import RequestHead
-from strangler_proxy.http1.hygiene import OVERRIDE_COOKIE, VISITOR_COOKIE, find_cookie
+from strangler_proxy.http1.hygiene import find_cookie
 
 # A year: longer than any move of a capability, and the longest that browsers keep to.
 _MAX_AGE: Final = 31_536_000
@@ -57,11 +57,10 @@ class RequestFacts:
 
     @property
     def override(self) -> tuple[str, Stack] | None:
-        head = self._head
-        if self._keys is None or (head.override is None and not head.cookies):
+        token = self._head.override
+        if not token or self._keys is None:
             return None
-        token = head.override or find_cookie(head.cookies, OVERRIDE_COOKIE)
-        return read_override(token.decode("latin-1"), self._keys, time()) if token else None
+        return read_override(token.decode("latin-1"), self._keys, time())
 
     @property
     def visitor(self) -> str:
@@ -72,9 +71,8 @@ class RequestFacts:
 
     def _known(self) -> str | None:
         head = self._head
-        if head.cookies and self._keys is not None:
-            token = find_cookie(head.cookies, VISITOR_COOKIE)
-            visitor = read_visitor(token.decode("latin-1"), self._keys) if token else None
+        if head.visitor and self._keys is not None:
+            visitor = read_visitor(head.visitor.decode("latin-1"), self._keys)
             if visitor is not None:
                 return visitor
         if head.authorization:

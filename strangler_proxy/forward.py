@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from strangler.routing.decide import Ambiguous, Decision, decide
 from strangler_proxy.facts import RequestFacts
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from strangler_proxy.pool import Endpoint
     from strangler_proxy.upstream import Upstream
 
+_NONE: Final = Framing.NONE
+_CHUNKED: Final = Framing.CHUNKED
 # nginx's code for a client that left before its answer; only ever counted and logged.
 _CLIENT_LEFT = 499
 
@@ -90,7 +92,7 @@ class Exchange:
         self._sent = 0
         self._status = 0
         self._asked = ""
-        self._framing = Framing.NONE
+        self._framing = _NONE
         self._decision: Decision | None = None
         self._upstream: Upstream | None = None
         self._endpoint: Endpoint | None = None
@@ -109,7 +111,10 @@ class Exchange:
         board.tally.in_flight += 1
         self._progress()
         self._trail = Trail(head, peer.trusted)
-        self._facts = RequestFacts(head, peer.client(head), peer.secure(head), board.keys)
+        if peer.trusted:
+            self._facts = RequestFacts(head, peer.client(head), peer.secure(head), board.keys)
+        else:
+            self._facts = RequestFacts(head, peer.address, False, board.keys)
         found = decide(board.table, self._facts)
         if isinstance(found, Ambiguous):
             self._fail(400, "The path can be read in ways that lead to different places; write it plainly.", "")
@@ -119,7 +124,7 @@ class Exchange:
 
     def body_came(self, data: bytes) -> None:
         """Take a piece of the request's body; ``flush`` sends it."""
-        self._out.append(chunk(data) if self.head.framing is Framing.CHUNKED else data)
+        self._out.append(chunk(data) if self.head.framing is _CHUNKED else data)
         if self._upstream is None:
             self._waiting += len(data)
             if self._waiting > self._board.settings.limits.buffer:
@@ -128,7 +133,7 @@ class Exchange:
     def request_ended(self, trailers: list[Pair]) -> None:
         """Take the end of the request."""
         self._request_done = True
-        if self.head.framing is Framing.CHUNKED:
+        if self.head.framing is _CHUNKED:
             self._out.append(last_chunk(trailers))
 
     def flush(self) -> None:
@@ -138,7 +143,8 @@ class Exchange:
             return
         upstream.transport.write(out[0] if len(out) == 1 else b"".join(out))
         out.clear()
-        self._progress()
+        if self.head.framing is not _NONE:
+            self._progress()
 
     def spoiled(self, refused: Refused) -> None:
         """End because the rest of the request cannot be understood."""
@@ -251,11 +257,11 @@ class Exchange:
         self._received.append(write_response(head, 1, False, b"")[0])
 
     def response_body(self, data: bytes) -> None:
-        self._received.append(chunk(data) if self._framing is Framing.CHUNKED else data)
+        self._received.append(chunk(data) if self._framing is _CHUNKED else data)
 
     def response_ended(self, trailers: list[Pair]) -> None:
         self._response_done = True
-        if self._framing is Framing.CHUNKED:
+        if self._framing is _CHUNKED:
             self._received.append(last_chunk(trailers))
 
     def relay(self) -> None:
@@ -333,7 +339,7 @@ class Exchange:
         close = self._close or not self._request_done or not self.head.keep_alive or self._board.draining
         data = write_problem(
             Problem(status=status, detail=detail, retry_after=1 if status == 503 else None),
-            self._trail.request_id,
+            self._trail.request_id.decode("ascii"),
             accept=self.head.header(b"accept"),
             head_only=self.head.method == "HEAD",
             close=close,
@@ -353,7 +359,8 @@ class Exchange:
         if upstream is None:
             return
         upstream.exchange = None
-        self._downstream.choke(False)
+        if self._downstream.choked:
+            self._downstream.choke(False)
         if broken or upstream.surplus or upstream.transport.is_closing():
             upstream.transport.abort()
             return
@@ -397,7 +404,7 @@ class Exchange:
             capability=decision.capability if decision else None,
             why=decision.why if decision else None,
             upstream=self._asked,
-            request_id=trail.request_id,
+            request_id=trail.request_id.decode("ascii"),
             trace_id=trail.trace_id.decode("ascii"),
             ms=round(seconds * 1000, 3),
             bytes=self._sent,

@@ -86,10 +86,7 @@ class Trail:
             self.trace_id = parent[3:35]
         else:
             # Sampled, so that a stack which follows its parent's word goes on tracing as it did without a proxy.
-            self.lines = b"X-Request-ID: %b\r\ntraceparent: 00-%b-%016x-01\r\n" % (
-                request_id,
-                fresh,
-                getrandbits(64) | 1,
-            )
+            span = getrandbits(64) | 1
+            self.lines = b"X-Request-ID: %b\r\ntraceparent: 00-%b-%016x-01\r\n" % (request_id, fresh, span)
             self.trace_id = fresh
-        self.request_id = request_id.decode("ascii")
+        self.request_id = request_id

@@ -61,6 +61,6 @@ def towards_client(framing: Framing, minor: int) -> Framing:
     Who speaks 1.0 cannot read chunks, and gets its end with the connection's. Who speaks 1.1 gets chunks for a body
     that ended with the upstream's connection, so that its own can be kept.
     """
-    if framing is Framing.CHUNKED and minor == 0:
-        return Framing.CLOSE
-    return Framing.CHUNKED if framing is Framing.CLOSE and minor == 1 else framing
+    if minor == 0:
+        return Framing.CLOSE if framing is Framing.CHUNKED else framing
+    return Framing.CHUNKED if framing is Framing.CLOSE else framing

@@ -16,13 +16,15 @@ from typing import Final
 from strangler.routing.decide import SAFE
 from strangler_proxy.http1.body import Framing, response_framing, towards_client
 from strangler_proxy.http1.hygiene import (
+    OVERRIDE_COOKIE,
+    VISITOR_COOKIE,
     Pair,
     Role,
     response_role_of,
     role_of,
+    split_own_cookies,
     tokens,
     without_nominated,
-    without_own_cookies,
 )
 from strangler_proxy.settings import Limits
 
@@ -66,6 +68,7 @@ class RequestHead:
         "traceparent",
         "tracestate",
         "upgrade",
+        "visitor",
     )
 
     def __init__(self, method: str, target: bytes, minor: int) -> None:
@@ -79,6 +82,7 @@ class RequestHead:
         self.originals: list[Pair] = []
         self.authorization: bytes | None = None
         self.override: bytes | None = None
+        self.visitor: bytes | None = None
         self.request_id: bytes | None = None
         self.traceparent: bytes | None = None
         self.tracestate: list[bytes] = []
@@ -139,17 +143,38 @@ def _sort(head: RequestHead, headers: Sequence[Pair]) -> list[bytes]:
     connection: list[bytes] = []
     for pair in headers:
         role = role_of(pair[0])
-        if role is Role.PASS:
+        if role is _PASS:
             keep(pair)
-        elif role is Role.HOST:
+        elif role is _HOST:
             _read_host(head, pair[1])
-        elif role is Role.COOKIE:
-            head.cookies.append(pair[1])
-        elif role is Role.CONNECTION:
+        elif role is _COOKIE:
+            _read_cookie(head, pair[1])
+        elif role is _CONNECTION:
             connection.append(pair[1])
-        elif role is not Role.DROP:
+        elif role is not _DROP:
             _read_special(head, role, pair)
     return connection
+
+
+# Python 3.11 takes 0.08 us to find a member in its enumeration, and a head asks some ten times.
+_PASS: Final = Role.PASS
+_HOST: Final = Role.HOST
+_COOKIE: Final = Role.COOKIE
+_CONNECTION: Final = Role.CONNECTION
+_DROP: Final = Role.DROP
+_NONE: Final = Framing.NONE
+_LENGTH: Final = Framing.LENGTH
+_CHUNKED: Final = Framing.CHUNKED
+_CLOSE: Final = Framing.CLOSE
+
+
+def _read_cookie(head: RequestHead, value: bytes) -> None:
+    if b"strangler_" in value:
+        value, own = split_own_cookies(value)
+        head.visitor = head.visitor or own.get(VISITOR_COOKIE)
+        head.override = head.override or own.get(OVERRIDE_COOKIE)
+    if value:
+        head.cookies.append(value)
 
 
 def _read_special(head: RequestHead, role: Role, pair: Pair) -> None:
@@ -195,12 +220,12 @@ def _read_host(head: RequestHead, value: bytes) -> None:
 
 
 # RFC 3986 section 3.2.2 with a port; an underscore is no host name's, but Docker's.
-_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+_HOST_AND_PORT: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
 
 @lru_cache(maxsize=1024)
 def _is_host(value: bytes) -> bool:
-    return _HOST.fullmatch(value) is not None
+    return _HOST_AND_PORT.fullmatch(value) is not None
 
 
 def _read_target(head: RequestHead) -> None:
@@ -242,22 +267,20 @@ def write_request(head: RequestHead, forwarded: bytes, authority: bytes) -> byte
     ``authority`` stands in as Host where a client of HTTP/1.0 sent none; otherwise it is the client's, unchanged.
     """
     host = authority if head.host is None else head.host
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method.encode(), head.target, host)]
-    lines += [b"%b: %b\r\n" % pair for pair in head.pairs]
-    for cookie in head.cookies:
-        if kept := without_own_cookies(cookie):
-            lines.append(b"Cookie: %b\r\n" % kept)
-    if head.framing is Framing.LENGTH:
-        lines.append(b"Content-Length: %d\r\n" % head.length)
-    elif head.framing is Framing.CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), head.target, host)]
+    lines += [b": ".join(pair) for pair in head.pairs]
+    lines += [b"Cookie: " + cookie for cookie in head.cookies]
+    framing = head.framing
+    if framing is _LENGTH:
+        lines.append(b"Content-Length: %d" % head.length)
+    elif framing is _CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked")
     if head.expect:
-        lines.append(b"Expect: %b\r\n" % head.expect)
+        lines.append(b"Expect: " + head.expect)
     if head.upgrade:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
+        lines.append(b"Connection: Upgrade\r\nUpgrade: " + head.upgrade)
     lines.append(forwarded)
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    return b"\r\n".join(lines) + b"\r\n"
 
 
 class ResponseHead:
@@ -291,9 +314,9 @@ def read_response(
     keep = head.pairs.append
     for pair in headers:
         role = response_role_of(pair[0])
-        if role is Role.PASS:
+        if role is _PASS:
             keep(pair)
-        elif role is not Role.DROP:
+        elif role is not _DROP:
             _read_response_special(head, role, pair[1].strip(), connection)
     if connection:
         head.pairs = without_nominated(head.pairs, tokens(connection))
@@ -325,22 +348,20 @@ def write_response(head: ResponseHead, minor: int, close: bool, extra: bytes) ->
     """Return the head to send to a client of HTTP/1.``minor``, and how the body must be framed for it.
 
     ``close`` announces that the connection ends after it; the caller must end it then, also when a framing of
-    ``CLOSE`` comes back. ``extra`` are whole lines that the proxy adds.
+    ``CLOSE`` comes back. ``extra`` are whole lines that the proxy adds, each with its end.
     """
     framing = towards_client(head.framing, minor)
-    lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
-    lines += [b"%b: %b\r\n" % pair for pair in head.pairs]
-    if framing is Framing.CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
+    lines += [b": ".join(pair) for pair in head.pairs]
+    if framing is _CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked")
     elif head.length is not None and head.status != 204 and head.status >= 200:
-        lines.append(b"Content-Length: %d\r\n" % head.length)
+        lines.append(b"Content-Length: %d" % head.length)
     if head.status == 101:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
-    elif head.status >= 200:
-        if close or framing is Framing.CLOSE:
-            lines.append(b"Connection: close\r\n")
-        elif minor == 0:
-            lines.append(b"Connection: keep-alive\r\n")
+        lines.append(b"Connection: Upgrade\r\nUpgrade: " + head.upgrade)
+    elif close or framing is _CLOSE:
+        lines.append(b"Connection: close")
+    elif minor == 0:
+        lines.append(b"Connection: keep-alive")
     lines.append(extra)
-    lines.append(b"\r\n")
-    return b"".join(lines), framing
+    return b"\r\n".join(lines) + b"\r\n", framing

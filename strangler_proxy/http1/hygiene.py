@@ -130,12 +130,18 @@ def find_cookie(cookies: Iterable[bytes], name: bytes) -> bytes | None:
     return None
 
 
-def without_own_cookies(header: bytes) -> bytes:
-    """Return a ``Cookie`` header less the proxy's own two, which are none of the application's business."""
-    if b"strangler_" not in header:
-        return header
-    kept = [part for part in header.split(b";") if part.partition(b"=")[0].strip() not in _OWN_COOKIES]
-    return b";".join(kept).strip()
+def split_own_cookies(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return a ``Cookie`` header less the proxy's own two, and those; they are none of an application's business."""
+    kept: list[bytes] = []
+    own: dict[bytes, bytes] = {}
+    for part in header.split(b";"):
+        if b"strangler_" in part:
+            key, _, value = part.partition(b"=")
+            if (name := key.strip()) in _OWN_COOKIES:
+                own.setdefault(name, value.strip())
+                continue
+        kept.append(part)
+    return (b";".join(kept).strip() if own else header), own
 
 
 _OWN_COOKIES: Final = frozenset((VISITOR_COOKIE, OVERRIDE_COOKIE))
