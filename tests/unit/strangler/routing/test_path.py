@@ -90,12 +90,29 @@ def test_a_path_has_these_readings(path: bytes, expected: set[str]) -> None:
     assert {"/".join(found) for found in readings(path)} == expected
 
 
-@pytest.mark.parametrize("unit", [b"/a", b"/", b"/..", b"/a/..", b"/%2e%252e", b"\\..", b"/a;%2e\\%252f..%2f//.."])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        b"/a",
+        b"/",
+        b"/..",
+        b"/../",
+        b"/a/..",
+        b"%2e%2f",
+        b"/%2e%252e",
+        b"/%E4",
+        b"%",
+        b"%25",
+        b"\\..",
+        b";",
+        b"/a;%2e\\%252f..%2f//..",
+    ],
+)
 def test_eight_kilobytes_of_malice_are_read_in_bounded_time(unit: bytes) -> None:
-    """Measured: 10 to 16 ms for the slowest of 60 random ones, 0.002 ms for a usual path."""
+    """Measured: 1.2 ms for %2e%2f, 4.7 ms for /../, 6.4 ms for the slowest of 60 random ones; a usual path 0.001 ms."""
     tail = b"%00/..%3f/..%2500;x\\..%255c..%253fz"
     path = (unit * LONGEST)[: LONGEST - len(tail)] + tail
     start = time.process_time()
     found = readings(path)
-    assert time.process_time() - start < 0.25
+    assert time.process_time() - start < 0.1
     assert len(found) <= MOST

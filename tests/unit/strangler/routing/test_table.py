@@ -382,6 +382,12 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(each, (*path, key))
 
 
+def at(tree: Any, place: tuple[Any, ...]) -> Any:
+    for key in place:
+        tree = tree[key]
+    return tree
+
+
 PLAIN = json.loads(SEALED.partition(b"\n")[2])
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -394,10 +400,8 @@ json_values = st.recursive(
 @settings(max_examples=500, deadline=None)
 def test_foreign_json_at_any_place_is_read_whole_or_refused(place: tuple[Any, ...], value: object) -> None:
     tree: Any = {"root": json.loads(json.dumps(PLAIN))}
-    spot = tree
-    for key in ("root", *place)[:-1]:
-        spot = spot[key]
-    spot[("root", *place)[-1]] = value
+    *above, last = ("root", *place)
+    at(tree, tuple(above))[last] = value
     try:
         table = unseal(resealed(tree["root"]), KEY)
     except TableInvalid:
@@ -408,12 +412,25 @@ def test_foreign_json_at_any_place_is_read_whole_or_refused(place: tuple[Any, ..
 @pytest.mark.parametrize("place", [place for place in places(PLAIN) if place and isinstance(place[-1], str)])
 def test_a_missing_key_is_refused(place: tuple[Any, ...]) -> None:
     tree = json.loads(json.dumps(PLAIN))
-    spot = tree
-    for key in place[:-1]:
-        spot = spot[key]
-    del spot[place[-1]]
+    del at(tree, place[:-1])[place[-1]]
     with pytest.raises(TableInvalid, match="its content cannot be read: "):
         unseal(resealed(tree), KEY)
+
+
+@pytest.mark.parametrize(
+    "place", [place for place in places(PLAIN) if isinstance(at(PLAIN, place), dict) and "cohorts" not in place[-1:]]
+)
+def test_a_key_that_this_version_does_not_know_is_refused(place: tuple[Any, ...]) -> None:
+    tree = json.loads(json.dumps(PLAIN))
+    at(tree, place)["shadow"] = "service"
+    with pytest.raises(TableInvalid):
+        unseal(resealed(tree), KEY)
+
+
+def test_a_newer_table_is_refused_in_words_that_say_so() -> None:
+    message = "it says more than this version understands; a newer one published it"
+    with pytest.raises(TableInvalid, match=f"^{message}$"):
+        unseal(resealed({**PLAIN, "ramps": []}), KEY)
 
 
 @pytest.mark.parametrize("body", [b"", b"[", b"\xff", b"[" * 100_000, b'{"version": Infinity}', b"null"])
