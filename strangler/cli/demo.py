@@ -26,17 +26,16 @@ def demo(
     """Start everything that demo.toml names, and stay until Ctrl-C."""
     try:
         from strangler.demo.family import ChildFailed
+        from strangler.demo.folder import FolderTaken
         from strangler.demo.show import Show, Stopped
         from strangler.demo.tour import Guide, logs_of
-        from strangler.local import EngineError, PortTaken
+        from strangler.local import EngineError
     except ImportError as exc:
         raise Failure(f"the demo wants more: pip install 'strangler[local,jobs,proxy]' ({exc})") from exc
     show = Show(project_file=shell(context).project_file.resolve(), port_base=port_base, console=out)
-    if reset:
-        show.reset()
     good = True
     try:
-        with show.running() as (project, script):
+        with show.running(reset=reset) as (project, script):
             show.tell(script.hints)
             if tour:
                 if script.tour is None:
@@ -48,9 +47,7 @@ def demo(
                 show.stay(project)
     except Stopped:
         pass
-    except PortTaken as exc:
-        raise Failure(f"{exc}; end that one, or choose others with --port-base") from exc
-    except (EngineError, ChildFailed) as exc:
+    except (FolderTaken, EngineError, ChildFailed) as exc:
         raise Failure(str(exc)) from exc
     if not good:
         err.print("[red]strangler:[/] the tour did not hold; see above")

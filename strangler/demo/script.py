@@ -56,13 +56,26 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """A command that has to end well before a process starts: at every start, or ``once`` until the next reset.
+
+    ``progress``: it writes how far it is, as "1,500/5,000".
+    """
+
+    says: str
+    command: tuple[str, ...]
+    once: bool = False
+    progress: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process of the example: run once what stands in ``before``, then the command until the end."""
+    """A process of the example: what runs ``before`` it, then the command until the end."""
 
     name: str
     folder: Path
     command: tuple[str, ...]
-    before: tuple[tuple[str, ...], ...]
+    before: tuple[Before, ...]
     environment: Mapping[str, str]
     address: str
     ready: str
@@ -165,7 +178,7 @@ def _process(section: Section, root: Path) -> Process:
         name=section.text("name", "the process's name"),
         folder=root / section.text("folder", "the folder to run it in", default="."),
         command=section.texts("command", "the command as a list of words"),
-        before=tuple(each.texts("command", "a command as a list of words") for each in section.sections("before")),
+        before=tuple(_before(each) for each in section.sections("before")),
         environment={name: environment.text(name, "a value") for name in environment.values},
         address=section.text("address", "where it answers, as a URL"),
         ready=section.text("ready", "a URL that answers 200 once it is ready"),
@@ -173,6 +186,24 @@ def _process(section: Section, root: Path) -> Process:
     )
     section.close()
     return process
+
+
+def _before(section: Section) -> Before:
+    before = Before(
+        says=section.text("says", "what it does, in a word or two"),
+        command=section.texts("command", "the command as a list of words"),
+        once=_flag(section, "once"),
+        progress=_flag(section, "progress"),
+    )
+    section.close()
+    return before
+
+
+def _flag(section: Section, key: str) -> bool:
+    raw = section.values.get(key, False) if section.has(key) else False
+    if not isinstance(raw, bool):
+        section.problem(key, shown(raw), "true or false")
+    return raw is True
 
 
 def _hint(section: Section) -> tuple[str, str]:

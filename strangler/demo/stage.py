@@ -3,73 +3,106 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import psycopg
 from psycopg import sql
 
+from strangler.demo.folder import Folder
 from strangler.demo.script import POSTGRES_PORT, VALKEY_PORT, Database, Role, Setting
-from strangler.local import Postgres, Valkey, ensure_database, ensure_role, refuse_taken
+from strangler.local import PortTaken, Postgres, Valkey, ensure_database, ensure_role, refuse_taken
+from strangler.project import Problem, ProjectInvalid
 
 SECRET: Final = "STRANGLER_SECRET"  # noqa: S105  # the variable's name
 _RIGHTS: Final = {"read": "select", "write": "select, insert, update, delete, truncate"}
+_OTHER_BASES: Final = range(9_000, 60_000, 1_000)
 
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    """The engines of one folder. ``variables`` are what strangler.toml and the script may name."""
+    """The engines of one folder. ``variables`` are what strangler.toml and the script may name.
 
-    folder: Path
+    ``outside`` is the environment: servers whose URLs stand in it are used as they are.
+    """
+
+    folder: Folder
     setting: Setting
     port_base: int
     outside: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    postgres: Postgres | None = field(default=None, init=False)
-    valkey: Valkey | None = field(default=None, init=False)
     variables: dict[str, str] = field(default_factory=dict, init=False)
+
+    @property
+    def own_databases(self) -> list[Database]:
+        """The databases that no URL in the environment replaces. Raises ``ProjectInvalid`` for halves."""
+        own = []
+        for database in self.setting.databases:
+            given = [name for name in database.variables if self._is_given(name)]
+            missing = [name for name in database.variables if name not in given]
+            if given and missing:
+                raise ProjectInvalid((_half(database, given, missing),))
+            if missing:
+                own.append(database)
+        return own
+
+    @property
+    def own_valkey(self) -> bool:
+        return not self._is_given(self.setting.redis)
 
     @property
     def ports(self) -> dict[str, int]:
         """The ports by variable; those of engines that exist elsewhere are left out."""
-        ports = {name: self.port_base + offset for name, offset in self.setting.ports.items()}
-        if not self._own_databases():
-            del ports[POSTGRES_PORT]
-        if self.setting.redis in self.outside:
-            del ports[VALKEY_PORT]
-        return ports
+        return self._ports(self.port_base)
 
     def refuse_taken(self) -> None:
         """Raise ``PortTaken`` naming every port that somebody else listens on, before anything is started."""
-        refuse_taken({_spoken(name): port for name, port in self.ports.items()})
+        try:
+            refuse_taken({_spoken(name): port for name, port in self.ports.items()})
+        except PortTaken as exc:
+            raise PortTaken(f"{exc}; end that, or move the whole family: --port-base {self._free_base()}") from exc
 
-    def set(self) -> None:
-        """Start the engines that do not exist elsewhere, make roles and databases, and write ``demo.env``."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def postgres(self) -> Postgres:
+        return Postgres(folder=self.folder.path / "postgres", port=self.ports[POSTGRES_PORT])
+
+    def valkey(self) -> Valkey:
+        return Valkey(folder=self.folder.path / "valkey", port=self.ports[VALKEY_PORT])
+
+    def furnish(self, postgres: Postgres | None, valkey: Valkey | None) -> None:
+        """Make roles and databases in the engines that run now, name everything, and write ``demo.env``."""
         self.variables |= {name: str(port) for name, port in self.ports.items()}
-        self.variables |= {name: self._word(name) for name in (SECRET, *self.setting.secrets)}
-        own = self._own_databases()
-        if own:
-            self.postgres = Postgres(folder=self.folder / "postgres", port=self.ports[POSTGRES_PORT])
-            self.postgres.start()
-            with psycopg.connect(self.postgres.url(), autocommit=True) as connection:
-                for database in own:
-                    self._make(connection, self.postgres, database)
-        if self.setting.redis not in self.outside:
-            self.valkey = Valkey(folder=self.folder / "valkey", port=self.ports[VALKEY_PORT])
-            self.valkey.start()
-            self.variables[self.setting.redis] = self.valkey.url
-        self._write()
+        self.variables |= {name: self.folder.secret(name) for name in (SECRET, *self.setting.secrets)}
+        if postgres is not None:
+            with psycopg.connect(postgres.url(), autocommit=True) as connection:
+                for database in self.own_databases:
+                    self._make(connection, postgres, database)
+        if valkey is not None:
+            self.variables[self.setting.redis] = valkey.url
+        self.folder.write_env(self.variables)
 
-    def _own_databases(self) -> list[Database]:
-        return [each for each in self.setting.databases if not all(name in self.outside for name in each.variables)]
+    def _is_given(self, name: str) -> bool:
+        return bool(self.outside.get(name) or self.outside.get(f"{name}_FILE"))
+
+    def _ports(self, base: int) -> dict[str, int]:
+        ports = {name: base + offset for name, offset in self.setting.ports.items()}
+        if not self.own_databases:
+            del ports[POSTGRES_PORT]
+        if not self.own_valkey:
+            del ports[VALKEY_PORT]
+        return ports
+
+    def _free_base(self) -> int:
+        for base in _OTHER_BASES:
+            try:
+                refuse_taken(self._ports(base))
+            except PortTaken:
+                continue
+            return base
+        return self.port_base
 
     def _make(self, connection: psycopg.Connection, server: Postgres, database: Database) -> None:
-        words = {
-            name: self._word(f"password of {name}") for name in (database.owner, *(r.name for r in database.roles))
-        }
+        roles = (database.owner, *(role.name for role in database.roles))
+        words = {name: self.folder.secret(f"password of {name}") for name in roles}
         for name, word in words.items():
             ensure_role(connection, name, word)
         ensure_database(connection, database.name, database.owner)
@@ -80,20 +113,14 @@ class Stage:
         for role in database.roles:
             self.variables[role.variable] = server.url(database.name, role.name, words[role.name])
 
-    def _word(self, name: str) -> str:
-        """Return the secret called ``name``: made once, kept where only this user reads it."""
-        path = self.folder / "secrets" / name.replace(" ", "-").lower()
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        if not path.exists():
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(48))
-        return path.read_text().strip()
 
-    def _write(self) -> None:
-        lines = "".join(f"{name}={value}\n" for name, value in sorted(self.variables.items()))
-        path = self.folder / "demo.env"
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(lines)
+def _half(database: Database, given: list[str], missing: list[str]) -> Problem:
+    return Problem(
+        file="demo.toml",
+        key=f"[[database]] {database.name}",
+        found=f"{', '.join(given)} in the environment without {', '.join(missing)}",
+        wanted="all of them, for a server that exists, or none, for one that is started here",
+    )
 
 
 def _grant(connection: psycopg.Connection, database: Database, role: Role) -> None:
