@@ -56,7 +56,7 @@ class Downstream(RequestStream, asyncio.Protocol):
     deadline: float
 
     def __init__(self, board: Switchboard) -> None:
-        super().__init__(board.settings.limits)
+        super().__init__(board.limits)
         self._board = board
         self._current: Exchange | None = None
         self._receiving: Exchange | None = None
@@ -80,9 +80,9 @@ class Downstream(RequestStream, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         board = self._board
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(high=board.settings.limits.buffer)
+        self.transport.set_write_buffer_limits(high=board.limits.buffer)
         name = transport.get_extra_info("peername")
-        self.peer = Peer(name[0] if name else "unix", board.settings.trusted)
+        self.peer = Peer(name[0] if name else "unix", board.trusted)
         board.tally.accepted += 1
         board.watched.add(self)
         self._rest()
@@ -90,7 +90,7 @@ class Downstream(RequestStream, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
-        if self._backlog or self.holds():
+        if self._current is not None and (self._backlog or self.holds()):
             self._backlog += data
         else:
             self._take(data)
@@ -200,7 +200,7 @@ class Downstream(RequestStream, asyncio.Protocol):
     def drain(self) -> None:
         """Give a client that has nothing under way a moment to send, and close."""
         if self._current is None and not self._in_head:
-            self.deadline = min(self.deadline, self._board.time() + self._board.settings.timeouts.drain_idle)
+            self.deadline = min(self.deadline, self._board.time() + self._board.timeouts.drain_idle)
 
     # --- inside ---
 
@@ -257,7 +257,7 @@ class Downstream(RequestStream, asyncio.Protocol):
             return True
         if self._fed and not self._in_head:
             self._in_head = True
-            self.deadline = self._board.time() + self._board.settings.timeouts.request_headers
+            self.deadline = self._board.time() + self._board.timeouts.request_headers
         return False
 
     def _feed_backlog(self) -> bool:
@@ -279,7 +279,7 @@ class Downstream(RequestStream, asyncio.Protocol):
             self.transport.resume_reading()
 
     def _rest(self) -> None:
-        timeouts = self._board.settings.timeouts
+        timeouts = self._board.timeouts
         self.deadline = self._board.time() + (timeouts.drain_idle if self._board.draining else timeouts.idle)
 
     def _refuse(self, refused: Refused) -> None:
@@ -300,7 +300,7 @@ class Downstream(RequestStream, asyncio.Protocol):
         self._pending.clear()
         self._backlog = b""
         if not linger or self._eof or self.transport.is_closing():
-            self.deadline = self._board.time() + self._board.settings.timeouts.stream_idle
+            self.deadline = self._board.time() + self._board.timeouts.stream_idle
             self.transport.close()
             return
         self.deadline = self._board.time() + _LINGER

@@ -127,7 +127,7 @@ class Exchange:
         self._out.append(chunk(data) if self.head.framing is _CHUNKED else data)
         if self._upstream is None:
             self._waiting += len(data)
-            if self._waiting > self._board.settings.limits.buffer:
+            if self._waiting > self._board.limits.buffer:
                 self._downstream.choke(True)
 
     def request_ended(self, trailers: list[Pair]) -> None:
@@ -197,6 +197,10 @@ class Exchange:
         elif not endpoint.ask(self):
             self._fail(503, "Too many requests wait for the application.", "overload")
 
+    @property
+    def wanted(self) -> bool:
+        return not self._over
+
     def connected(self, upstream: Upstream) -> bool:
         """Send the request over ``upstream``; False when it is no longer wanted."""
         if self._over:
@@ -205,7 +209,7 @@ class Exchange:
         self._stale = upstream.used
         upstream.used = True
         upstream.exchange = self
-        upstream.expect(self.head.method)
+        upstream.expect(self.head.method, self)
         if self._downstream.full:
             self.client_full(True)
         head = self.head
@@ -376,9 +380,10 @@ class Exchange:
         self._board.tally.failure(self._upstream_name, kind)
 
     def _progress(self) -> None:
-        timeouts = self._board.settings.timeouts
+        board = self._board
         waiting = self._request_done and not self._replied
-        self._downstream.deadline = self._board.time() + (timeouts.first_byte if waiting else timeouts.stream_idle)
+        patience = board.timeouts.first_byte if waiting else board.timeouts.stream_idle
+        self._downstream.deadline = board.time() + patience
 
     def _settle(self, status: int) -> None:
         board, decision = self._board, self._decision

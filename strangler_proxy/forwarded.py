@@ -75,7 +75,7 @@ class Trail:
     __slots__ = ("lines", "request_id", "trace_id")
 
     def __init__(self, head: RequestHead, trusted: bool) -> None:
-        # The Mersenne twister, seeded by the system: these ids are no secrets, and it takes 0.1 instead of 0.6 us.
+        # The Mersenne twister, seeded by the system: these ids are no secrets, and asking the system takes longer.
         fresh = b"%032x" % getrandbits(128)
         given = head.request_id
         request_id = given if trusted and given is not None and is_request_id(given) else fresh

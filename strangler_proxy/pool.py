@@ -29,6 +29,9 @@ _SURELY_OPEN: Final = 0.25
 class Taker(Protocol):
     """Who asked for a connection."""
 
+    @property
+    def wanted(self) -> bool: ...
+
     def connected(self, upstream: Upstream) -> bool:
         """Take ``upstream``, or return False when it is no longer wanted."""
         ...
@@ -74,6 +77,8 @@ class Endpoint:
     def ask(self, taker: Taker) -> bool:
         """Give ``taker`` a new connection as soon as there is one. False: too many wait already."""
         if self.open >= self._limits.connections:
+            if len(self.waiting) >= self._limits.pending:
+                self.waiting = deque(each for each in self.waiting if each.wanted)
             if len(self.waiting) >= self._limits.pending:
                 return False
             self.waiting.append(taker)

@@ -1,7 +1,7 @@
 """Counting: cheap where it happens, summed and shown elsewhere.
 
 A worker counts in plain dictionaries whose keys are bounded: names of capabilities and stacks out of the routing
-table, and closed sets. ``snapshot`` is what travels to the supervisor. Measured at 0.55 us a request.
+table, and closed sets. ``snapshot`` is what travels to the supervisor. Measured at 0.35 us a request.
 """
 
 from __future__ import annotations

@@ -79,14 +79,14 @@ class Tunnel:
         board.tally.tunnels += 1
         for end in (self._client, self._stack):
             end.transport.set_protocol(end)
-            end.transport.set_write_buffer_limits(high=board.settings.limits.buffer)
+            end.transport.set_write_buffer_limits(high=board.limits.buffer)
             end.transport.resume_reading()
 
     def __repr__(self) -> str:
         return f"<Tunnel client={self._client is not None} stack={self._stack is not None}>"
 
     def progress(self) -> None:
-        self.deadline = self._board.time() + self._board.settings.timeouts.stream_idle
+        self.deadline = self._board.time() + self._board.timeouts.stream_idle
 
     def lost(self, end: _End) -> None:
         if end is self._client:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from strangler_proxy.http1.head import Garbled, ResponseHead
-from strangler_proxy.http1.hygiene import Pair
+from strangler_proxy.http1.head import Garbled
 from strangler_proxy.http1.stream import ResponseStream
 from strangler_proxy.settings import Limits
 
@@ -49,22 +48,6 @@ class Upstream(ResponseStream, asyncio.Protocol):
             exchange.garbled(str(exc))
             return
         exchange.relay()
-
-    def response_came(self, head: ResponseHead) -> None:
-        if self.exchange is not None:
-            self.exchange.response_came(head)
-
-    def body_came(self, data: bytes) -> None:
-        if self.exchange is not None:
-            self.exchange.response_body(data)
-
-    def response_ended(self, trailers: list[Pair]) -> None:
-        if self.exchange is not None:
-            self.exchange.response_ended(trailers)
-
-    def tunnel_came(self, rest: bytes) -> None:
-        if self.exchange is not None:
-            self.exchange.tunnel_opened(rest)
 
     def eof_received(self) -> bool:
         """End a response that ends so; any other is cut short, which ``connection_lost`` tells."""

@@ -152,6 +152,6 @@ def _decision(capability: Capability, stack: Stack, why: Why, cohort: str | None
     return _made(stack, MONOLITH if stack is Stack.MONOLITH else capability.service, why, capability.name, cohort)
 
 
-@lru_cache(maxsize=4096)  # there are few, and the same for every request: 0.2 us instead of 1.1 to build one
+@lru_cache(maxsize=4096)  # there are few, and the same for every request: 0.3 us instead of 1.0 to build one
 def _made(stack: Stack, upstream: str, why: Why, capability: str, cohort: str | None) -> Decision:
     return Decision(stack, upstream, why, capability, cohort)

@@ -48,7 +48,7 @@ def readings(path: bytes) -> tuple[Segments, ...]:
 
 
 def _plain(path: bytes) -> Segments:
-    # Nothing odd is in it, so only its ends can be empty: 0.4 us, where the general way takes 1.5.
+    # Nothing odd is in it, so only its ends can be empty: 0.3 us, where the general way takes 0.6.
     text = path.decode("latin-1").strip("/")
     return tuple(text.split("/")) if text else ()
 

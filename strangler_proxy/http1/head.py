@@ -156,7 +156,7 @@ def _sort(head: RequestHead, headers: Sequence[Pair]) -> list[bytes]:
     return connection
 
 
-# Python 3.11 takes 0.08 us to find a member in its enumeration, and a head asks some ten times.
+# Python 3.11 takes 0.06 us to find a member in its enumeration, and a head asks some ten times.
 _PASS: Final = Role.PASS
 _HOST: Final = Role.HOST
 _COOKIE: Final = Role.COOKIE

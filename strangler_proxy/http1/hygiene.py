@@ -77,7 +77,7 @@ _RESPONSE_ROLES: Final = {
 }
 
 
-# A lookup instead of five tests a header: 0.06 instead of 0.35 us. Real traffic has some hundred spellings of names.
+# A lookup instead of five tests a header: 0.1 instead of 0.7 us. Real traffic has some hundred spellings of names.
 @lru_cache(maxsize=1024)
 def role_of(name: bytes) -> Role:
     """Return the role of a request's header."""

@@ -9,13 +9,13 @@ what llhttp does:
 - Its Python binding joins the pieces of one header without bound. All bytes since the last piece of a body are
   counted, which also bounds chunk extensions and trailers.
 - A body of known length need not be parsed at all: once its head is read, its bytes pass as they came, and a new
-  parser takes over after them. Measured on 100 MB in reads of 256 kB: 0.6 instead of 2.9 us a read.
+  parser takes over after them. Measured on a read of 256 kB: 0.2 instead of 7.5 us.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
 import httptools
 
@@ -166,9 +166,19 @@ def _framed(head: RequestHead) -> bytes:
     return b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % head.length
 
 
-class ResponseStream:
-    """Responses of one upstream, each to the request that ``expect`` announced. Subclasses implement the last four."""
+class ResponseTaker(Protocol):
+    """Who gets a response, piece by piece."""
 
+    def response_came(self, head: ResponseHead) -> None: ...
+    def response_body(self, data: bytes) -> None: ...
+    def response_ended(self, trailers: list[Pair]) -> None: ...
+    def tunnel_opened(self, rest: bytes) -> None: ...
+
+
+class ResponseStream:
+    """Responses of one upstream, each to the request that ``expect`` announced, given to whom it named."""
+
+    _taker: ResponseTaker
     __slots__ = (
         "_done",
         "_fed",
@@ -180,6 +190,7 @@ class ResponseStream:
         "_method",
         "_parser",
         "_reason",
+        "_taker",
         "heard",
         "surplus",
     )
@@ -198,9 +209,10 @@ class ResponseStream:
         self.surplus = False
         self._parser = httptools.HttpResponseParser(self)
 
-    def expect(self, method: str) -> None:
-        """Announce that the next response answers a request of ``method``."""
+    def expect(self, method: str, taker: ResponseTaker) -> None:
+        """Announce that the next response answers a request of ``method`` and is for ``taker``."""
         self._method = method
+        self._taker = taker
         self.heard = False
         self._done = False
         self._final = False
@@ -220,7 +232,7 @@ class ResponseStream:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
-            self.tunnel_came(data[exc.args[0] :])
+            self._taker.tunnel_opened(data[exc.args[0] :])
         except httptools.HttpParserCallbackError as exc:
             raise exc.__context__ or exc from None
         except httptools.HttpParserError as exc:
@@ -246,11 +258,11 @@ class ResponseStream:
     def _pass_body(self, data: bytes) -> bytes:
         if len(data) < self._left:
             self._left -= len(data)
-            self.body_came(data)
+            self._taker.response_body(data)
             return b""
         piece, rest = data[: self._left], data[self._left :]
         self._left = 0
-        self.body_came(piece)
+        self._taker.response_body(piece)
         self._parser = httptools.HttpResponseParser(self)
         self._end()
         return rest
@@ -259,7 +271,7 @@ class ResponseStream:
         trailers, self._headers = self._headers, []
         self._fed = 0
         self._done = True
-        self.response_ended(trailers)
+        self._taker.response_ended(trailers)
 
     def on_message_begin(self) -> None:
         if self._done:  # the first byte of another response, or of what pretends to be one
@@ -295,7 +307,7 @@ class ResponseStream:
         self._fed = 0
         self._final = head.status >= 200
         self._framing = head.framing
-        self.response_came(head)
+        self._taker.response_came(head)
         if head.framing is Framing.LENGTH:
             self._left = head.length or 0
         elif self._method == "HEAD" and self._final:
@@ -310,20 +322,8 @@ class ResponseStream:
         self._fed = 0
         if self._left:
             self._left -= len(data)
-        self.body_came(data)
+        self._taker.response_body(data)
 
     def on_message_complete(self) -> None:
         if self._final and not self._done:
             self._end()
-
-    def response_came(self, head: ResponseHead) -> None:
-        raise NotImplementedError
-
-    def body_came(self, data: bytes) -> None:
-        raise NotImplementedError
-
-    def response_ended(self, trailers: list[Pair]) -> None:
-        raise NotImplementedError
-
-    def tunnel_came(self, rest: bytes) -> None:
-        raise NotImplementedError

@@ -43,7 +43,7 @@ class Responses(ResponseStream):
 
     def __init__(self, method: str = "GET") -> None:
         super().__init__(Limits())
-        self.expect(method)
+        self.expect(method, self)
         self.heads: list[ResponseHead] = []
         self.body = b""
         self.ended = 0
@@ -52,13 +52,13 @@ class Responses(ResponseStream):
     def response_came(self, head: ResponseHead) -> None:
         self.heads.append(head)
 
-    def body_came(self, data: bytes) -> None:
+    def response_body(self, data: bytes) -> None:
         self.body += data
 
     def response_ended(self, trailers: list[Pair]) -> None:
         self.ended += 1
 
-    def tunnel_came(self, rest: bytes) -> None:
+    def tunnel_opened(self, rest: bytes) -> None:
         self.tunnel = rest
 
 
