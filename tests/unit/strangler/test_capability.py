@@ -102,6 +102,21 @@ def test_what_the_table_lacks_is_refused_in_every_stage(stage: Stage, command: C
             transit(state, command)
 
 
+def test_the_law_is_this_table_and_nothing_else() -> None:
+    table = {
+        f"{stage} {command.__name__}": " or ".join(sorted(after)) for (stage, command), after in TRANSITIONS.items()
+    }
+    assert table == {
+        "monolith SetReads": "canary or monolith",
+        "monolith Kill": "monolith",
+        "monolith Clear": "monolith",
+        "monolith TakeSnapshot": "monolith",
+        "monolith DiscardCopy": "monolith",
+        "canary SetReads": "canary or monolith",
+        "canary Kill": "monolith",
+    }
+
+
 def test_every_command_is_legal_in_some_stage() -> None:
     assert {command for _, command in TRANSITIONS} == set(get_args(Command))
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import struct
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -33,6 +35,22 @@ def chi_square(counts: Counter[int], cells: int, count: int) -> float:
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: repr(vector["visitor"])[:20])
 def test_a_vector_has_its_bucket(vector: dict[str, Any]) -> None:
     assert bucket(vector["capability"], vector["visitor"]) == vector["bucket"]
+
+
+def test_the_vectors_reach_every_tenth_of_the_buckets_and_both_ends() -> None:
+    buckets = {vector["bucket"] for vector in VECTORS}
+    assert len(VECTORS) >= 30
+    assert {each // 1_000 for each in buckets} == set(range(10))
+    assert {0, WHOLE - 1} <= buckets
+
+
+@given(st.text(), st.text())
+def test_a_bucket_is_what_other_languages_are_told_to_compute(capability: str, visitor: str) -> None:
+    """In steps of 64 bits, as the vectors' README tells it."""
+    digest = hashlib.sha256(capability.encode() + b"\0" + visitor.encode()).digest()
+    high, low = struct.unpack(">II", digest[:8])
+    product_high = high * WHOLE + (low * WHOLE >> 32)
+    assert bucket(capability, visitor) == product_high >> 32
 
 
 def test_random_visitors_fill_the_buckets_evenly() -> None:
