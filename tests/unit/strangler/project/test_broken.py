@@ -391,7 +391,7 @@ CASES: dict[str, tuple[Files, str]] = {
         f"{REVIEW_TABLES}: [[table]] source: found 'catalog_product', which catalog maps already; wanted {ONE_OWNER}",
     ),
     "one target filled by two capabilities": (
-        reviews(table="reviews_review") | {REVIEW_TABLES: MAPPING.replace('"catalog_product"', '"reviews_review"')},
+        {**reviews(), REVIEW_TABLES: MAPPING.replace('"catalog_product"', '"reviews_review"')},
         f"{REVIEW_TABLES}: [[table]] target: found 'product', which catalog maps already; wanted {ONE_OWNER}",
     ),
 }
