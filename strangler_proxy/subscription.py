@@ -12,6 +12,7 @@ begins to count again.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import time
@@ -143,14 +144,34 @@ class Subscription:
             _LOG.error("the routing table could not be kept on disk: %s", exc)
 
     def _write(self, sealed: bytes) -> None:
+        """Put a table on disk, unless one that was published later is there.
+
+        The workers of a proxy share the file, and each writes in threads: they take turns by a lock on the folder.
+        Which is later is told by the ledger's clock and not by the version, since a ledger may begin to count again.
+        """
         assert self._file is not None  # noqa: S101 -- _take has looked
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._file.with_name(f"table.{os.getpid()}")
-        with fresh.open("wb") as file:
-            file.write(sealed)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._file)
+        folder = os.open(self._file.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if self._is_later(sealed):
+                fresh = self._file.with_name("table.new")
+                with fresh.open("wb") as file:
+                    file.write(sealed)
+                    file.flush()
+                    os.fsync(file.fileno())
+                fresh.replace(self._file)
+        finally:
+            os.close(folder)
+
+    def _is_later(self, sealed: bytes) -> bool:
+        assert self._file is not None  # noqa: S101 -- _write has looked
+        try:
+            kept = unseal(self._file.read_bytes(), self._seal).published_at
+        except (FileNotFoundError, TableInvalid):
+            return True
+        ours = unseal(sealed, self._seal).published_at
+        return kept is None or (ours is not None and ours > kept)
 
     def _take_from_disk(self) -> None:
         with suppress(FileNotFoundError):

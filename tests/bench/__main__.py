@@ -12,10 +12,14 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import decide, proxy
+from tests.bench import decide, proxy, toggles
 from tests.bench.row import Row
 
-PARTS: Final[Mapping[str, Callable[[], list[Row]]]] = {"decide": decide.measure, "proxy": proxy.measure}
+PARTS: Final[Mapping[str, Callable[[], list[Row]]]] = {
+    "decide": decide.measure,
+    "proxy": proxy.measure,
+    "toggles": toggles.measure,
+}
 REPORT: Final = Path("build/bench.json")
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -18,7 +19,7 @@ import redis
 from strangler.capability import Data, Stage, State
 from strangler.ledger.schema import upgrade
 from strangler.local import Postgres, Valkey
-from strangler.routing.table import MONOLITH, Capability, Route, RoutingTable, seal
+from strangler.routing.table import MONOLITH, Capability, Route, RoutingTable, seal, unseal
 from tests.fixtures.ports import free_port
 from tests.fixtures.proxy import KEYS, SECRET, Client, Origin, ProxyProcess
 from tests.fixtures.waiting import until
@@ -73,7 +74,11 @@ class Shop:
             state=State(data=Data.NONE, share=share, stage=Stage.CANARY, epoch=version),
         )
         upstreams = {MONOLITH: (self.monolith.url,), "catalog": (self.service.url,)}
-        return seal(RoutingTable(version=version, upstreams=upstreams, capabilities=(capability,)), KEYS.table)
+        published = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=version)
+        return seal(
+            RoutingTable(version=version, upstreams=upstreams, capabilities=(capability,), published_at=published),
+            KEYS.table,
+        )
 
     def push(self, version: int, sealed: bytes) -> None:
         with redis.Redis.from_url(self.redis) as client:
@@ -226,3 +231,17 @@ def test_a_ledger_set_up_anew_wins_over_the_copy_on_disk(shop: Shop, tmp_path: P
     with shop.proxy() as proxy:
         assert {version for version, _ in versions(proxy)} == {1}
         assert answers(proxy) == b"monolith"
+
+
+def test_of_many_tables_in_a_burst_the_last_is_kept_on_disk(shop: Shop) -> None:
+    with shop.proxy() as proxy:
+        until(lambda: len(shop.seen()) == 2, "both workers are known")
+        for version in range(1, 101):
+            shop.push(version, shop.table(version, version))
+        until(lambda: {version for version, _ in versions(proxy)} == {100}, "both route by the last")
+        file = shop.folder / "state" / "table"
+        until(lambda: unseal(file.read_bytes(), KEYS.table).version == 100, "the last is on disk")
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.end() == 0
+        assert proxy.errors == ""
+    assert [path.name for path in (shop.folder / "state").iterdir()] == ["table"]
