@@ -15,8 +15,10 @@ import uvloop
 from strangler.project import Project
 from strangler.routing.table import MONOLITH, RoutingTable, seal
 from strangler_proxy.admin import admin_server
+from strangler_proxy.errors import ProxyError
+from strangler_proxy.listening import bind
 from strangler_proxy.settings import PIPE, Links, Settings
-from strangler_proxy.supervisor import ProxyError, Supervisor, bind, slots
+from strangler_proxy.supervisor import Supervisor, slots
 
 
 def serve(project: Project) -> int:

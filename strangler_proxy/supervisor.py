@@ -2,7 +2,9 @@
 
 Each worker has sockets of its own on the same addresses (``SO_REUSEPORT``), so that the kernel spreads connections and
 no worker waits for another. They are bound and listening here, before any worker starts and while one is replaced.
-``SO_REUSEPORT`` would let a second proxy bind the same port unnoticed, so a socket without it tries first.
+
+To stop, new connections are turned away first; then each worker takes those that its sockets still hold, closes
+them, and finishes what is under way, telling clients with each answer that the connection ends.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from strangler_proxy.errors import WorkersFail
 from strangler_proxy.exposition import Total
+from strangler_proxy.listening import bind, turn_away
 from strangler_proxy.settings import Settings
 from strangler_proxy.worker import Orders
 
 _LOG: Final = logging.getLogger("strangler_proxy")
 
-_BACKLOG: Final = 4096
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 # A worker that lived this long did not die of how it was started.
@@ -35,55 +38,6 @@ _SETTLED: Final = 10.0
 # So many deaths before the first report, and starting it again will not help.
 _HOPELESS: Final = 5
 _ASK: Final = 0.5
-
-
-class ProxyError(Exception):
-    """The proxy cannot run. The message is for whoever started it."""
-
-
-class AddressTaken(ProxyError):
-    """An address to listen on is not free. Stop what holds it, or choose another."""
-
-
-class WorkersFail(ProxyError):
-    """Workers end before they serve. What they said stands above; mend that and start again."""
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Return host and port of ``HOST:PORT`` or ``[IPv6]:PORT``. Raises ``ProxyError``."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535:
-        raise ProxyError(f"{text!r} is no address to listen on; HOST:PORT is")
-    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
-
-
-def bind(address: str, copies: int) -> list[socket.socket]:
-    """Return listening sockets on ``address``, one a worker. Raises ``ProxyError``, naming what is taken."""
-    host, port = parse_address(address)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with _socket(found[0], shared=False) as alone:
-            alone.bind(found[4])
-            port = alone.getsockname()[1]
-        return [_listener(found[0], (found[4][0], port), shared=copies > 1) for _ in range(copies)]
-    except OSError as exc:
-        raise AddressTaken(f"cannot listen on {address}: {(exc.strerror or str(exc)).lower()}") from exc
-
-
-def _socket(family: int, *, shared: bool) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    return sock
-
-
-def _listener(family: int, address: tuple[Any, ...], *, shared: bool) -> socket.socket:
-    sock = _socket(family, shared=shared)
-    sock.bind(address)
-    sock.listen(_BACKLOG)
-    sock.setblocking(False)
-    return sock
 
 
 @dataclass(slots=True, eq=False)
@@ -170,6 +124,7 @@ class Supervisor:
         self.stopping = True
         for slot in self.slots:
             for listener in slot.listeners:
+                turn_away(listener)
                 listener.close()
             slot.listeners.clear()
             if slot.process is not None and slot.process.poll() is None:

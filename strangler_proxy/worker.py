@@ -35,8 +35,8 @@ _REPORT: Final = 1.0
 _BACKLOG: Final = 4096
 # A worker that cannot get the newest table this fast begins with the one on its disk.
 _FIRST_TABLE: Final = 1.0
-# Lets the loop take connections that were made before the port was closed.
-_LAST_ACCEPTS: Final = 0.02
+# Time for handshakes under way to end, and for the loop to accept what the listening sockets hold.
+_LAST_ACCEPTS: Final = 0.1
 _LOOK: Final = 0.02  # how often a drain looks whether it is over
 
 

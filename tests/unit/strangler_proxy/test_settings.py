@@ -7,8 +7,9 @@ from ipaddress import ip_network
 
 import pytest
 
+from strangler_proxy.errors import ProxyError
+from strangler_proxy.listening import parse_address
 from strangler_proxy.settings import Limits, Links, Settings, Timeouts
-from strangler_proxy.supervisor import ProxyError, parse_address
 from strangler_proxy.worker import Orders
 
 
