@@ -102,7 +102,9 @@ class Endpoint:
             self._serve_waiting()
         else:
             self.health.connected()
-            if not taker.connected(upstream):
+            if upstream.transport.is_closing():  # made, and ended before its turn came
+                taker.unreachable(self, "reset")
+            elif not taker.connected(upstream):
                 self.release(upstream)
 
     def release(self, upstream: Upstream) -> None:

@@ -160,7 +160,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         descriptors = tuple(listener.fileno() for listener in slot.listeners)
         slot.process = subprocess.Popen(  # noqa: ASYNC220 -- a fork takes a millisecond, and nobody waits here
-            [sys.executable, "-m", "strangler_proxy.worker"], stdin=theirs.fileno(), pass_fds=descriptors
+            [sys.executable, "-P", "-m", "strangler_proxy.worker"], stdin=theirs.fileno(), pass_fds=descriptors
         )
         theirs.close()
         reader, slot.writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 24)

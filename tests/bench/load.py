@@ -39,7 +39,16 @@ def rate(port: int, path: str, headers: Sequence[str], seconds: float, core: int
 
 def _wrk(port: int, path: str, headers: Sequence[str], seconds: float, core: int) -> float:
     extra = [part for header in headers for part in ("-H", header)]
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", *extra, f"http://127.0.0.1:{port}{path}"]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{CONNECTIONS}",
+        f"-d{seconds:g}s",
+        "--timeout",
+        "10s",
+        *extra,
+        f"http://127.0.0.1:{port}{path}",
+    ]
     out = subprocess.run([*_pinned(core), *command], capture_output=True, text=True, check=True).stdout
     found = re.search(r"Requests/sec:\s+([\d.]+)", out)
     if found is None or "Non-2xx" in out or "Socket errors" in out:
