@@ -28,7 +28,7 @@ def demo(
         from strangler.demo.family import ChildFailed
         from strangler.demo.folder import FolderTaken
         from strangler.demo.show import Show, Stopped
-        from strangler.demo.tour import Guide, logs_of
+        from strangler.demo.tour import Guide
         from strangler.local import EngineError
     except ImportError as exc:
         raise Failure(f"the demo wants more: pip install 'strangler[local,jobs,proxy]' ({exc})") from exc
@@ -40,8 +40,9 @@ def demo(
             if tour:
                 if script.tour is None:
                     raise Failure("demo.toml has no [tour]")
-                logs = logs_of(script.processes)
-                guide = Guide(show=show, project=project, tour=script.tour, visitors=visitors, logs=logs)
+                guide = Guide(
+                    show=show, project=project, tour=script.tour, visitors=visitors, processes=script.processes
+                )
                 good = guide.walk(report)
             if not (tour and leave):
                 show.stay(project)

@@ -6,6 +6,7 @@ variables that these gave, for the processes and the tour.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -70,7 +71,10 @@ class Before:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process of the example: what runs ``before`` it, then the command until the end."""
+    """A process of the example: what runs ``before`` it, then the command until the end.
+
+    ``access_line`` finds the groups ``path`` and ``trace`` in a line of ``access_log``.
+    """
 
     name: str
     folder: Path
@@ -80,18 +84,18 @@ class Process:
     address: str
     ready: str
     access_log: Path | None = None
+    access_line: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tour:
-    """What the tour requests. ``counted`` marks the lines of an access log that stand for requests of ``paths``."""
+    """What the tour requests: ``paths`` of the capability that moves, and ``others``."""
 
     capability: str
     cohort: str
     cohort_header: tuple[str, str]
     paths: tuple[str, ...]
     others: tuple[str, ...]
-    counted: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,9 +187,23 @@ def _process(section: Section, root: Path) -> Process:
         address=section.text("address", "where it answers, as a URL"),
         ready=section.text("ready", "a URL that answers 200 once it is ready"),
         access_log=root / log if log else None,
+        access_line=_access_line(section) if log else None,
     )
     section.close()
     return process
+
+
+def _access_line(section: Section) -> re.Pattern[str] | None:
+    wanted = "a regular expression with the groups path and trace (32 hex digits)"
+    text = section.text("access_line", wanted)
+    try:
+        line = re.compile(text)
+    except re.error as exc:
+        section.problem("access_line", f"{shown(text)} ({exc})", wanted)
+        return None
+    if text and not {"path", "trace"} <= line.groupindex.keys():
+        section.problem("access_line", shown(text), wanted)
+    return line
 
 
 def _before(section: Section) -> Before:
@@ -215,14 +233,12 @@ def _hint(section: Section) -> tuple[str, str]:
 def _tour(section: Section) -> Tour:
     header = section.text("cohort_header", 'a header that puts a reader into the cohort, as in "X-Beta: 1"')
     name, _, value = header.partition(":")
-    counted = section.section("counted")
     tour = Tour(
         capability=section.text("capability", "the capability that moves"),
         cohort=section.text("cohort", "one of its cohorts"),
         cohort_header=(name.strip(), value.strip()),
         paths=section.texts("paths", "paths of the capability"),
         others=section.texts("others", "other paths", default=()),
-        counted={name: counted.text(name, "a text that marks a line") for name in counted.values},
     )
     section.close()
     return tour
