@@ -1,0 +1,155 @@
+"""A demo of the worked example, in a copy of its files, on ports of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+import psutil
+
+from tests.fixtures.waiting import until
+
+ROOT: Final = Path(__file__).parents[2]
+# Offsets of demo.toml's ports.
+OFFSETS: Final = (0, 1, 101, 900, 432, 379)
+PROXY, ADMIN, MONOLITH, POSTGRES, VALKEY = 0, 900, 1, 432, 379
+_START_S: Final = 90.0
+_STOP_S: Final = 15.0
+
+
+def copied(folder: Path) -> Path:
+    """Copy what a clone has of the example, without anything that a run has left."""
+    left = shutil.ignore_patterns(".local", "__pycache__", "*.pyc", ".pytest_cache")
+    for name in ("legacy_monolith", "extracted", "migrations"):
+        shutil.copytree(ROOT / name, folder / name, ignore=left)
+    for name in ("strangler.toml", "demo.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def free_base() -> int:
+    """Return a base whose whole family of ports is free; below the range that the kernel hands out by itself."""
+    for _ in range(200):
+        base = random.randrange(10_000, 31_000)
+        if all(_is_free(base + offset) for offset in OFFSETS):
+            return base
+    raise AssertionError("no family of ports is free")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+class Demo:
+    """``strangler demo`` in ``folder``; what it says goes to a file."""
+
+    def __init__(self, folder: Path, base: int) -> None:
+        self.folder, self.base = folder, base
+        self.said = folder / "said.txt"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+    def start(self, *words: str) -> None:
+        """Start it and wait until it says that it is ready."""
+        begun = time.monotonic()
+        with self.said.open("wb") as said:
+            self.process = subprocess.Popen(
+                self._command("demo", "--port-base", str(self.base), *words),
+                cwd=self.folder,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+        until(lambda: "ready after" in self.text() or self._ended(), "the demo is ready", _START_S)
+        assert not self._ended(), self.text()
+        self.seconds = time.monotonic() - begun
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """End it with a signal, and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(_STOP_S)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb as another terminal would: in the same folder, with nothing exported."""
+        return subprocess.run(
+            self._command(*words), cwd=self.folder, env=environment(), capture_output=True, text=True, check=False
+        )
+
+    def status(self) -> Any:
+        done = self.run("status", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def text(self) -> str:
+        return self.said.read_text(errors="replace")
+
+    def requests(self, stack: str) -> int:
+        """Return how many requests for categories a stack has logged."""
+        log = self.folder / ".local" / "log" / f"{stack}.access.log"
+        return log.read_bytes().count(b"/api/catalog/categories/") if log.exists() else 0
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.base + PROXY}{path}"
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return httpx.get(self.url(path), headers=headers, timeout=10)
+
+    def family(self) -> list[psutil.Process]:
+        assert self.process is not None
+        found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+        return found
+
+    def member(self, *words: str) -> psutil.Process:
+        """Return the first process of the family whose command line has all of ``words``."""
+        found = next((each for each in self.family() if _has(each, words)), None)
+        assert found is not None, f"no process with {words}"
+        return found
+
+    def _ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def _command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "strangler", *words]
+
+
+def _has(process: psutil.Process, words: tuple[str, ...]) -> bool:
+    try:
+        line = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return all(word in line for word in words)
+
+
+def environment() -> dict[str, str]:
+    """Return an environment in which nothing of the demo is set."""
+    return {name: value for name, value in os.environ.items() if not name.endswith(("_URL", "_PORT", "_SECRET"))}
+
+
+def gone(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Wait for processes to end, and return those that did not."""
+    alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=5)[1]
+    return alive
