@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next lint format bench docs lock clean
+.PHONY: help demo test test-next lint format bench chaos docs lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ format: $(VENV)/.ready  ## Format the code
 
 bench: $(VENV)/.ready  ## Measure against named peers (ONLY=proxy for one part); writes build/bench.json
 	@$(BIN)/python -m tests.bench $(ONLY)
+
+chaos: $(VENV)/.ready  ## Kill one part after the other under traffic, and print what failed
+	@$(BIN)/python -m tests.chaos
 
 docs: $(VENV)/.ready  ## Build the documentation into build/docs; a warning is an error
 	@$(BIN)/mkdocs build --quiet --strict

@@ -14,6 +14,8 @@ from tests.chaos.traffic import Outcome, Traffic
 from tests.fixtures.waiting import until
 
 SETTLED_S: Final = 1.5
+# Traffic goes on this long after each kill, also where nothing fails.
+OBSERVED_S: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ def kill(victim: str, process: psutil.Process, traffic: Traffic, settled: Callab
     _quiet(traffic)
     first, at = traffic.count(), time.monotonic()
     process.kill()
+    until(lambda: time.monotonic() - at > OBSERVED_S, "it was observed long enough")
     until(settled, f"the family has healed from the death of {victim}", 60)
     until(lambda: _good_since(traffic, at), f"all requests succeed again after the death of {victim}", 60)
     _quiet(traffic)
