@@ -71,7 +71,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """The path can be read in ways that select different capabilities: refuse it with 400."""
+    """The path can be read in ways that select different capabilities, or in too many ways: refuse it with 400."""
 
     selected: tuple[str | None, ...]
 
@@ -81,7 +81,11 @@ _UNROUTED: Final = Decision(Stack.MONOLITH, MONOLITH, Why.UNROUTED)
 
 def decide(table: RoutingTable, facts: Facts) -> Decision | Ambiguous:
     """Return where the request of ``facts`` goes by ``table``, or that its path must be refused."""
+    if not table.capabilities:
+        return _UNROUTED
     paths = readings(facts.path)
+    if not paths:
+        return Ambiguous(())
     fits = _fits(facts)
     found = table.find(paths[0], fits)
     if len(paths) > 1:

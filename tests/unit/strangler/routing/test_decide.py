@@ -231,6 +231,13 @@ def test_readings_that_select_different_capabilities_are_named() -> None:
     assert decide(table(), Asked(path=b"/%2e%2e/x/..%2fapi/orders")) == Ambiguous((None, "orders"))
 
 
+def test_a_path_that_takes_too_long_to_read_is_refused_unless_there_is_nothing_to_decide() -> None:
+    asked = Asked(path=b"/a;%2e\\%252f..%2f//..%00%3f%253b%255c" * 200)
+    nothing = RoutingTable(version=0, upstreams={"monolith": ("http://127.0.0.1:1",)})
+    assert decide(table(), asked) == Ambiguous(())
+    assert decide(nothing, asked) == Decision(Stack.MONOLITH, "monolith", Why.UNROUTED)
+
+
 @given(st.binary(max_size=60), st.sampled_from(["GET", "POST"]))
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_decided_or_refused(path: bytes, method: str) -> None:

@@ -97,6 +97,11 @@ TABLE = RoutingTable(
         (b"/api/catalog/%2e%2e;/orders", REFUSED),
         (b"/api/catalog/..%3b/orders", REFUSED),
         (b"/api/catalog/..;x\\..\\/orders", REFUSED),
+        # one server puts it in order, the next decodes it
+        (b"/api/catalog/x;%2fy/..%2f..%2forders", REFUSED),
+        (b"/api/catalog/x;%255cy/..%255c..%255corders", REFUSED),
+        (b"/api/catalog/p%5cq\\..\\..%2forders", REFUSED),
+        (b"/de/products/../../api%2forders%2f..%2f..%2fx/products", REFUSED),
         # what ends a path somewhere
         (b"/api/catalog\0", REFUSED),
         (b"/api/catalog%00", REFUSED),
