@@ -1,8 +1,14 @@
 """Fixtures come by family, from ``tests/fixtures``; a family stands after those that it builds on."""
 
+from hypothesis import settings
+
 pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.valkey",
     "tests.fixtures.ledger",
     "tests.fixtures.copying",
 ]
+
+# Two cores are shared by everything that runs: how long one example takes says nothing.
+settings.register_profile("strangler", deadline=None)
+settings.load_profile("strangler")
