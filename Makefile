@@ -58,7 +58,7 @@ chaos: $(VENV)/.ready  ## Kill one part after the other under traffic, and print
 	@$(BIN)/python -m tests.chaos
 
 docs: $(VENV)/.ready  ## Build the documentation into build/docs; a warning is an error
-	@$(BIN)/mkdocs build --quiet --strict
+	@$(BIN)/zensical build --strict --clean
 
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --extra proxy --extra jobs --extra service --extra local --group example --group dev pyproject.toml
