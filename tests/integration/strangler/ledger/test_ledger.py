@@ -16,9 +16,7 @@ from strangler.routing.table import Route, unseal
 from tests.fixtures.ledger import SECRET
 
 
-def change(
-    command: SetReads | Kill | Clear | TakeSnapshot, *, epoch: int | None = None, name: str = "search"
-) -> Change:
+def change(command: Command, *, epoch: int | None = None, name: str = "search") -> Change:
     return Change(capability=name, command=command, who="ann", reason="trying", epoch=epoch)
 
 
