@@ -14,8 +14,8 @@ from strangler.routing.bucket import bucket
 from strangler.routing.keys import Keys, read_visitor
 
 POINT: Final = 0.01
-# Four standard deviations: a right share is taken for a wrong one in 1 of 16,000 steps.
-_DEVIATIONS: Final = 4.0
+# Standard deviations: a right share is taken for a wrong one in 1 of 2,000 steps.
+_DEVIATIONS: Final = 3.5
 ENOUGH: Final = 20_000
 """From so many visitors on, a share that is off by more than a point is wrong; fewer cannot tell."""
 
@@ -35,6 +35,12 @@ class Leg:
         """The part of the visitors that the service is to answer."""
         share = self.share / WHOLE
         return share + (1 - share) / COHORT_EVERY if self.cohort else share
+
+    @property
+    def variance(self) -> float:
+        """How much chance there is in one visitor; the cohort's members leave it none."""
+        share = self.share / WHOLE
+        return share * (1 - share) * ((1 - 1 / COHORT_EVERY) if self.cohort else 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +91,7 @@ class Judge:
             name=leg.name,
             asked_share=leg.asked,
             observed_share=round(_part([stacks[-1] for stacks in first]), 4),
-            tolerance=tolerance(leg.asked, len(first)),
+            tolerance=tolerance(leg.variance, len(first)),
             requests=between.requests + crowd.requests,
             visitors=len(first),
             returned=sum(ask.visit == 1 for ask in answers),
@@ -131,18 +137,18 @@ class Judge:
         return read_visitor(token, self.keys) if token is not None else None
 
 
-def tolerance(asked: float, visitors: int) -> float:
+def tolerance(variance: float, visitors: int) -> float:
     """Return how far an observed share may be from the one asked."""
     if visitors >= ENOUGH:
         return POINT
-    return round(max(POINT, _DEVIATIONS * sqrt(asked * (1 - asked) / max(1, visitors))), 4)
+    return round(max(POINT, _DEVIATIONS * sqrt(variance / max(1, visitors))), 4)
 
 
-def needed(asked: float, visitors: int) -> int:
+def needed(variance: float, visitors: int) -> int:
     """Return how many visitors a step wants: ``visitors``, or more where a point would not be told from chance."""
     if visitors < ENOUGH:
         return visitors
-    return max(visitors, round(asked * (1 - asked) * (_DEVIATIONS / POINT) ** 2))
+    return max(visitors, round(variance * (_DEVIATIONS / POINT) ** 2))
 
 
 def plain(steps: Sequence[Step]) -> dict[str, Any]:

@@ -231,8 +231,11 @@ def _hint(section: Section) -> tuple[str, str]:
 
 
 def _tour(section: Section) -> Tour:
-    header = section.text("cohort_header", 'a header that puts a reader into the cohort, as in "X-Beta: 1"')
-    name, _, value = header.partition(":")
+    wanted = 'a header that puts a reader into the cohort, as in "X-Beta: 1"'
+    header = section.text("cohort_header", wanted)
+    name, colon, value = header.partition(":")
+    if header and not (colon and name.strip() and value.strip()):
+        section.problem("cohort_header", shown(header), wanted)
     tour = Tour(
         capability=section.text("capability", "the capability that moves"),
         cohort=section.text("cohort", "one of its cohorts"),

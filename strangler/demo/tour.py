@@ -117,7 +117,7 @@ class Guide:
         command = SetReads(share=share, cohorts=cohorts or {}, allow_stale=True)
         within = Stack.SERVICE in (cohorts or {}).values()
         leg = Leg(name=name, command=command, share=share, visitors=0, cohort=within)
-        visitors = needed(leg.asked, self.visitors)
+        visitors = needed(leg.variance, self.visitors)
         return Leg(name=name, command=command, share=share, visitors=visitors, cohort=within)
 
     def _sum_up(self, seconds: float) -> None:
