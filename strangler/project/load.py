@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
-from strangler.project.section import Check, Environment, Section, read, shown
+from strangler.project.section import Check, Environment, Section, mask, read, reason_of, shown
 from strangler.project.values import (
     CapabilityFiles,
     Control,
@@ -27,6 +27,8 @@ from strangler.routing.cohort import TOKEN, Cohort, Source
 from strangler.routing.keys import MIN_SECRET
 from strangler.routing.table import MONOLITH, Kind, Route
 
+# As shells and dotenv files write it; quotes around the whole value are not part of it.
+_ASSIGNMENT: Final = re.compile(r"""(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(["']?)(.*)\2""")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _NAME_WANTED: Final = "lower-case letters, digits, - and _, starting with a letter"
 _TABLE: Final = re.compile(r'(?:[^".]+|"[^".]+")(?:\.(?:[^".]+|"[^".]+"))?')
@@ -77,21 +79,25 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Project:
 
 def _env_file(top: Section, root: Path) -> dict[str, str]:
     name = top.text("env_file", "the path of a file with NAME=value lines", default="")
-    path = root / name
-    if not name or not path.is_file():
+    if not name:
         return {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        top.problem("env_file", f"{name}, which cannot be read as UTF-8", "a file with NAME=value lines")
+        lines = (root / name).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:  # it is for one's own machine; where there is none, the environment has everything
+        return {}
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = (
+            "cannot be read as UTF-8" if isinstance(exc, UnicodeDecodeError) else f"cannot be read: {reason_of(exc)}"
+        )
+        top.problem("env_file", f"{mask(name)}, which {reason}", "a file with NAME=value lines")
         return {}
     variables: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
-        key, equals, value = (part.strip() for part in line.partition("="))
-        if equals and key:
-            variables[key] = value
-        elif line.strip() and not key.startswith("#"):
-            top.problem("env_file", f"line {number} of {name}, which is no NAME=value", "NAME=value")
+        match = _ASSIGNMENT.fullmatch(line.strip())
+        if match is not None:
+            variables[match[1]] = match[3]
+        elif line.strip() and not line.lstrip().startswith("#"):
+            top.problem("env_file", f"line {number} of {mask(name)}, which is no NAME=value", "NAME=value")
     return variables
 
 
@@ -131,10 +137,15 @@ def _proxy(section: Section, root: Path) -> Proxy:
         workers=section.number("workers", "a whole number from 1 to 64", usual.workers, 1, 64),
         trusted=tuple(map(ip_network, trusted)),
         state=root / section.text("state", "the path of a folder", default=str(usual.state)),
-        access_log=section.text("access_log", 'the path of a file, or "-" for standard output', default="") or None,
+        access_log=_access_log(section, root),
     )
     section.close()
     return proxy
+
+
+def _access_log(section: Section, root: Path) -> str | None:
+    name = section.text("access_log", 'the path of a file, or "-" for standard output', default="")
+    return name if name == "-" else str(root / name) if name else None
 
 
 def _capabilities(top: Section, root: Path, services: Mapping[str, Upstream]) -> dict[str, CapabilityFiles]:
@@ -342,7 +353,11 @@ def _check_network(text: str) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    if not path.is_dir():
+    try:
+        found = path.is_dir()
+    except OSError as exc:  # a name that is too long, a folder above that is closed
+        raise ValueError(reason_of(exc)) from exc
+    if not found:
         raise ValueError("there is no such folder")
 
 

@@ -15,9 +15,9 @@ from strangler.project.values import Problem, Secret
 
 _VARIABLE: Final = re.compile(r"\$(?:([A-Z_][A-Z0-9_]*)|\{([A-Z_][A-Z0-9_]*)(?::-([^}]*))?\})")
 # Written out: user:password@ before any query, or a password among a connection's parameters.
-_PASSWORD: Final = re.compile(r"//[^/@:]*:[^@?]+@|(?:^|[?&\s])(?:ssl)?password=[^&\s]", re.IGNORECASE)
+_PASSWORD: Final = re.compile(r"//[^/@:]*:[^@?]+@|(?:^|[?&\s])(?:ssl)?password\s*=\s*[^&\s]", re.IGNORECASE)
 # Masking takes too much rather than too little.
-_MASKED: Final = re.compile(r"(//).*(@)|(password=)[^&\s'\"]*()", re.IGNORECASE)
+_MASKED: Final = re.compile(r"(//).*(@)|(password\s*=\s*)[^&\s]+()", re.IGNORECASE | re.DOTALL)
 
 Check = Callable[[str], object]
 """Raises ``ValueError`` on a value that does not fit; its words, if any, say why."""
@@ -55,7 +55,7 @@ def _from_file(name: str, path: str | None) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as exc:
-        reason = os.strerror(exc.errno or 0).lower()
+        reason = reason_of(exc)
     except ValueError as exc:  # not UTF-8, or no path at all
         reason = "no text in UTF-8" if isinstance(exc, UnicodeDecodeError) else "no path"
     raise Unset(f"{name} ({name}_FILE names {mask(path)}: {reason})")
@@ -129,7 +129,7 @@ class Section:
         try:
             value = self.environment.resolve(raw)
         except Unset as exc:
-            return Secret(value=None, problem=self._problem(key, f"{raw}, and {exc} is not set", wanted))
+            return Secret(value=None, problem=self._problem(key, f"{mask(raw)}, and {exc} is not set", wanted))
         if "\0" in value or not valid(value):
             return Secret(value=None, problem=self.problem(key, _unfit(raw), wanted))
         return Secret(value=value)
@@ -202,6 +202,11 @@ def _unfit(raw: str) -> str:
     return f"{names}, whose value does not fit (not shown)" if names else "a value that does not fit (not shown)"
 
 
+def reason_of(exc: OSError) -> str:
+    """Return why the system refused, in its words and without the path."""
+    return os.strerror(exc.errno or 0).lower()
+
+
 def mask(text: str) -> str:
     """Return ``text`` without the passwords of URLs."""
     return _MASKED.sub(r"\1\3***\2\4", text)
@@ -228,7 +233,7 @@ def read(path: Path, shown_as: str, environment: Environment, problems: list[Pro
     except FileNotFoundError:
         return unreadable("no such file", "a TOML file")
     except OSError as exc:
-        return unreadable(os.strerror(exc.errno or 0).lower(), "a readable TOML file")
+        return unreadable(reason_of(exc), "a readable TOML file")
     except UnicodeDecodeError as exc:
         return unreadable(str(exc), "UTF-8")
     except (ValueError, RecursionError) as exc:  # beyond TOML's own: a number or a nesting that is too long

@@ -25,7 +25,12 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}: {self.key}" if self.key else self.file
-        return f"{place}: found {self.found}; wanted {self.wanted}"
+        return _printable(f"{place}: found {self.found}; wanted {self.wanted}")
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` on one line: what a file says must not move a terminal's cursor."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class ProjectInvalid(Exception):

@@ -1,0 +1,254 @@
+"""What whole files become, and how a mistake is told when there are several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from strangler.capability import Data, State
+from strangler.project import CapabilityFiles, ProjectInvalid, Proxy, TableMapping, load
+from strangler.routing.cohort import Cohort, Source
+from strangler.routing.table import Capability, Kind, Route
+from tests.fixtures.project_files import CAPABILITY, ENV, MAPPING, STRANGLER, write
+
+WHOLE = """\
+service = "catalog"
+[[route]]
+path = "/api/catalog"
+methods = ["GET", "POST"]
+host = "Shop.Example"
+header = "X-Api-Version:  2 "
+kind = "reads"
+[[cohort]]
+name = "office"
+cidr = "192.0.2.0/24"
+[[cohort]]
+name = "beta"
+header = "X-Beta"
+values = "1"
+"""
+
+
+def problems(path: Path, env: Mapping[str, str] = ENV) -> list[str]:
+    with pytest.raises(ProjectInvalid) as invalid:
+        load(path, env)
+    assert str(invalid.value) == "\n".join(map(str, invalid.value.problems))
+    return str(invalid.value).splitlines()
+
+
+def test_valid_files_become_these_values(tmp_path: Path) -> None:
+    project = load(write(tmp_path, {"migrations/catalog/capability.toml": WHOLE}), ENV)
+    assert project.root == tmp_path
+    assert (project.monolith.name, project.monolith.endpoints) == ("monolith", ("http://127.0.0.1:8001",))
+    assert project.upstreams == {"monolith": ("http://127.0.0.1:8001",), "catalog": ("http://127.0.0.1:8101",)}
+    assert project.proxy == Proxy(state=tmp_path / ".strangler")
+    assert project.capabilities == {
+        "catalog": CapabilityFiles(
+            name="catalog",
+            folder=tmp_path / "migrations/catalog",
+            service="catalog",
+            routes=(
+                Route(
+                    path="/api/catalog",
+                    methods=frozenset({"GET", "POST"}),
+                    host="shop.example",
+                    header=("x-api-version", "2"),
+                    kind=Kind.READS,
+                ),
+            ),
+            cohorts=(
+                Cohort(name="office", source=Source.CIDR, values=("192.0.2.0/24",)),
+                Cohort(name="beta", source=Source.HEADER, key="x-beta", values=("1",)),
+            ),
+            tables=(
+                TableMapping(
+                    source="catalog_product",
+                    target="product",
+                    key={"id": "id"},
+                    forward={"title": "name"},
+                    reverse={"name": "title"},
+                ),
+            ),
+        )
+    }
+    control = project.control
+    revealed = [each.reveal() for each in (project.monolith.database, control.database, control.redis, control.secret)]
+    assert revealed == [
+        ENV[name] for name in ("MONOLITH_DATABASE_URL", "STRANGLER_DATABASE_URL", "REDIS_URL", "STRANGLER_SECRET")
+    ]
+
+
+def test_all_problems_of_all_files_are_said_at_once(tmp_path: Path) -> None:
+    files = {
+        "strangler.toml": 'env_file = "demo.env"\n'
+        + STRANGLER.replace("127.0.0.1:8001", "$NOWHERE").replace("[proxy]", "[proxy]\nworkers = 0\ncolour = 1"),
+        "demo.env": "what?\n",
+        "migrations/catalog/capability.toml": CAPABILITY.replace('"catalog"', '"shelf"') + "[[route]]\n",
+        "migrations/catalog/mapping.toml": MAPPING.replace("target", "tarjet"),
+        "migrations/reviews/capability.toml": 'service = "catalog"\nroutes = []\n',
+    }
+    assert problems(write(tmp_path, files)) == [
+        "strangler.toml: env_file: found line 1 of demo.env, which is no NAME=value; wanted NAME=value",
+        "strangler.toml: [monolith] endpoints: found http://$NOWHERE, and NOWHERE is not set; "
+        'wanted addresses without a path such as ["http://127.0.0.1:8001"]',
+        "strangler.toml: [proxy] workers: found 0; wanted a whole number from 1 to 64",
+        "strangler.toml: [proxy]: found unknown key 'colour'; "
+        "wanted one of access_log, admin, listen, state, trusted, workers",
+        "migrations/catalog/mapping.toml: [[table]] 1: found unknown key 'tarjet'; wanted 'target' perhaps",
+        "migrations/catalog/capability.toml: service: found 'shelf' (there: catalog); "
+        "wanted the name of a [service.NAME] in strangler.toml",
+        "migrations/catalog/capability.toml: [[route]] 3 path: found nothing; "
+        'wanted a path such as "/api/catalog" or "/{lang}/products"',
+        "migrations/reviews/capability.toml: [[route]]: found nothing; wanted at least one route",
+        "migrations/reviews/capability.toml: found unknown key 'routes'; wanted 'route' perhaps",
+    ]
+
+
+def test_a_problem_stays_on_its_line_and_moves_no_cursor(tmp_path: Path) -> None:
+    top = STRANGLER.replace("[service.catalog]", '[service."a\\n\\u001b[2J"]\ncolour = 1\n[service.catalog]')
+    told = problems(write(tmp_path, {"strangler.toml": top}))
+    assert len(told) == 3
+    assert told[2].startswith(r"strangler.toml: [service.a\n\x1b[2J]: found unknown key 'colour'; ")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "strangler.toml"
+    wanted = "the installation's file; name it with --project"
+    assert problems(path) == [f"{path}: found no such file; wanted {wanted}"]
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    assert problems(tmp_path) == [f"{tmp_path.name}: found is a directory; wanted a readable TOML file"]
+
+
+def test_folders_are_meant_beside_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = 'env_file = "local/demo.env"\ncapabilities = "moves"\n' + STRANGLER.replace(
+        "[proxy]", '[proxy]\nstate = "var/state"\naccess_log = "var/access.jsonl"'
+    )
+    write(tmp_path / "shop", {"strangler.toml": top, "local/demo.env": "REDIS_URL=redis://beside"})
+    (tmp_path / "shop/migrations").rename(tmp_path / "shop/moves")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    project = load(Path("../shop/strangler.toml"), {**ENV, "REDIS_URL": ""})
+    assert project.root == tmp_path / "shop"
+    assert project.proxy.state == tmp_path / "shop/var/state"
+    assert project.proxy.access_log == str(tmp_path / "shop/var/access.jsonl")
+    assert project.capabilities["catalog"].folder == tmp_path / "shop/moves/catalog"
+    assert project.control.redis.reveal() == "redis://beside"
+
+
+def test_an_access_log_may_be_standard_output(tmp_path: Path) -> None:
+    top = STRANGLER.replace("[proxy]", '[proxy]\naccess_log = "-"')
+    assert load(write(tmp_path, {"strangler.toml": top}), ENV).proxy.access_log == "-"
+
+
+def test_a_folder_outside_is_named_in_full(tmp_path: Path) -> None:
+    write(tmp_path / "moves", {"bad/capability.toml": ""})
+    top = f'capabilities = "{tmp_path / "moves"}"\n{STRANGLER}'
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/strangler.toml").write_text(top)
+    file = tmp_path / "moves/bad/capability.toml"
+    assert problems(tmp_path / "shop/strangler.toml") == [
+        f"{file}: service: found nothing; wanted the name of a [service.NAME] in strangler.toml",
+        f"{file}: [[route]]: found nothing; wanted at least one route",
+    ]
+
+
+def test_without_a_folder_of_capabilities_nothing_moves_yet(tmp_path: Path) -> None:
+    (tmp_path / "strangler.toml").write_text(STRANGLER)
+    project = load(tmp_path / "strangler.toml", ENV)
+    assert project.capabilities == {}
+    assert project.bootstrap_table().capabilities == ()
+
+
+def test_with_nothing_ever_decided_every_capability_is_at_its_owner(tmp_path: Path) -> None:
+    files = {"migrations/search/capability.toml": 'service = "catalog"\n[[route]]\npath = "/search"\n'}
+    project = load(write(tmp_path, files), ENV)
+    table = project.bootstrap_table()
+    assert (table.version, dict(table.upstreams)) == (0, project.upstreams)
+    assert [(each.name, each.state) for each in table.capabilities] == [
+        ("catalog", State(data=Data.ABSENT)),
+        ("search", State(data=Data.NONE)),
+    ]
+    assert table.capabilities[1] == Capability(
+        name="search", service="catalog", routes=(Route(path="/search"),), state=State(data=Data.NONE)
+    )
+
+
+def test_the_network_of_a_balancer_is_a_network(tmp_path: Path) -> None:
+    top = STRANGLER.replace("[proxy]", '[proxy]\ntrusted = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"]')
+    trusted = load(write(tmp_path, {"strangler.toml": top}), ENV).proxy.trusted
+    assert trusted == tuple(map(ip_network, ("10.0.0.0/8", "2001:db8::/32", "192.0.2.7/32")))
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://127.0.0.1:1", "http://[::1]:8001", "http://[::1]", "http://shop", "http://shop.example:65535/"],
+)
+def test_an_endpoint_is_a_host_and_perhaps_a_port(endpoint: str, tmp_path: Path) -> None:
+    top = STRANGLER.replace("http://127.0.0.1:8001", endpoint)
+    assert load(write(tmp_path, {"strangler.toml": top}), ENV).monolith.endpoints == (endpoint,)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "127.0.0.1:8001",
+        "http://",
+        "http://:8001",
+        "http://shop:",
+        "http://shop:0",
+        "http://shop:65536",
+        "http://shop:8001:8002",
+        "http://shop?x",
+        "http://shop#x",
+        "http://me@shop",
+        "http://shop shop",
+        "http://shop:٨",
+        "ftp://shop",
+        "http://[::1",
+    ],
+)
+def test_anything_else_is_no_endpoint(endpoint: str, tmp_path: Path) -> None:
+    top = STRANGLER.replace("http://127.0.0.1:8001", endpoint)
+    (problem,) = problems(write(tmp_path, {"strangler.toml": top}))
+    shown = "http://***@shop" if "@" in endpoint else endpoint
+    wanted = 'addresses without a path such as ["http://127.0.0.1:8001"]'
+    assert problem == f"strangler.toml: [monolith] endpoints: found {shown!r}; wanted {wanted}"
+
+
+def test_routes_of_two_capabilities_may_nest_and_differ_by_conditions(tmp_path: Path) -> None:
+    reviews = """\
+service = "catalog"
+[[route]]
+path = "/api/catalog/reviews"
+[[route]]
+path = "/api/catalog"
+methods = ["POST"]
+[[route]]
+path = "/api/{name}"
+[[route]]
+path = "/{lang}/products"
+host = "b2b.shop.example"
+"""
+    project = load(write(tmp_path, {"migrations/reviews/capability.toml": reviews}), ENV)
+    assert sorted(project.capabilities) == ["catalog", "reviews"]
+
+
+def test_two_services_may_each_have_a_table_of_one_name(tmp_path: Path) -> None:
+    files = {
+        "strangler.toml": STRANGLER + '[service.reviews]\nendpoints = ["http://127.0.0.1:8102"]\n',
+        "migrations/reviews/capability.toml": 'service = "reviews"\n[[route]]\npath = "/api/reviews"\n',
+        "migrations/reviews/mapping.toml": MAPPING.replace("catalog_product", "reviews_product"),
+    }
+    assert len(load(write(tmp_path, files), ENV).capabilities) == 2
+
+
+def test_the_environment_of_the_process_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENV.items():
+        monkeypatch.setenv(name, value)
+    assert load(write(tmp_path)).control.redis.reveal() == os.environ["REDIS_URL"]
