@@ -68,12 +68,18 @@ class Demo:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.stop()
+        self.stop()
 
     def start(self, *words: str) -> None:
         """Start it and wait until it says that it is ready."""
         begun = time.monotonic()
+        self.begin(*words)
+        until(lambda: "ready after" in self.text() or self._ended(), "the demo is ready", _START_S)
+        assert not self._ended(), self.text()
+        self.seconds = time.monotonic() - begun
+
+    def begin(self, *words: str) -> None:
+        """Start it, and wait for nothing."""
         with self.said.open("wb") as said:
             self.process = subprocess.Popen(
                 self._command("demo", "--port-base", str(self.base), *words),
@@ -83,15 +89,19 @@ class Demo:
                 stdout=said,
                 stderr=subprocess.STDOUT,
             )
-        until(lambda: "ready after" in self.text() or self._ended(), "the demo is ready", _START_S)
-        assert not self._ended(), self.text()
-        self.seconds = time.monotonic() - begun
 
-    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        """End it with a signal, and return its exit code."""
-        assert self.process is not None
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int | None:
+        """End it with a signal, and return its exit code; None when it does not run."""
+        if self.process is None or self._ended():
+            return None
         self.process.send_signal(number)
         return self.process.wait(_STOP_S)
+
+    def kill(self) -> None:
+        """End it as the kernel would, when memory runs out."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a verb as another terminal would: in the same folder, with nothing exported."""

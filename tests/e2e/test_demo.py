@@ -20,6 +20,9 @@ from tests.fixtures.waiting import until
 # One family for all: it is the dearest thing that the tests start. A worker runs the whole group.
 pytestmark = pytest.mark.xdist_group("demo")
 
+# Ten on a machine of its own; here, other tests run on the same two cores.
+SECOND_START_S = 20
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
@@ -121,27 +124,26 @@ def test_ctrl_c_stops_the_family_and_the_second_start_is_quick(demo: Demo) -> No
     assert len(family) > 10
     assert demo.stop() == 0
     assert not gone(family)
+    assert "everything that was started has stopped" in demo.text()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", demo.base + POSTGRES))
     demo.start()
-    assert demo.seconds < 10
+    assert demo.seconds < SECOND_START_S
     assert demo.status()["capabilities"]["catalog"]["share"] == 4_000
-
-
-def test_sigterm_stops_it_too(demo: Demo) -> None:
-    family = demo.family()
-    assert demo.stop(signal.SIGTERM) == 0
-    assert not gone(family)
-    demo.start()
 
 
 def test_the_children_die_with_it(demo: Demo) -> None:
     family = demo.family()
-    assert demo.process is not None
-    demo.process.kill()
-    demo.process.wait()
+    demo.kill()
     assert not gone(family)
-    demo.start()
+
+
+def test_it_is_stopped_while_it_starts(demo: Demo) -> None:
+    demo.begin()
+    until(lambda: "routing table in force" in demo.text(), "it is in the middle of its start", 30)
+    family = demo.family()
+    assert demo.stop(signal.SIGTERM) == 0
+    assert not gone(family)
 
 
 def test_a_small_tour_holds(demo: Demo) -> None:
