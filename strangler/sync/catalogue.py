@@ -1,4 +1,4 @@
-"""What a live database says of a table: its columns, its keys, and whom it refers to."""
+"""What a live database says of a table: its columns, its keys, whom it refers to, and what this role may do with it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+# A type without its length is format_type(..., -1): with NULL, char(5) would be "character", and that is character(1).
 _COLUMNS = """
-select a.attname as name, format_type(a.atttypid, null) as type, a.attnotnull as not_null,
-       a.atthasdef or a.attidentity <> '' as has_default, a.attgenerated <> '' as generated
-from pg_attribute a where a.attrelid = %s and a.attnum > 0 and not a.attisdropped order by a.attnum
+with recursive base (attnum, type) as (
+    select attnum, atttypid from pg_attribute where attrelid = %(table)s and attnum > 0 and not attisdropped
+    union all
+    select b.attnum, t.typbasetype from base b join pg_type t on t.oid = b.type where t.typtype = 'd'
+)
+select a.attname, format_type(a.atttypid, -1),
+       case t.typtype when 'e' then 'text' else format_type(t.oid, -1) end,
+       a.attnotnull, a.atthasdef or a.attidentity <> '', a.attgenerated <> '',
+       pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)
+from pg_attribute a join base b using (attnum) join pg_type t on t.oid = b.type and t.typtype <> 'd'
+where a.attrelid = %(table)s order by a.attnum
 """
 # A partial or expression index proves nothing about a key.
 _UNIQUE = """
@@ -19,35 +28,49 @@ select array(select a.attname::text from unnest(i.indkey::smallint[]) as k(n)
              join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.n)
 from pg_index i where i.indrelid = %s and i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
 """
-_PARENTS = """
-select distinct c.confrelid::regclass::text from pg_constraint c
-where c.conrelid = %s and c.contype = 'f' and c.confrelid <> c.conrelid
+_PARENTS = "select distinct confrelid::bigint from pg_constraint where conrelid = %s and contype = 'f'"
+# Single columns do for reading and inserting; which ones, the expressions and the copy itself tell.
+_RIGHTS = """
+select has_any_column_privilege(%(table)s::oid, 'select'), has_any_column_privilege(%(table)s::oid, 'insert'),
+       has_table_privilege(%(table)s::oid, 'truncate')
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column as ``COPY`` and ``INSERT`` see it. The type is without length: COPY checks the length itself."""
+    """A column as ``COPY`` and ``INSERT`` see it. The type is without length: COPY checks the length itself.
+
+    ``sent_as`` is the type whose binary form the column takes from a database that does not know its own: a domain's
+    base, text for an enum. ``sequence`` feeds its default.
+    """
 
     type: str
+    sent_as: str
     not_null: bool
     has_default: bool
     generated: bool
+    sequence: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of a live database."""
+    """A table of a live database; ``rights`` are those of the role that looked."""
 
     name: str
+    oid: int
     columns: Mapping[str, Column]
     unique: tuple[frozenset[str], ...]
-    parents: tuple[str, ...]
+    parents: frozenset[int]
+    rights: frozenset[str]
 
     def is_key(self, columns: Iterable[str]) -> bool:
-        """Return whether ``columns`` tell any two rows apart."""
+        """Return whether ``columns`` tell any two rows apart, and every row has them."""
         names = set(columns)
-        return any(key <= names for key in self.unique)
+        return all(self.columns[name].not_null for name in names) and any(key <= names for key in self.unique)
+
+    @property
+    def refers_to_itself(self) -> bool:
+        return self.oid in self.parents
 
 
 def identifier(name: str) -> sql.Identifier:
@@ -57,13 +80,33 @@ def identifier(name: str) -> sql.Identifier:
 
 def look_up(connection: psycopg.Connection, name: str) -> Table | None:
     """Return the table called ``name``, None when the role sees none of that name."""
-    row = connection.execute("select to_regclass(%s)::oid", [identifier(name).as_string(connection)]).fetchone()
-    if row is None or row[0] is None:
+    oid = _oid(connection, name)
+    if oid is None:
         return None
     columns = {
-        each[0]: Column(type=each[1], not_null=each[2], has_default=each[3], generated=each[4])
-        for each in connection.execute(_COLUMNS, [row[0]])
+        each[0]: Column(
+            type=each[1], sent_as=each[2], not_null=each[3], has_default=each[4], generated=each[5], sequence=each[6]
+        )
+        for each in connection.execute(_COLUMNS, {"table": oid})
     }
-    unique = tuple(frozenset(each[0]) for each in connection.execute(_UNIQUE, [row[0]]))
-    parents = tuple(each[0] for each in connection.execute(_PARENTS, [row[0]]))
-    return Table(name=name, columns=columns, unique=unique, parents=parents)
+    return Table(
+        name=name,
+        oid=oid,
+        columns=columns,
+        unique=tuple(frozenset(each[0]) for each in connection.execute(_UNIQUE, [oid])),
+        parents=frozenset(each[0] for each in connection.execute(_PARENTS, [oid])),
+        rights=_rights(connection, oid),
+    )
+
+
+def _oid(connection: psycopg.Connection, name: str) -> int | None:
+    try:
+        row = connection.execute("select to_regclass(%s)::oid", [identifier(name).as_string(connection)]).fetchone()
+    except psycopg.errors.InsufficientPrivilege:  # of its schema
+        return None
+    return row[0] if row else None
+
+
+def _rights(connection: psycopg.Connection, oid: int) -> frozenset[str]:
+    row = connection.execute(_RIGHTS, {"table": oid}).fetchone() or ()
+    return frozenset(right for right, held in zip(("select", "insert", "truncate"), row, strict=True) if held)

@@ -25,3 +25,11 @@ class ChunkFailed(SyncError):
 
 class Unreachable(SyncError):
     """One of the databases does not answer. Start it, or mend its URL; then run the same command again."""
+
+
+class RightMissing(SyncError):
+    """The sync's role may not do what is needed. Run the statement that the message ends with, then go on."""
+
+
+class OutOfDate(SyncError):
+    """A worker holds other project files than the copy was planned for. Start it again, so that it reads them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from strangler.project import TableMapping
-from strangler.sync.catalogue import Table, identifier, look_up
+from strangler.sync.catalogue import Column, Table, identifier, look_up
 from strangler.sync.errors import MappingInvalid
 
 Key = tuple[str, ...]
@@ -36,12 +36,8 @@ class Projection:
         return sql.SQL("select {} from {} where {}").format(
             sql.SQL(", ").join(self._expressions()),
             identifier(self.source.name),
-            self._within(self.source, self._source_key, low, high, self.mapping.where),
+            self._within(low, high),
         )
-
-    def targets(self, low: Key | None, high: Key | None) -> sql.Composed:
-        """Return the condition on the target's rows whose keys lie in (low, high]."""
-        return self._within(self.target, tuple(self.mapping.key), low, high, None)
 
     def boundaries(self, size: int) -> sql.Composed:
         """Return the SELECT of every ``size``-th key of the source, as arrays of text, and of the number of rows."""
@@ -64,29 +60,28 @@ class Projection:
 
     def _expressions(self) -> Iterator[sql.Composable]:
         for target, column in self.mapping.key.items():
-            yield _cast(sql.Identifier(column), self.target.columns[target].type)
+            yield _cast(sql.Identifier(column), self.target.columns[target].sent_as)
         for target, expression in self.mapping.forward.items():
-            yield _cast(_trusted(expression), self.target.columns[target].type)
+            yield _cast(_trusted(expression), self.target.columns[target].sent_as)
 
-    def _within(
-        self, table: Table, key: Sequence[str], low: Key | None, high: Key | None, where: str | None
-    ) -> sql.Composed:
-        columns = sql.SQL(", ").join(sql.Identifier(column) for column in key)
-        parts: list[sql.Composable] = [_condition(where)]
+    def _within(self, low: Key | None, high: Key | None) -> sql.Composed:
+        # Ranges are compared in the source alone, where they were cut: the target may sort the same keys differently.
+        columns = sql.SQL(", ").join(sql.Identifier(column) for column in self._source_key)
+        parts: list[sql.Composable] = [_condition(self.mapping.where)]
         for bound, sign in ((low, ">"), (high, "<=")):
             if bound is not None:
                 values = sql.SQL(", ").join(
-                    _cast(sql.Literal(value), table.columns[column].type)
-                    for value, column in zip(bound, key, strict=True)
+                    _cast(sql.Literal(value), self.source.columns[column].type)
+                    for value, column in zip(bound, self._source_key, strict=True)
                 )
                 parts.append(sql.SQL("({}) {} ({})").format(columns, sql.SQL(sign), values))
         return sql.SQL(" and ").join(parts)
 
 
 def project(
-    mappings: Sequence[TableMapping], source: psycopg.Connection, target: psycopg.Connection
+    mappings: Sequence[TableMapping], source: psycopg.Connection, target: psycopg.Connection, file: str
 ) -> list[Projection]:
-    """Make ``mappings`` fast against both databases, parents before children.
+    """Make the ``mappings`` of ``file`` fast against both databases, parents before children.
 
     Raises ``MappingInvalid`` with everything that does not fit.
     """
@@ -94,15 +89,16 @@ def project(
     projections: list[Projection] = []
     for mapping in mappings:
         here, there = look_up(source, mapping.source), look_up(target, mapping.target)
-        found = list(_problems(mapping, here, there))
-        if not found and here is not None and there is not None:
-            projection = Projection(mapping=mapping, source=here, target=there)
-            found = list(_wrong_sql(projection, source))
-            projections.append(projection)
-        problems += [f"mapping {mapping.source} → {mapping.target}: {each}" for each in found]
+        found = [*_missing(mapping, here, there)]
+        if here is not None and there is not None:
+            found += [*_rights(source, here, "select"), *_rights(target, there, "select", "insert")]
+            found += _misfits(mapping, here, there)
+            projections.append(Projection(mapping=mapping, source=here, target=there))
+            found = found or list(_wrong_sql(projections[-1], source, target))
+        problems += [f"{file}: {mapping.source} → {mapping.target}: {each}" for each in found]
     if problems:
         raise MappingInvalid(problems)
-    return _parents_first(projections)
+    return _parents_first(projections, file)
 
 
 def digest(mappings: Sequence[TableMapping]) -> str:
@@ -110,13 +106,31 @@ def digest(mappings: Sequence[TableMapping]) -> str:
     return sha256(repr([(m.source, m.target, m.key, m.forward, m.where) for m in mappings]).encode()).hexdigest()
 
 
-def _problems(mapping: TableMapping, source: Table | None, target: Table | None) -> Iterator[str]:
+def _missing(mapping: TableMapping, source: Table | None, target: Table | None) -> Iterator[str]:
     if source is None:
         yield f"the source has no table {mapping.source} that this role may see; mend its name or grant SELECT"
     if target is None:
         yield f"the target has no table {mapping.target} that this role may see; run the service's SQL files"
-    if source is None or target is None:
-        return
+
+
+def _rights(connection: psycopg.Connection, table: Table, *wanted: str) -> Iterator[str]:
+    missing = [right for right in wanted if right not in table.rights]
+    if missing:
+        role = sql.Identifier(connection.info.user).as_string(connection)
+        words = ", ".join(missing)
+        yield f"the role {role} may not {words} on {table.name}; run there: grant {words} on {table.name} to {role}"
+
+
+def _misfits(mapping: TableMapping, source: Table, target: Table) -> Iterator[str]:
+    yield from _unknown_columns(mapping, source, target)
+    yield from _bad_keys(mapping, source, target)
+    given = {*mapping.key, *mapping.forward}
+    for name, there in target.columns.items():
+        if there.not_null and not there.has_default and not there.generated and name not in given:
+            yield f"{target.name}.{name} must have a value and gets none; add it under [table.forward]"
+
+
+def _unknown_columns(mapping: TableMapping, source: Table, target: Table) -> Iterator[str]:
     for column, key in mapping.key.items():
         if key not in source.columns:
             yield f"key column {key} is not in {source.name} (it has {', '.join(source.columns)})"
@@ -130,32 +144,50 @@ def _problems(mapping: TableMapping, source: Table | None, target: Table | None)
     for column in mapping.reverse:
         if column not in source.columns:
             yield f"reverse column {column} is not in {source.name} (it has {', '.join(source.columns)})"
-    if not source.is_key(mapping.key.values()):
-        yield f"key {', '.join(mapping.key.values())} is not unique in {source.name}; use its primary key"
-    if not target.is_key(mapping.key):
-        yield f"key {', '.join(mapping.key)} is not unique in {target.name}; make it the primary key"
-    given = {*mapping.key, *mapping.forward}
-    for name, there in target.columns.items():
-        if there.not_null and not there.has_default and not there.generated and name not in given:
-            yield f"{target.name}.{name} must have a value and gets none; add it under [table.forward]"
 
 
-def _wrong_sql(projection: Projection, source: psycopg.Connection) -> Iterator[str]:
-    """Yield each expression that the source refuses; asked one by one, so that all are named."""
-    for column, expression in projection.mapping.forward.items():
-        wanted = projection.target.columns[column].type
+def _bad_keys(mapping: TableMapping, source: Table, target: Table) -> Iterator[str]:
+    for table, key, cure in (
+        (source, tuple(mapping.key.values()), "use its primary key"),
+        (target, tuple(mapping.key), "make it the primary key"),
+    ):
+        if table.columns.keys() >= set(key) and not table.is_key(key):
+            yield f"key {', '.join(key)} is not unique and NOT NULL in {table.name}; {cure}"
+
+
+def _wrong_sql(projection: Projection, source: psycopg.Connection, target: psycopg.Connection) -> Iterator[str]:
+    """Yield each expression that its database refuses; asked one by one, so that all are named."""
+    mapping, here, there = projection.mapping, projection.source, projection.target
+    found = [
+        *_refused(
+            source, here, "forward", {name: (text, there.columns[name]) for name, text in mapping.forward.items()}
+        ),
+        *_refused(
+            target, there, "reverse", {name: (text, here.columns[name]) for name, text in mapping.reverse.items()}
+        ),
+    ]
+    if mapping.where:
+        query = sql.SQL("select from {} where {} limit 0").format(identifier(here.name), _condition(mapping.where))
+        refusal = _refusal(source, query)
+        if refusal:
+            found.append(f"where = {mapping.where!r} is no condition: {refusal}")
+    yield from found
+    if not found:  # what only shows together: an aggregate beside the key
+        refusal = _refusal(source, sql.SQL("{} limit 0").format(projection.rows(None, None)))
+        if refusal:
+            yield f"its columns do not go into one SELECT: {refusal}"
+
+
+def _refused(
+    connection: psycopg.Connection, table: Table, side: str, wanted: Mapping[str, tuple[str, Column]]
+) -> Iterator[str]:
+    for name, (expression, column) in wanted.items():
         query = sql.SQL("select {} from {} limit 0").format(
-            _cast(_trusted(expression), wanted), identifier(projection.source.name)
+            _cast(_trusted(expression), column.sent_as), identifier(table.name)
         )
-        refusal = _refusal(source, query)
+        refusal = _refusal(connection, query)
         if refusal:
-            yield f"forward {column} = {expression!r} does not give {wanted}: {refusal}"
-    where = projection.mapping.where
-    if where:
-        query = sql.SQL("select from {} where {} limit 0").format(identifier(projection.source.name), _condition(where))
-        refusal = _refusal(source, query)
-        if refusal:
-            yield f"where = {where!r} is no condition: {refusal}"
+            yield f"{side} {name} = {expression!r} does not give {column.sent_as}: {refusal}"
 
 
 def _refusal(connection: psycopg.Connection, query: sql.Composed) -> str | None:
@@ -169,16 +201,18 @@ def _refusal(connection: psycopg.Connection, query: sql.Composed) -> str | None:
     return None
 
 
-def _parents_first(projections: list[Projection]) -> list[Projection]:
-    by_name = {projection.target.name: projection for projection in projections}
-    order: TopologicalSorter[str] = TopologicalSorter(
-        {name: [parent for parent in each.target.parents if parent in by_name] for name, each in by_name.items()}
+def _parents_first(projections: list[Projection], file: str) -> list[Projection]:
+    by_oid = {projection.target.oid: projection for projection in projections}
+    order: TopologicalSorter[int] = TopologicalSorter(
+        {oid: [each for each in own.target.parents if each in by_oid and each != oid] for oid, own in by_oid.items()}
     )
     try:
-        return [by_name[name] for name in order.static_order()]
+        return [by_oid[oid] for oid in order.static_order()]
     except CycleError as exc:
-        tables = " → ".join(exc.args[1])
-        raise MappingInvalid([f"the target's tables refer to each other in a circle: {tables}; defer one key"]) from exc
+        tables = " → ".join(by_oid[oid].target.name for oid in exc.args[1])
+        raise MappingInvalid(
+            [f"{file}: the target's tables refer to each other in a circle: {tables}; drop one of those foreign keys"]
+        ) from exc
 
 
 def _cast(expression: sql.Composable, type_name: str) -> sql.Composed:

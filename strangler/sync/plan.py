@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from strangler.sync.mapping import Key
+
+# No chunk done for so long: those handed out may be lost with their worker, and are handed out again. One that is being
+# copied is locked, and skipped. Each time in vain the pause doubles, so that little piles up while no worker runs.
+_PAUSE_S: Final = 5.0
+_LONGEST_PAUSE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +23,11 @@ class Chunk:
     low: Key | None
     high: Key | None
     expected: int
+
+    def __str__(self) -> str:
+        low = "the first key" if self.low is None else f"keys above {', '.join(self.low)}"
+        high = "the last" if self.high is None else ", ".join(self.high)
+        return f"{self.target}, {low} up to {high}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +63,24 @@ def cut(target: str, first: int, boundaries: Iterable[Key], size: int, rows: int
         low, number = high, number + 1
         rows -= size
     yield Chunk(number=number, target=target, low=low, high=None, expected=max(0, rows))
+
+
+@dataclass(slots=True)
+class HandOut:
+    """Which chunks to give to the workers now: each once, and again when nothing moves."""
+
+    moved_at: float
+    done: int = 0
+    pause: float = _PAUSE_S
+    _given: set[int] = field(default_factory=set)
+
+    def due(self, waiting: Iterable[int], done: int, now: float) -> list[int]:
+        """Return which of the ``waiting`` chunks to give out, when ``done`` are done at ``now`` (seconds)."""
+        if done != self.done:
+            self.done, self.moved_at, self.pause = done, now, _PAUSE_S
+        elif now - self.moved_at > self.pause:
+            self._given.clear()
+            self.moved_at, self.pause = now, min(2 * self.pause, _LONGEST_PAUSE_S)
+        due = [number for number in waiting if number not in self._given]
+        self._given.update(due)
+        return due

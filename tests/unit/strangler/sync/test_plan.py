@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strangler.sync.plan import Progress, cut
+from strangler.sync.plan import Chunk, HandOut, Progress, cut
 
 
 @given(st.sets(st.integers(0, 10_000), max_size=300), st.integers(1, 50), st.integers(0, 10_000))
@@ -30,3 +30,23 @@ def test_the_remaining_time_follows_the_pace_of_this_sitting() -> None:
 def test_nothing_moved_tells_no_remaining_time() -> None:
     progress = Progress(run=1, chunks=10, chunks_done=4, rows=1_000, rows_done=400, rows_before=400, seconds=2.0)
     assert progress.remaining_s is None
+
+
+def test_each_chunk_is_given_out_once_while_things_move() -> None:
+    hand_out = HandOut(moved_at=0.0)
+    assert hand_out.due([0, 1, 2], 0, 0.0) == [0, 1, 2]
+    assert hand_out.due([1, 2, 3], 1, 4.0) == [3]
+    assert hand_out.due([2, 3], 2, 8.0) == []
+
+
+def test_what_may_be_lost_is_given_out_again_ever_more_seldom() -> None:
+    hand_out = HandOut(moved_at=0.0)
+    times = [second for second in range(300) if hand_out.due([4], 0, float(second))]
+    assert times == [0, 6, 17, 38, 79, 140, 201, 262]
+    assert hand_out.due([4], 1, 300.0) == []
+    assert hand_out.due([4], 1, 306.0) == [4]
+
+
+def test_a_chunk_says_its_table_and_range() -> None:
+    chunk = Chunk(number=0, target="sold", low=("1", "a"), high=None, expected=0)
+    assert str(chunk) == "sold, keys above 1, a up to the last"

@@ -1,0 +1,168 @@
+"""Rows from one database into the other, by COPY of the projection into COPY: none becomes a Python object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from strangler.sync.catalogue import identifier
+from strangler.sync.errors import NotEmpty, RightMissing, SyncError, Unreachable
+from strangler.sync.mapping import Key, Projection
+from strangler.sync.plan import Chunk, cut
+
+_CONNECT_TIMEOUT_S: Final = 5
+# What a role's or a server's own settings must not decide. Row security would silently leave rows out: off, it is an
+# error. Keys are kept as text, so their spelling is fixed. How long a copy may take is not for a web role's timeout.
+_SESSION: Final = (
+    "set row_security = off; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set extra_float_digits = 1;"
+    " set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
+)
+_STAGING: Final = sql.Identifier("pg_temp", "strangler_staging")
+
+
+@contextmanager
+def open_database(url: str, what: str) -> Iterator[psycopg.Connection]:
+    """Connect to one of the databases. Raises ``Unreachable`` with its name, never its URL."""
+    try:
+        connection = psycopg.connect(
+            url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="strangler backfill"
+        )
+    except psycopg.OperationalError as exc:
+        raise Unreachable(f"the {what} does not answer: {str(exc).strip().splitlines()[0]}") from exc
+    with connection:
+        connection.execute(_SESSION)
+        yield connection
+
+
+def plan(source: psycopg.Connection, projections: Sequence[Projection], size: int) -> Iterator[Chunk]:
+    """Yield the chunks of about ``size`` rows that together are all tables, parents before children."""
+    number = 0
+    for projection in projections:
+        rows = sql.SQL("select count(*) from ({}) as rows").format(projection.rows(None, None))
+        for chunk in cut(
+            projection.mapping.target, number, _boundaries(source, projection, size), size, count(source, rows)
+        ):
+            number = chunk.number + 1
+            yield chunk
+
+
+def _boundaries(source: psycopg.Connection, projection: Projection, size: int) -> list[Key]:
+    if projection.target.refers_to_itself:
+        return []  # a row and its parent may lie in any two ranges; within one COPY their order does not matter
+    return [tuple(key) for key, _ in source.execute(projection.boundaries(size))]
+
+
+def copy_range(source: psycopg.Connection, target: psycopg.Connection, projection: Projection, chunk: Chunk) -> int:
+    """Copy one range of keys in one transaction of the target; return how many rows the source gave."""
+    with target.transaction():
+        try:
+            with target.transaction():
+                rows = _pipe(source, target, projection, chunk, identifier(projection.target.name))
+                target.execute("set constraints all immediate")  # a deferred key must speak here, not at the end
+                return rows
+        except psycopg.errors.UniqueViolation:
+            return _insert_absent(source, target, projection, chunk)  # written before, and not recorded
+
+
+def _pipe(
+    source: psycopg.Connection, target: psycopg.Connection, projection: Projection, chunk: Chunk, into: sql.Composable
+) -> int:
+    columns = _names(projection.columns)
+    read = sql.SQL("copy ({}) to stdout (format binary)").format(projection.rows(chunk.low, chunk.high))
+    write = sql.SQL("copy {} ({}) from stdin (format binary)").format(into, columns)
+    with source.cursor() as out, target.cursor() as cursor:
+        with out.copy(read) as rows, cursor.copy(write) as sink:
+            for block in rows:
+                sink.write(block)
+        return out.rowcount
+
+
+def _insert_absent(source: psycopg.Connection, target: psycopg.Connection, projection: Projection, chunk: Chunk) -> int:
+    names = {
+        "table": identifier(projection.target.name),
+        "columns": _names(projection.columns),
+        "staging": _STAGING,
+        "here": _names(projection.mapping.key, of="here"),
+        "there": _names(projection.mapping.key, of="there"),
+    }
+    _make_staging(target, names)
+    rows = _pipe(source, target, projection, chunk, _STAGING)
+    # Not ON CONFLICT DO NOTHING: it would also drop a row that clashes with another key's, without a word.
+    target.execute(
+        sql.SQL(
+            "insert into {table} ({columns}) overriding system value select {columns} from {staging} as here"
+            " where not exists (select from {table} as there where ({there}) = ({here}))"
+        ).format(**names)
+    )
+    return rows
+
+
+def _make_staging(target: psycopg.Connection, names: Mapping[str, sql.Composable]) -> None:
+    statement = "create temp table {staging} on commit drop as select {columns} from {table} limit 0"
+    try:
+        target.execute(sql.SQL(statement).format(**names))
+    except psycopg.errors.InsufficientPrivilege as exc:
+        parts = [sql.Identifier(part).as_string(target) for part in (target.info.dbname, target.info.user)]
+        raise RightMissing(
+            "rows of this range are there already, and this role may not make a temporary table to compare them;"
+            f" run in the service's database: grant temporary on database {parts[0]} to {parts[1]}"
+        ) from exc
+
+
+def refuse_rows(target: psycopg.Connection, projections: Sequence[Projection]) -> None:
+    """Raise ``NotEmpty`` naming the first target table that holds rows."""
+    for projection in projections:
+        name = projection.target.name
+        if count(target, sql.SQL("select exists (select from {})::int").format(identifier(name))):
+            raise NotEmpty(f"{name} holds rows already; --replace empties it and its fellows first")
+
+
+def empty(target: psycopg.Connection, projections: Sequence[Projection]) -> None:
+    """Empty all target tables at once. Raises ``SyncError`` when the role may not, or another table refers to them."""
+    tables = sql.SQL(", ").join(identifier(projection.target.name) for projection in projections)
+    try:
+        target.execute(sql.SQL("truncate {}").format(tables))
+    except psycopg.Error as exc:
+        names = ", ".join(projection.target.name for projection in projections)
+        raise SyncError(f"{names} could not be emptied, nothing was: {str(exc).splitlines()[0]}") from exc
+
+
+def advance_sequences(target: psycopg.Connection, projections: Sequence[Projection]) -> None:
+    """Set what feeds the copied columns of the target past their highest values.
+
+    Raises ``RightMissing`` with the statement that lets the role do so.
+    """
+    for projection in projections:
+        for name in projection.columns:
+            sequence = projection.target.columns[name].sequence
+            if sequence is not None:
+                _advance(target, projection.target.name, name, sequence)
+
+
+def _advance(target: psycopg.Connection, table: str, column: str, sequence: str) -> None:
+    query = sql.SQL(
+        "select setval({sequence}::regclass, highest) from (select max({column}) as highest from {table}) as seen"
+        " where highest > coalesce(pg_sequence_last_value({sequence}::regclass), 0)"
+    ).format(sequence=sql.Literal(sequence), column=sql.Identifier(column), table=identifier(table))
+    try:
+        target.execute(query)
+    except psycopg.errors.InsufficientPrivilege as exc:
+        role = sql.Identifier(target.info.user).as_string(target)
+        raise RightMissing(
+            f"the sequence of {table}.{column} could not be set past the rows that were copied;"
+            f" run in the service's database: grant usage, update on sequence {sequence} to {role}"
+        ) from exc
+
+
+def count(connection: psycopg.Connection, query: sql.Composed) -> int:
+    """Return the one number that ``query`` gives."""
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _names(columns: Iterable[str], of: str | None = None) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(of, column) if of else sql.Identifier(column) for column in columns)
