@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Final
 
@@ -150,7 +151,7 @@ class _Board:
             self._live.update(self._table(), refresh=True)
             self._live.stop()
         else:
-            self._console.print(self._table())
+            self._console.print(self._table(), width=_UNFOLDED)
 
     def tell(self, step: Step, failures: Sequence[str]) -> None:
         if not self._live:
@@ -169,14 +170,21 @@ class _Board:
             await asyncio.sleep(_DRAW_S)
 
     def _table(self) -> Table:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in _COLUMNS:
-            table.add_column(column, justify="left" if column in ("step", "") else "right", no_wrap=True)
-        for step in self._guide.steps:
-            table.add_row(*_row(step))
+        rows = [(_row(step), "") for step in self._guide.steps]
         if self.leg is not None:
-            table.add_row(*self._under_way(*self.leg), style="bold")
+            rows.append((self._under_way(*self.leg), "bold"))
+        # A narrow terminal shows what decides.
+        shown = [name not in _LEFT_OUT or not self._is_narrow for name in _COLUMNS]
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in compress(_COLUMNS, shown):
+            table.add_column(name, justify="left" if name in ("step", "") else "right", no_wrap=True)
+        for row, style in rows:
+            table.add_row(*compress(row, shown), style=style)
         return table
+
+    @property
+    def _is_narrow(self) -> bool:
+        return self._live is not None and self._console.width < _UNFOLDED
 
     def _under_way(self, leg: Leg, crowd: Crowd) -> list[str]:
         self._guide._tally.read()
@@ -200,6 +208,10 @@ _COLUMNS: Final = (
     "step", "asked", "observed", "visitors", "requests", "monolith", "service", "failed",
     "p50 ms", "p99 ms", "ack ms", "",
 )  # fmt: skip
+
+
+_LEFT_OUT: Final = {"asked", "requests", "p50 ms"}
+_UNFOLDED: Final = 104  # columns that the whole table takes
 
 
 def _row(step: Step) -> list[str]:

@@ -19,6 +19,7 @@ from rich.text import Text
 from strangler.demo.family import Member
 
 _REFRESHES_S: Final = 10
+_UNFOLDED: Final = 120  # columns, where there is no terminal to fit into
 
 
 class Step:
@@ -96,7 +97,7 @@ class Poster:
 
     def print(self, console: Console) -> None:
         console.print()
-        console.print(self._table())
+        console.print(self._table(), width=None if console.is_terminal else _UNFOLDED)
         if self.hints:
             console.print("\n[bold]Try[/] [dim](in another terminal, in this folder)[/]")
         for command, shows in self.hints:
