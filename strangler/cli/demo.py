@@ -24,6 +24,8 @@ def demo(
     report: Annotated[Path | None, typer.Option("--report", help="Write the tour's figures here, as JSON.")] = None,
 ) -> None:
     """Start everything that demo.toml names, and stay until Ctrl-C."""
+    if not tour and (leave or report):
+        raise typer.BadParameter("--exit and --report are about the tour; say --tour, too")
     try:
         from strangler.demo.family import ChildFailed
         from strangler.demo.folder import FolderTaken
@@ -33,7 +35,7 @@ def demo(
     except ImportError as exc:
         raise Failure(f"the demo wants more: pip install 'strangler[local,jobs,proxy]' ({exc})") from exc
     show = Show(project_file=shell(context).project_file.resolve(), port_base=port_base, console=out)
-    good = True
+    good = None if tour else True
     try:
         with show.running(reset=reset) as (project, script):
             show.tell(script.hints)
@@ -51,5 +53,6 @@ def demo(
     except (FolderTaken, EngineError, ChildFailed) as exc:
         raise Failure(str(exc)) from exc
     if not good:
-        err.print("[red]strangler:[/] the tour did not hold; see above")
+        how = "was broken off" if good is None else "did not hold; see above"
+        err.print(f"[red]strangler:[/] the tour {how}")
         raise typer.Exit(1)
