@@ -3,6 +3,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
+# Asked twice: this release of uv was seen to crash while ending, its work done, once in some 20 runs.
+SYNC := pip sync --quiet --require-hashes --python
 ARGS ?=
 # Two workers: the test suite is written for two cores and starts real engines in each.
 WORKERS ?= 2
@@ -17,7 +19,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "strangler needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; try make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv $(SYNC) $(BIN)/python requirements.lock || $(BIN)/uv $(SYNC) $(BIN)/python requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -33,7 +35,7 @@ NEXT := .venv-next
 NEXT_PYTHON ?= python3.13
 $(NEXT)/.ready: requirements-next.lock pyproject.toml $(VENV)/.ready
 	@test -x $(NEXT)/bin/python || $(NEXT_PYTHON) -m venv $(NEXT)
-	@$(BIN)/uv pip sync --quiet --python $(NEXT)/bin/python --require-hashes requirements-next.lock
+	@$(BIN)/uv $(SYNC) $(NEXT)/bin/python requirements-next.lock || $(BIN)/uv $(SYNC) $(NEXT)/bin/python requirements-next.lock
 	@$(BIN)/uv pip install --quiet --python $(NEXT)/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
