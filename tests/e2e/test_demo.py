@@ -84,7 +84,10 @@ def test_secrets_are_readable_by_their_owner_only(demo: Demo) -> None:
     assert not [secret for secret in secrets if secret in demo.text()]
 
 
-@pytest.mark.parametrize("words", [("gunicorn",), ("catalog_service",), ("strangler_proxy.worker",), ("celery",)])
+@pytest.mark.parametrize(
+    "words",
+    [("gunicorn",), ("catalog_service",), ("strangler_proxy.worker",), ("-m strangler --project",), ("celery",)],
+)
 def test_what_is_killed_comes_back(demo: Demo, words: tuple[str, ...]) -> None:
     victim = demo.member(*words)
     victim.kill()
