@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
 
 from strangler.ledger import LedgerError, Publisher
 from strangler.project import Project, load
 from strangler.sync import backfill
+from strangler.sync.errors import Unreachable
 
 COPY_CHUNK: Final = "strangler.backfill.copy_chunk"
 REPAIR: Final = "strangler.ledger.repair"
 QUEUE: Final = "strangler"
-# A chunk takes seconds; one that takes this long hangs.
+# A chunk takes seconds; one that takes this long hangs. Past the second limit its process is ended.
 _CHUNK_LIMIT_S: Final = 600
+_CHUNK_END_S: Final = _CHUNK_LIMIT_S + 30
 # A push is lost when its publisher dies between commit and push. Workers look into the database once a second anyway;
 # this brings the broker level for the next worker that starts.
 _REPAIR_EVERY_S: Final = 1.0
@@ -39,19 +43,24 @@ def app(project: Project) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_ignore_result=True,
-        task_time_limit=_CHUNK_LIMIT_S,
+        task_soft_time_limit=_CHUNK_LIMIT_S,
+        task_time_limit=_CHUNK_END_S,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={"visibility_timeout": 2 * _CHUNK_LIMIT_S, "global_keyprefix": "strangler:celery:"},
+        broker_connection_max_retries=None,  # a broker that is down for a day must not end the worker
+        broker_transport_options={"visibility_timeout": 2 * _CHUNK_END_S, "global_keyprefix": "strangler:celery:"},
         beat_schedule={
             "repair": {"task": REPAIR, "schedule": _REPAIR_EVERY_S, "options": {"expires": _REPAIR_EVERY_S}}
         },
-        beat_schedule_filename=str(project.proxy.state / "beat-schedule"),
+        beat_scheduler="celery.beat.Scheduler",  # in memory: what runs each second needs no file to remember
     )
 
     def copy_chunk(run: int, number: int) -> None:
-        backfill.copy_chunk(project, run, number)
+        try:
+            backfill.copy_chunk(project, run, number)
+        except SoftTimeLimitExceeded:
+            backfill.give_up_chunk(project, run, number, f"not copied within {_CHUNK_LIMIT_S} s; see what blocks it")
 
     def repair() -> None:
         try:
@@ -66,11 +75,14 @@ def app(project: Project) -> Celery:
 
 
 def submitter(project: Project) -> backfill.Submit:
-    """Return what hands a chunk to whichever worker is free."""
+    """Return what hands a chunk to whichever worker is free. It raises ``Unreachable`` when the broker is."""
     celery = app(project)
 
     def submit(run: int, number: int) -> None:
-        celery.send_task(COPY_CHUNK, [run, number], queue=QUEUE)
+        try:
+            celery.send_task(COPY_CHUNK, [run, number], queue=QUEUE)
+        except OperationalError as exc:
+            raise Unreachable(f"the broker does not answer: {exc}; start it, or copy with --inline") from exc
 
     return submit
 
