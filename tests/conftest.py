@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.fixtures.valkey",
     "tests.fixtures.ledger",
     "tests.fixtures.copying",
+    "tests.fixtures.browser",
 ]
 
 # Two cores are shared by everything that runs: how long one example takes says nothing.

@@ -127,8 +127,12 @@ def _grant(connection: psycopg.Connection, database: Database, role: Role) -> No
     """Let a role use the tables that the owner has made, and those that it will make."""
     names = {"role": sql.Identifier(role.name), "owner": sql.Identifier(database.owner)}
     rights = sql.SQL(_RIGHTS[role.may])
+    # Who writes a copy stages rows in a temporary table when some of a chunk are there already.
+    entry = sql.SQL("connect, temporary" if role.may == "write" else "connect")
     for statement in (
-        sql.SQL("grant connect on database {base} to {role}").format(base=sql.Identifier(database.name), **names),
+        sql.SQL("grant {entry} on database {base} to {role}").format(
+            entry=entry, base=sql.Identifier(database.name), **names
+        ),
         sql.SQL("grant usage on schema public to {role}").format(**names),
         sql.SQL("grant {rights} on all tables in schema public to {role}").format(rights=rights, **names),
         sql.SQL("alter default privileges for role {owner} in schema public grant {rights} on tables to {role}").format(
