@@ -10,7 +10,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next lint format bench chaos docs lock clean
+.PHONY: help demo test test-next has-next lint format bench chaos docs lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,14 +30,20 @@ test: $(VENV)/.ready  ## Run every test (ARGS go to pytest)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 	@cd legacy_monolith && ../$(BIN)/python -m pytest -n $(WORKERS)
 
-# The newest Python and Django: the shop, the services and the pure cores. Needs python3.13 on the path.
+# The newest Python and Django: the shop, the services and the pure cores. Python 3.13 is looked for on the path, then
+# among pyenv's versions.
 NEXT := .venv-next
-NEXT_PYTHON ?= python3.13
+NEXT_PYTHON ?= $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || \
+  ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13*/bin/python3.13 2>/dev/null | tail -n 1)
 $(NEXT)/.ready: requirements-next.lock pyproject.toml $(VENV)/.ready
+	@test -n "$(NEXT_PYTHON)" || { echo "there is no Python 3.13 here: name one with NEXT_PYTHON=..."; exit 1; }
 	@test -x $(NEXT)/bin/python || $(NEXT_PYTHON) -m venv $(NEXT)
 	@$(BIN)/uv $(SYNC) $(NEXT)/bin/python requirements-next.lock || $(BIN)/uv $(SYNC) $(NEXT)/bin/python requirements-next.lock
 	@$(BIN)/uv pip install --quiet --python $(NEXT)/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+has-next:
+	@test -n "$(NEXT_PYTHON)"
 
 test-next: $(NEXT)/.ready  ## Run the core of the tests on Python 3.13 and the newest Django
 	@$(NEXT)/bin/python -m pytest -n $(WORKERS) tests/unit tests/regression $(ARGS)
