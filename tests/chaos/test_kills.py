@@ -16,7 +16,6 @@ STACKS = {
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("demo")
 def test_nothing_fails_whose_stack_is_alive() -> None:
     seen = list(kills())
     assert {each.victim for each in seen} == STACKS.keys()

@@ -74,8 +74,8 @@ class Demo:
         """Start it and wait until it says that it is ready."""
         begun = time.monotonic()
         self.begin(*words)
-        until(lambda: "ready after" in self.text() or self._ended(), "the demo is ready", _START_S)
-        assert not self._ended(), self.text()
+        until(lambda: "ready after" in self.text() or self.ended(), "the demo is ready", _START_S)
+        assert not self.ended(), self.text()
         self.seconds = time.monotonic() - begun
 
     def begin(self, *words: str) -> None:
@@ -92,7 +92,7 @@ class Demo:
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int | None:
         """End it with a signal, and return its exit code; None when it does not run."""
-        if self.process is None or self._ended():
+        if self.process is None or self.ended():
             return None
         self.process.send_signal(number)
         return self.process.wait(_STOP_S)
@@ -139,7 +139,7 @@ class Demo:
         assert found is not None, f"no process with {words}"
         return found
 
-    def _ended(self) -> bool:
+    def ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
 
     def _command(self, *words: str) -> list[str]:

@@ -17,15 +17,13 @@ import pytest
 from tests.e2e.family import MONOLITH, POSTGRES, Demo, copied, free_base, gone
 from tests.fixtures.waiting import until
 
-# One family for all: it is the dearest thing that the tests start. A worker runs the whole group.
-pytestmark = pytest.mark.xdist_group("demo")
-
 # Ten on a machine of its own; here, other tests run on the same two cores.
 SECOND_START_S = 20
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One family for all tests here: it is the dearest thing that they start."""
     with Demo(copied(tmp_path_factory.mktemp("demo")), free_base()) as running:
         yield running
 
@@ -143,7 +141,8 @@ def test_the_children_die_with_it(demo: Demo) -> None:
 
 def test_it_is_stopped_while_it_starts(demo: Demo) -> None:
     demo.begin()
-    until(lambda: "routing table in force" in demo.text(), "it is in the middle of its start", 30)
+    until(lambda: "routing table in force" in demo.text() or demo.ended(), "it is in the middle of its start", 60)
+    assert not demo.ended(), demo.text()
     family = demo.family()
     assert demo.stop(signal.SIGTERM) == 0
     assert not gone(family)

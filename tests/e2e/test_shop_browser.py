@@ -13,7 +13,7 @@ from tests.e2e.screenshots import photograph
 from tests.e2e.shopping import administer, browse, log_in, log_out, read_api, review
 from tests.fixtures.browser import PHONE, Visit, visit
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ from tests.regression.catalog.cases import CASES, CATEGORIES, PRODUCTS
 from tests.regression.compare import Case
 from tests.regression.conftest import BothStacks
 
-pytestmark = pytest.mark.xdist_group("both stacks")
-
 SHOWN = (PRODUCTS, f"{PRODUCTS}8/", f"{PRODUCTS}?category=textiles&page=last", CATEGORIES, f"{CATEGORIES}below/")
 REFUSED = (f"{PRODUCTS}?page=0", f"{PRODUCTS}?min_price=x", f"{PRODUCTS}999999/", "/api/catalog/nothing/")
 LONG_AGO, TO_COME = "Mon, 01 Jan 1990 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"

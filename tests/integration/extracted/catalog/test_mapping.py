@@ -9,8 +9,6 @@ from psycopg import sql
 from strangler.project import CapabilityFiles, TableMapping
 from tests.fixtures.shop import Databases
 
-pytestmark = pytest.mark.xdist_group("shop")
-
 Rows = list[tuple[object, ...]]
 
 
