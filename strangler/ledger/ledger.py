@@ -178,7 +178,7 @@ class Ledger:
         ``files`` are the capability's as known here; they must be what was published. Raises ``Conflict`` when the
         epoch is no longer ``change.epoch``, ``Drift``, ``Unknown``, or ``Refused`` with the reason.
         """
-        with _translated(), self.connection.transaction():
+        with _translated(changing=True), self.connection.transaction():
             definition, before = self._row(change.capability, "for update")
             if files is not None and definition_of(files) != definition:
                 raise Drift(f"the files of {change.capability} here are not what is published")
@@ -201,7 +201,7 @@ class Ledger:
         """
         with _translated():
             schema.upgrade(self.connection)
-        with _translated(), self.connection.transaction():
+        with _translated(changing=True), self.connection.transaction():
             self.connection.execute("select from strangler.publication for update")
             changes = list(self._enrol(project))
             row = self.connection.execute("select upstreams, version from strangler.publication").fetchone()
@@ -344,7 +344,9 @@ def _entry(row: dict[str, Any]) -> Entry:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*, changing: bool = False) -> Iterator[None]:
+    # A connection that is lost during COMMIT leaves open on which side of it the database was.
+    doubt = "; whether the change was made is not known: see strangler history before trying again" if changing else ""
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as exc:
@@ -352,6 +354,7 @@ def _translated() -> Iterator[None]:
     except psycopg.errors.LockNotAvailable as exc:
         raise Conflict("somebody else is changing it right now; nothing was changed by you") from exc
     except psycopg.OperationalError as exc:
-        raise Unreachable(f"the control database does not answer: {str(exc).strip().splitlines()[0]}") from exc
+        words = str(exc).strip().splitlines()[0]
+        raise Unreachable(f"the control database does not answer: {words}{doubt}") from exc
     except psycopg.Error as exc:
         raise LedgerError(f"the control database refused: {str(exc).strip().splitlines()[0]}") from exc

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from strangler.capability import Clear, Command, Kill, Refused, SetReads, Stack, Stage, TakeSnapshot
-from strangler.ledger import Change, Conflict, Drift, Ledger, NotInstalled, Unknown
+from strangler.ledger import Change, Conflict, Drift, Ledger, NotInstalled, Unknown, Unreachable
 from strangler.project import CapabilityFiles, Project
 from strangler.routing.keys import Keys
 from strangler.routing.table import Route, unseal
@@ -199,3 +199,14 @@ def test_old_tables_are_let_go(ledger: Ledger) -> None:
 def test_the_definition_in_the_ledger_is_the_files(ledger: Ledger, ledger_project: Project) -> None:
     files: CapabilityFiles = ledger_project.capabilities["search"]
     assert ledger.definitions()["search"]["routes"][0]["path"] == files.routes[0].path
+
+
+def test_a_connection_that_is_lost_in_the_middle_of_a_change_leaves_it_open_and_says_so(
+    ledger: Ledger, ledger_project: Project
+) -> None:
+    with psycopg.connect(ledger_project.control.database.reveal(), autocommit=True) as other:
+        other.execute("select pg_terminate_backend(%s)", [ledger.connection.info.backend_pid])
+    with pytest.raises(Unreachable, match="whether the change was made is not known: see strangler history"):
+        ledger.apply(change(SetReads(share=1)))
+    with Ledger.open(ledger_project) as again:
+        assert again.state("search").share == 0
