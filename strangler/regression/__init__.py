@@ -1,0 +1,1 @@
+"""Real requests to both stacks, for a team's tests: a pytest plugin, and what it reports."""
