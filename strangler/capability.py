@@ -40,6 +40,9 @@ class Stage(StrEnum):
     RETIRED = "retired"
 
 
+_OF_THE_SERVICE: Final = frozenset({Stage.SERVICE, Stage.RETIRED})
+
+
 class Data(StrEnum):
     """What the stack that is not the owner holds of the capability's rows."""
 
@@ -80,6 +83,8 @@ class State:
             raise ValueError("data_at has no time zone")
         if self.killed is not None and self.reads_leave_owner:
             raise ValueError("killed, and yet reads leave the owner")
+        if (self.stage in _OF_THE_SERVICE) != (self.owner is Stack.SERVICE):
+            raise ValueError(f"stage is {self.stage}, and yet the owner is the {self.owner}")
         object.__setattr__(self, "cohorts", MappingProxyType(dict(sorted(self.cohorts.items()))))
 
     @property
@@ -87,6 +92,10 @@ class State:
         """Whether any reader can be answered by the stack that does not own the data."""
         elsewhere = self.share if self.owner is Stack.MONOLITH else WHOLE - self.share
         return elsewhere > 0 or any(stack is not self.owner for stack in self.cohorts.values())
+
+
+BORN: Final = State(stage=Stage.SERVICE, owner=Stack.SERVICE, share=WHOLE)
+"""The first state of a capability that was born in its service: the monolith never held any of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +157,8 @@ def transit(state: State, command: Command) -> State:
     """
     allowed = TRANSITIONS.get((state.stage, type(command)))
     if allowed is None:
-        raise Refused(_ILLEGAL[type(command)].format(stage=state.stage))
+        why = "" if state.owner is Stack.MONOLITH else "; its service owns the data and answers every read"
+        raise Refused(_ILLEGAL[type(command)].format(stage=state.stage) + why)
     after = _apply(state, command)
     if after.stage not in allowed:
         raise Refused(f"there is no step from stage {state.stage} to {after.stage} this way")

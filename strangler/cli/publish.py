@@ -15,13 +15,21 @@ from strangler.ledger.publish import WAIT_S
 def publish(
     context: typer.Context,
     reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")] = "files published",
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--drop", help="Forget a capability that is gone from the files though its service owns the data."
+        ),
+    ] = None,
     no_wait: NoWait = False,
 ) -> None:
     """Bring the ledger's schema up to date and the project's routes into force."""
     project = shell(context).project()
+    for name in set(drop or []) & set(project.capabilities):
+        raise typer.BadParameter(f"{name} is still in the files; take its folder out first", param_hint="--drop")
     with Publisher.open(project) as publisher:
         publication, acknowledgement = publisher.enrol(
-            project, who=who(), reason=reason, wait_s=None if no_wait else WAIT_S
+            project, who=who(), reason=reason, wait_s=None if no_wait else WAIT_S, drop=drop or ()
         )
     if publication is None or acknowledgement is None:
         out.print("the files are in force already")

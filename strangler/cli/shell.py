@@ -101,9 +101,9 @@ def show_stage(state: State) -> str:
 
 
 def show_data(state: State) -> str:
-    """Return what the service holds of the rows, with the time of a snapshot."""
+    """Return what the stack that is not the owner holds of the rows, with the time of a snapshot."""
     if state.data_at is None:
-        return str(state.data)
+        return "in the service only" if state.owner is Stack.SERVICE else str(state.data)
     return f"{state.data} of {state.data_at.astimezone():%Y-%m-%d %H:%M:%S}"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from strangler.capability import Data, State
+from strangler.capability import Data, Stack, State
 from strangler.demo.family import Child, Engine, Family, together
 from strangler.demo.folder import ENV_FILE, Folder
 from strangler.demo.script import Before, Process, Script, read_script, read_setting
@@ -197,4 +197,4 @@ def _number(text: str) -> int:
 
 
 def _wants_copy(state: State) -> bool:
-    return state.data is Data.ABSENT
+    return state.data is Data.ABSENT and state.owner is Stack.MONOLITH

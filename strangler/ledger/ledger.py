@@ -7,7 +7,7 @@ is exactly what was committed; a push that is lost is repaired from here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from strangler.capability import (
     Kill,
     Refused,
     SetReads,
+    Stack,
     State,
     TakeSnapshot,
     transit,
@@ -192,18 +193,20 @@ class Ledger:
             self._write_history(line, publication.version, before, after)
             return replace(publication, before=before, after=after)
 
-    def enrol(self, project: Project, *, who: str, reason: str, above: int = 0) -> Publication | None:
+    def enrol(
+        self, project: Project, *, who: str, reason: str, above: int = 0, drop: Collection[str] = ()
+    ) -> Publication | None:
         """Bring the schema up to date and the project's files into force; return None when nothing changed.
 
         ``above`` is the highest version that a worker or the broker has seen: a ledger restored from a backup must
         not publish below it, or nobody would listen. Raises ``Refused`` when a capability that still has readers on
-        its service is missing from the files.
+        its service, or is owned by it and not named in ``drop``, is missing from the files.
         """
         with _translated():
             schema.upgrade(self.connection)
         with _translated(changing=True), self.connection.transaction():
             self.connection.execute("select from strangler.publication for update")
-            changes = list(self._enrol(project))
+            changes = list(self._enrol(project, drop))
             row = self.connection.execute("select upstreams, version from strangler.publication").fetchone()
             upstreams = {name: list(endpoints) for name, endpoints in project.upstreams.items()}
             if row is not None and not changes and row[0] == upstreams and row[1] >= above and row[1] > 0:
@@ -218,12 +221,11 @@ class Ledger:
                 self._write_history(line, publication.version, before, after)
             return publication
 
-    def _enrol(self, project: Project) -> Iterator[tuple[str, State | None, State | None]]:
+    def _enrol(self, project: Project, drop: Collection[str]) -> Iterator[tuple[str, State | None, State | None]]:
         rows = self.connection.execute("select name, definition, state from strangler.capability for update")
         known = {name: (definition, state_from_json(state)) for name, definition, state in rows}
         for name in known.keys() - project.capabilities.keys():
-            if known[name][1].reads_leave_owner:
-                raise Refused(f"{name} is gone from the files, and its service still has readers; set its reads to 0")
+            _refuse_loss(name, known[name][1], drop)
             self.connection.execute("delete from strangler.capability where name = %s", [name])
             yield name, known[name][1], None
         for name, files in project.capabilities.items():
@@ -308,6 +310,8 @@ def definition_of(files: CapabilityFiles) -> dict[str, Any]:
     """Return what the ledger keeps of a capability's files, to be compared with what was published."""
     definition = capability_to_json(files.routed(files.first_state))
     del definition["state"]
+    if files.born is not Stack.MONOLITH:
+        definition["born"] = str(files.born)
     return {**definition, "tables": sorted(table.source for table in files.tables)}
 
 
@@ -319,8 +323,10 @@ def _enrolled(files: CapabilityFiles, before: State | None) -> State:
     """Return the state of a capability whose files are new or have changed: what it was, one epoch on."""
     if before is None:
         return files.first_state
+    if files.born is Stack.SERVICE and before.owner is Stack.MONOLITH:
+        raise Refused(f"the monolith owns {files.name}; it cannot be born in its service afterwards: take born out")
     data = before.data
-    if (data is Data.NONE) == bool(files.tables):
+    if before.owner is Stack.MONOLITH and (data is Data.NONE) == bool(files.tables):
         if before.reads_leave_owner:
             raise Refused(f"the tables of {files.name} have changed while readers are on its service; set reads to 0")
         data = files.first_state.data
@@ -336,6 +342,16 @@ def _enrolled(files: CapabilityFiles, before: State | None) -> State:
         data=data,
         data_at=before.data_at if data is Data.SNAPSHOT else None,
     )
+
+
+def _refuse_loss(name: str, state: State, drop: Collection[str]) -> None:
+    if state.reads_leave_owner:
+        raise Refused(f"{name} is gone from the files, and its service still has readers; set its reads to 0")
+    if state.owner is Stack.SERVICE and name not in drop:
+        raise Refused(
+            f"{name} is gone from the files, and its service owns the data: its paths would lead to the monolith, "
+            f"which has none of it; say --drop {name} if that is meant"
+        )
 
 
 def _entry(row: dict[str, Any]) -> Entry:

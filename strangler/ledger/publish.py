@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -172,12 +172,12 @@ class Publisher:
         return publication, self.push(publication, started=started, wait_s=wait_s)
 
     def enrol(
-        self, project: Project, *, who: str, reason: str, wait_s: float | None = WAIT_S
+        self, project: Project, *, who: str, reason: str, wait_s: float | None = WAIT_S, drop: Collection[str] = ()
     ) -> tuple[Publication | None, Acknowledgement | None]:
         """Bring the project's files into force; both are None when they already were."""
         started = time.monotonic()
         self._listen()
-        publication = self.ledger.enrol(project, who=who, reason=reason, above=self._seen())
+        publication = self.ledger.enrol(project, who=who, reason=reason, above=self._seen(), drop=drop)
         if publication is None:
             self.repair()
             return None, None

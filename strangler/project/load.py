@@ -11,6 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
+from strangler.capability import Stack
 from strangler.project.section import Check, Environment, Section, mask, read, reason_of, shown
 from strangler.project.values import (
     CapabilityFiles,
@@ -44,6 +45,8 @@ _NETWORKS: Final = 'networks such as ["10.0.0.0/8"]'
 _DATABASE: Final = 'a variable holding a postgresql:// URL, as in "$NAME"'
 _REDIS: Final = 'a variable holding a redis:// URL, as in "$NAME"'
 _LISTEN: Final = 'an address such as "127.0.0.1:8000" or "[::1]:8000"'
+_STACK: Final = re.compile("|".join(Stack))
+_KEY: Final = 'the key\'s columns, as in { id = "id" } (target = source)'
 _SIGNING: Final = f'a variable holding at least {MIN_SECRET} random bytes, as in "$NAME"'
 
 
@@ -174,6 +177,14 @@ def _capability(
     if not _NAME.fullmatch(name):
         section.problem("", f"a folder named {name!r}", f"a capability's name: {_NAME_WANTED}")
     service = section.text("service", "the name of a [service.NAME] in strangler.toml", check=_one_of(services))
+    born = Stack(
+        section.text("born", f"one of {', '.join(Stack)}", default=Stack.MONOLITH, check=_like(_STACK))
+        or Stack.MONOLITH
+    )
+    if born is Stack.SERVICE and tables:
+        section.problem(
+            "born", shown(str(born)), '"monolith", since mapping.toml names tables of it; or no mapping.toml'
+        )
     if not section.values.get("route", []):
         section.problem("[[route]]", "nothing", "at least one route")
     routes = tuple(route for each in section.sections("route") if (route := _route(each)))
@@ -181,7 +192,9 @@ def _capability(
     for twice in _repeated(cohort.name for cohort in cohorts):
         section.problem("[[cohort]] name", f"{twice!r} twice", "a name for each")
     section.close()
-    return CapabilityFiles(name=name, folder=folder, service=service, routes=routes, cohorts=cohorts, tables=tables)
+    return CapabilityFiles(
+        name=name, folder=folder, service=service, routes=routes, cohorts=cohorts, tables=tables, born=born
+    )
 
 
 def _route(section: Section) -> Route | None:
@@ -247,23 +260,25 @@ def _tables(path: Path, root: Path, top: Section) -> tuple[TableMapping, ...]:
     section = read(path, _shown_path(path, root), top.environment, top.problems)
     if not section.values.get("table", []):
         section.problem("[[table]]", "nothing", "at least one table; a capability without tables has no such file")
-    tables = tuple(_table(each) for each in section.sections("table"))
+    references = tuple(_table(each, reference=True) for each in section.sections("reference"))
+    tables = references + tuple(_table(each) for each in section.sections("table"))
     section.close()
     for twice in _repeated(_bare(table.target) for table in tables):
         section.problem("[[table]] target", f"{twice!r} twice", "one source table for each target")
     return tables
 
 
-def _table(section: Section) -> TableMapping:
+def _table(section: Section, *, reference: bool = False) -> TableMapping:
     source, target = (_table_name(section, key) for key in ("source", "target"))
-    key = _columns(section, "key", 'the key\'s columns, as in { id = "id" } (target = source)', needed=True)
+    key = _columns(section, "key", _KEY, needed=True)
     table = TableMapping(
         source=source,
         target=target,
         key=key,
         forward=_columns(section, "forward", "target columns, each with SQL over the source row"),
-        reverse=_columns(section, "reverse", "source columns, each with SQL over the target row"),
+        reverse={} if reference else _columns(section, "reverse", "source columns, each with SQL over the target row"),
         where=section.text("where", "an SQL condition on the source row", default="") or None,
+        reference=reference,
     )
     section.close()
     return table
@@ -305,7 +320,7 @@ def _refuse_shared_routes(found: Mapping[str, CapabilityFiles], root: Path, prob
 def _refuse_shared_tables(found: Mapping[str, CapabilityFiles], root: Path, problems: list[Problem]) -> None:
     first: dict[tuple[str, str, str], CapabilityFiles] = {}
     for each in found.values():
-        claims = [("source", "monolith", _bare(table.source)) for table in each.tables]
+        claims = [("source", "monolith", _bare(table.source)) for table in each.tables if not table.reference]
         claims += [("target", each.service, _bare(table.target)) for table in each.tables]
         for claim in dict.fromkeys(claims):
             other = first.setdefault(claim, each)

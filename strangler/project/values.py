@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from strangler.capability import Data, State
+from strangler.capability import BORN, Data, Stack, State
 from strangler.routing.cohort import Cohort
 from strangler.routing.table import MONOLITH, Capability, Route, RoutingTable
 
@@ -96,7 +96,8 @@ class TableMapping:
     """One source table projected into one target table, and back.
 
     ``key`` maps key columns of the target to those of the source. ``forward`` maps the other target columns to SQL
-    over the source row, ``reverse`` source columns to SQL over the target row.
+    over the source row, ``reverse`` source columns to SQL over the target row. A ``reference`` is a copy of columns
+    that belong to somebody else: the service reads it, and nothing of it ever goes back.
     """
 
     source: str
@@ -105,6 +106,7 @@ class TableMapping:
     forward: Mapping[str, str]
     reverse: Mapping[str, str]
     where: str | None = None
+    reference: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,7 @@ class CapabilityFiles:
     routes: tuple[Route, ...]
     cohorts: tuple[Cohort, ...] = ()
     tables: tuple[TableMapping, ...] = ()
+    born: Stack = Stack.MONOLITH
 
     def routed(self, state: State) -> Capability:
         """Return the capability as a routing table carries it, in ``state``."""
@@ -124,7 +127,9 @@ class CapabilityFiles:
 
     @property
     def first_state(self) -> State:
-        """The state before anything was ever decided: the monolith answers everything."""
+        """The state before anything was ever decided: the stack where it was born answers everything."""
+        if self.born is Stack.SERVICE:
+            return BORN
         return State(data=Data.ABSENT if self.tables else Data.NONE)
 
 

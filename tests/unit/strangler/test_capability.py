@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from strangler.capability import (
+    BORN,
     TRANSITIONS,
     WHOLE,
     Clear,
@@ -57,7 +59,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.state = ABSENT
 
-    @rule(data=st.sampled_from([PLAIN, ABSENT]))
+    @rule(data=st.sampled_from([PLAIN, ABSENT, BORN]))
     def begin_anew(self, data: State) -> None:
         self.state = data
 
@@ -96,7 +98,8 @@ TestLife.settings = settings(max_examples=150, stateful_step_count=30, deadline=
 
 @given(st.sampled_from(Stage), commands)
 def test_what_the_table_lacks_is_refused_in_every_stage(stage: Stage, command: Command) -> None:
-    state = State(stage=stage, data=Data.NONE)
+    owned = stage in (Stage.SERVICE, Stage.RETIRED)
+    state = replace(BORN, stage=stage) if owned else State(stage=stage, data=Data.NONE)
     if (stage, type(command)) not in TRANSITIONS:
         with pytest.raises(Refused, match=f"stage {stage}"):
             transit(state, command)
@@ -154,7 +157,16 @@ def test_every_command_is_legal_in_some_stage() -> None:
         (PLAIN, TakeSnapshot(at=NOON), "it has no tables as published; publish its mapping first if it has one"),
         (PLAIN, DiscardCopy(), "it has no tables as published; publish its mapping first if it has one"),
         (State(stage=Stage.SYNCING), SetReads(share=1), "reads cannot be set in stage syncing"),
-        (State(stage=Stage.RETIRED), Kill(reason="smoke"), "there is nothing to kill in stage retired"),
+        (
+            BORN,
+            SetReads(share=0),
+            "reads cannot be set in stage service; its service owns the data and answers every read",
+        ),
+        (
+            replace(BORN, stage=Stage.RETIRED),
+            Kill(reason="smoke"),
+            "there is nothing to kill in stage retired; its service owns the data and answers every read",
+        ),
     ],
 )
 def test_a_refusal_says_what_would_do(state: State, command: Command, message: str) -> None:
@@ -217,7 +229,9 @@ def test_a_copy_comes_and_goes() -> None:
             lambda: State(killed="smoke", cohorts={"beta": Stack.SERVICE}),
             "killed, and yet reads leave the owner",
         ),
-        (lambda: State(killed="smoke", owner=Stack.SERVICE), "killed, and yet reads leave the owner"),
+        (lambda: replace(BORN, killed="smoke", share=0), "killed, and yet reads leave the owner"),
+        (lambda: State(owner=Stack.SERVICE), "stage is monolith, and yet the owner is the service"),
+        (lambda: replace(BORN, owner=Stack.MONOLITH), "stage is service, and yet the owner is the monolith"),
     ],
 )
 def test_a_state_refuses_to_be_built_wrong(build: Callable[[], object], message: str) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from strangler.capability import Clear, Command, Kill, Refused, SetReads, Stack, Stage, TakeSnapshot
+from strangler.capability import BORN, Clear, Command, Kill, Refused, SetReads, Stack, Stage, TakeSnapshot
 from strangler.ledger import Change, Conflict, Drift, Ledger, NotInstalled, Unknown, Unreachable
 from strangler.project import CapabilityFiles, Project
 from strangler.routing.keys import Keys
@@ -148,6 +148,28 @@ def test_a_capability_with_readers_on_its_service_cannot_vanish_from_the_files(
     assert ledger.states().keys() == {"catalog"}
     with pytest.raises(Unknown):
         ledger.state("search")
+
+
+def test_what_its_service_owns_vanishes_only_when_that_is_said(ledger: Ledger, ledger_project: Project) -> None:
+    wishes = replace(
+        ledger_project.capabilities["search"], name="wishes", routes=(Route(path="/w"),), born=Stack.SERVICE
+    )
+    project = replace(ledger_project, capabilities={**ledger_project.capabilities, "wishes": wishes})
+    ledger.enrol(project, who="ann", reason="born")
+    assert ledger.state("wishes") == BORN
+    with pytest.raises(Refused, match="its service owns the data and answers every read"):
+        ledger.apply(replace(change(SetReads(share=0)), capability="wishes"))
+    with pytest.raises(Refused, match="--drop wishes"):
+        ledger.enrol(ledger_project, who="ann", reason="gone")
+    assert ledger.enrol(ledger_project, who="ann", reason="gone", drop=["wishes"]) is not None
+    assert "wishes" not in ledger.states()
+
+
+def test_nothing_is_born_in_its_service_afterwards(ledger: Ledger, ledger_project: Project) -> None:
+    search = replace(ledger_project.capabilities["search"], born=Stack.SERVICE)
+    project = replace(ledger_project, capabilities={**ledger_project.capabilities, "search": search})
+    with pytest.raises(Refused, match="take born out"):
+        ledger.enrol(project, who="ann", reason="changed")
 
 
 def test_a_cohort_in_force_cannot_vanish_from_the_files(ledger: Ledger, ledger_project: Project) -> None:

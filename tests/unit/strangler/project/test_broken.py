@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from strangler.project import ProjectInvalid, load
-from tests.fixtures.project_files import CAPABILITY, ENV, MAPPING, PASSWORD, STRANGLER, write
+from tests.fixtures.project_files import CAPABILITY, ENV, MAPPING, PASSWORD, REFERENCE, STRANGLER, write
 
 TOP, CATALOG, TABLES = "strangler.toml", "migrations/catalog/capability.toml", "migrations/catalog/mapping.toml"
 REVIEWS, REVIEW_TABLES = "migrations/reviews/capability.toml", "migrations/reviews/mapping.toml"
@@ -389,6 +389,27 @@ CASES: dict[str, tuple[Files, str]] = {
     "table in two capabilities, once with its schema": (
         reviews(table="public.catalog_product"),
         f"{REVIEW_TABLES}: [[table]] source: found 'catalog_product', which catalog maps already; wanted {ONE_OWNER}",
+    ),
+    "reference with a way back": (
+        {TABLES: MAPPING + REFERENCE + '[reference.reverse]\nusername = "name"\n'},
+        f"{TABLES}: [[reference]] 1: found unknown key 'reverse'; wanted one of forward, key, source, target, where",
+    ),
+    "reference without a key": (
+        {TABLES: MAPPING + REFERENCE.replace('key = { id = "id" }\n', "")},
+        f"{TABLES}: [[reference]] 1 key: found nothing; wanted {KEY}",
+    ),
+    "only references": (
+        {TABLES: REFERENCE},
+        f"{TABLES}: [[table]]: found nothing; wanted at least one table; a capability without tables has no such file",
+    ),
+    "born nowhere": (
+        capability('service = "catalog"', 'service = "catalog"\nborn = "elsewhere"'),
+        f"{CATALOG}: born: found 'elsewhere'; wanted one of monolith, service",
+    ),
+    "born in the service with tables in the monolith": (
+        capability('service = "catalog"', 'service = "catalog"\nborn = "service"'),
+        f"{CATALOG}: born: found 'service'; wanted \"monolith\", since mapping.toml names tables of it; "
+        "or no mapping.toml",
     ),
     "one target filled by two capabilities": (
         {**reviews(), REVIEW_TABLES: MAPPING.replace('"catalog_product"', '"reviews_review"')},

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from strangler.capability import Data, State
+from strangler.capability import BORN, Data, Stack, State
 from strangler.project import CapabilityFiles, ProjectInvalid, Proxy, TableMapping, load
 from strangler.routing.cohort import Cohort, Source
 from strangler.routing.table import Capability, Kind, Route
-from tests.fixtures.project_files import CAPABILITY, ENV, MAPPING, STRANGLER, write
+from tests.fixtures.project_files import CAPABILITY, ENV, MAPPING, REFERENCE, STRANGLER, write
 
 WHOLE = """\
 service = "catalog"
@@ -237,6 +237,30 @@ host = "b2b.shop.example"
 """
     project = load(write(tmp_path, {"migrations/reviews/capability.toml": reviews}), ENV)
     assert sorted(project.capabilities) == ["catalog", "reviews"]
+
+
+def test_what_was_born_in_its_service_is_owned_by_it(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        {"migrations/wishes/capability.toml": 'service = "catalog"\nborn = "service"\n[[route]]\npath = "/wishes"\n'},
+    )
+    state = load(path, ENV).bootstrap_table().capabilities[1].state
+    assert state == BORN
+    assert (state.owner, state.share, state.reads_leave_owner) == (Stack.SERVICE, 10_000, False)
+
+
+def test_several_capabilities_may_refer_to_a_table_that_one_has(tmp_path: Path) -> None:
+    mapping = MAPPING.replace("catalog_product", "reviews_review").replace('"product"', '"review"')
+    path = write(
+        tmp_path,
+        {
+            "migrations/reviews/capability.toml": 'service = "catalog"\n[[route]]\npath = "/reviews"\n',
+            "migrations/reviews/mapping.toml": mapping + REFERENCE,
+        },
+    )
+    reference, review = load(path, ENV).capabilities["reviews"].tables
+    assert (reference.reference, reference.source, reference.forward) == (True, "catalog_product", {"name": "name"})
+    assert (review.reference, review.source) == (False, "reviews_review")
 
 
 def test_two_services_may_each_have_a_table_of_one_name(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strangler.capability import WHOLE, Data, Stack, State
+from strangler.capability import BORN, WHOLE, Data, Stack, State
 from strangler.routing.bucket import bucket
 from strangler.routing.cohort import Cohort, Source
 from strangler.routing.decide import SAFE, Ambiguous, Decision, Why, decide, is_split
@@ -81,12 +81,12 @@ WISH = ("catalog", Stack.SERVICE)
             Decision(Stack.MONOLITH, "monolith", Why.COHORT, "catalog", "beta"),
         ),
         (
-            State(data=Data.NONE, owner=Stack.SERVICE, killed="smoke", share=WHOLE),
+            replace(BORN, killed="smoke"),
             CATALOG,
             Decision(Stack.SERVICE, "shelf", Why.KILLED, "catalog"),
         ),
         (
-            State(data=Data.NONE, owner=Stack.SERVICE, share=0),
+            replace(BORN, share=0),
             Asked(path=b"/api/catalog/7", method="DELETE"),
             Decision(Stack.SERVICE, "shelf", Why.WRITE, "catalog"),
         ),
@@ -101,16 +101,13 @@ def test_every_why_stands_in_that_test() -> None:
     assert {case[2].why for case in marks[0].args[1]} == set(Why)
 
 
+owned = st.sampled_from([State(data=Data.NONE), BORN])
 states = st.builds(
-    State,
-    data=st.just(Data.NONE),
-    owner=st.sampled_from(Stack),
+    replace,
+    owned,
     share=st.integers(0, WHOLE),
     cohorts=st.dictionaries(st.sampled_from(["beta", "german", "office"]), st.sampled_from(Stack)),
-) | st.builds(
-    lambda owner: State(data=Data.NONE, owner=owner, killed="smoke", share=0 if owner is Stack.MONOLITH else WHOLE),
-    st.sampled_from(Stack),
-)
+) | st.builds(replace, owned, killed=st.just("smoke"))
 askings = st.builds(
     Asked,
     path=st.sampled_from([b"/api/catalog", b"/de/products/x", b"/en/products", b"/api/catalog/products/touch", b"/"]),

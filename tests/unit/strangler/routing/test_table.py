@@ -57,7 +57,7 @@ routes = st.builds(
 states = st.builds(
     State,
     epoch=st.integers(0, 2**40),
-    stage=st.sampled_from(Stage),
+    stage=st.sampled_from([Stage.MONOLITH, Stage.SYNCING, Stage.SHADOW, Stage.CANARY]),
     owner=st.just(Stack.MONOLITH),
     share=st.just(0),
     killed=st.none() | st.text(st.characters(codec=None)),
@@ -65,7 +65,8 @@ states = st.builds(
     data_at=st.datetimes(timezones=st.just(UTC)),
 ) | st.builds(
     State,
-    owner=st.sampled_from(Stack),
+    stage=st.just(Stage.SERVICE),
+    owner=st.just(Stack.SERVICE),
     share=st.integers(0, 10_000),
     cohorts=st.dictionaries(st.text(max_size=5), st.sampled_from(Stack), max_size=3),
     data=st.sampled_from([Data.NONE, Data.ABSENT]),
