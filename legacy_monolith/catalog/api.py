@@ -10,7 +10,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from catalog import tree
 from catalog.models import Category, Product
-from shop.api import StableOrdering
+from shop.api import StableOrdering, WithMoney
 
 
 class CategoryInProduct(serializers.ModelSerializer):
@@ -19,12 +19,14 @@ class CategoryInProduct(serializers.ModelSerializer):
         fields = ["id", "slug", "name"]
 
 
-class ProductSerializer(serializers.ModelSerializer):
+class ProductSerializer(WithMoney, serializers.ModelSerializer):
     category = CategoryInProduct()
     image = serializers.CharField(source="image_path")
 
     class Meta:
         model = Product
+        amounts = ["price"]
+        currency = "currency"
         fields = [
             "id",
             "public_id",
@@ -84,6 +86,7 @@ class CatalogViewSet(ReadOnlyModelViewSet):
     authentication_classes = []
     permission_classes = []
     http_method_names = ["get", "head"]
+    conditional = True
 
     def get_object(self):
         key = {self.lookup_field: self.kwargs[self.lookup_field]}

@@ -112,10 +112,14 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticatedOrReadOnly"],
-    "DEFAULT_THROTTLE_CLASSES": ["shop.api.AnonymousWrites"],
-    "DEFAULT_THROTTLE_RATES": {"anonymous_writes": environment.text("ANONYMOUS_WRITES", "60/min")},
+    "DEFAULT_THROTTLE_CLASSES": ["shop.api.AnonymousWrites", "shop.api.UserWrites"],
+    "DEFAULT_THROTTLE_RATES": {
+        "anonymous_writes": environment.text("ANONYMOUS_WRITES", "60/min"),
+        "user_writes": environment.text("USER_WRITES", "600/min"),
+    },
+    "DEFAULT_VERSIONING_CLASS": "shop.api.HeaderVersioning",
     "DEFAULT_PAGINATION_CLASS": "shop.api.Pages",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "shop.document.Description",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "URL_FORMAT_OVERRIDE": None,
     # How many reverse proxies stand in front: tells which address an anonymous visitor is counted by.
@@ -124,8 +128,10 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "The shop",
-    "DESCRIPTION": "Products, categories, reviews and accounts.",
+    "DESCRIPTION": "Everything that the pages can do, and reports for those who run the shop.",
     "VERSION": "1.0.0",
+    "DEFAULT_GENERATOR_CLASS": "shop.document.Generator",
+    "GET_MOCK_REQUEST": "shop.document.request_of_version",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
 }

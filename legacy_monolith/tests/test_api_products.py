@@ -62,6 +62,7 @@ def test_a_product_is_answered_field_by_field(api):
         "Allow": "GET, HEAD",
         "Cache-Control": "no-cache",
         "Last-Modified": "Wed, 01 May 2024 12:30:00 GMT",
+        "Vary": "Api-Version",
         "ETag": f'"{md5(body, usedforsecurity=False).hexdigest()}"',
         "Content-Length": str(len(body)),
         "X-Frame-Options": "DENY",
@@ -111,7 +112,7 @@ def test_errors_are_in_one_language(api):
     response = api.get(f"{PRODUCTS}?page=77", headers={"accept-language": "de"})
     assert response.json() == {"detail": "Invalid page."}
     assert "Content-Language" not in response.headers
-    assert "Vary" not in response.headers
+    assert response.headers["Vary"] == "Api-Version"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_what_is_unchanged_is_not_sent_again(api, shelf, one):
     ]:
         response = api.get(url, headers=condition)
         assert (response.status_code, response.content) == (304, b"")
-        for kept in ["ETag", "Last-Modified", "Cache-Control"]:
+        for kept in ["ETag", "Last-Modified", "Cache-Control", "Vary"]:
             assert response.headers[kept] == first.headers[kept]
         assert "Allow" not in response.headers
 
