@@ -7,6 +7,6 @@ but ``/health/live``, ``/health/ready``, ``/metrics`` and ``/openapi.json``.
 """
 
 from strangler.service.chassis import Chassis
-from strangler.service.errors import ChassisError, SchemaRefused, SettingRefused, Unavailable
+from strangler.service.errors import ChassisError, SchemaRefused, SettingRefused, Unavailable, Untrusted
 
-__all__ = ["Chassis", "ChassisError", "SchemaRefused", "SettingRefused", "Unavailable"]
+__all__ = ["Chassis", "ChassisError", "SchemaRefused", "SettingRefused", "Unavailable", "Untrusted"]

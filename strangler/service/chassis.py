@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strangler.service import problem, trace
-from strangler.service.errors import SettingRefused, Unavailable
+from strangler.service.errors import SettingRefused, Unavailable, Untrusted
 from strangler.service.health import Check, Readiness
+from strangler.service.identity import HEADER, Identity, Verifier, acting
 from strangler.service.log import RequestLog
 from strangler.service.metrics import UNMATCHED, Metrics
 
@@ -24,9 +25,10 @@ logger = logging.getLogger(__name__)
 class Chassis:
     """Wraps ``app``; hand the result to ``strangler.service.serve``, or to any ASGI server.
 
-    ``checks`` decide readiness, ``openapi`` is served as it is. The route label of a request is the ``path`` of
-    what the application leaves in ``scope["route"]``, as Starlette does. Raises ``SettingRefused`` for a document
-    that is not JSON.
+    ``checks`` decide readiness, ``openapi`` is served as it is. With ``identity``, the application finds the visitor
+    in ``strangler.service.identity.current``; without, everybody is anonymous, whatever they send. The route label
+    of a request is the ``path`` of what the application leaves in ``scope["route"]``, as Starlette does. Raises
+    ``SettingRefused`` for a document that is not JSON.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class Chassis:
         openapi: Mapping[str, object],
         checks: Mapping[str, Check] | None = None,
         requests: RequestLog | None = None,
+        identity: Verifier | None = None,
     ) -> None:
         self.name = name
         self.readiness = Readiness(checks=checks or {})
         self.metrics = Metrics()
         self._app = app
+        self._verifier = identity
         self._requests = requests or RequestLog(sys.stdout, service=name)
         self._openapi = _document(name, openapi)
         self._own = {
@@ -92,7 +96,12 @@ class Chassis:
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
-            await self._app(scope, receive, answer)
+            token = _token(scope)
+            with acting(await self._visitor(token), token):
+                await self._app(scope, receive, answer)
+        except Untrusted as untrusted:
+            logger.warning("an identity is refused: %s", untrusted)
+            await answer.unless_begun(problem.untrusted(str(untrusted)), scope, receive)
         except Unavailable as gone:
             logger.warning("unavailable: %s", gone)
             if answer.torn:
@@ -104,6 +113,9 @@ class Chassis:
             if answer.torn:
                 raise
             await answer.unless_begun(problem.defect(), scope, receive)
+
+    async def _visitor(self, token: str | None) -> Identity | None:
+        return None if token is None or self._verifier is None else await self._verifier.aidentify(token)
 
     def _record(self, scope: Scope, status: int, seconds: float, current: trace.Trace) -> None:
         route = getattr(scope.get("route"), "path", UNMATCHED)
@@ -144,6 +156,15 @@ class _Answer:
     async def unless_begun(self, response: Response, scope: Scope, receive: Receive) -> None:
         if not self.begun:
             await response(scope, receive, self)
+
+
+def _token(scope: Scope) -> str | None:
+    """Return the identity that came, if any. Two make nonsense together, as they would through WSGI."""
+    found = [value.decode("latin-1") for key, value in scope["headers"] if key == _IDENTITY]
+    return ",".join(found) if found else None
+
+
+_IDENTITY = HEADER.encode()
 
 
 _GET_ONLY = {"Allow": "GET, HEAD"}

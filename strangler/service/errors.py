@@ -17,3 +17,10 @@ class SchemaRefused(ChassisError):
 
 class Unavailable(ChassisError):
     """Something the service needs does not answer. Clients get a 503 and may try again; look at that thing first."""
+
+
+class Untrusted(ChassisError):
+    """An identity came with a request that the proxy did not vouch for, or not any more. Clients get a 401.
+
+    When it happens to everybody, look at the clocks, and at whether ``STRANGLER_JWKS`` names this installation's proxy.
+    """

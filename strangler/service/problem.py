@@ -46,6 +46,12 @@ def unavailable() -> Problem:
     return Problem(503, "something this service needs does not answer; try again", headers={"Retry-After": "1"})
 
 
+def untrusted(why: str) -> Problem:
+    """Return the answer to a request whose identity does not verify; RFC 9110 section 11.6.1 wants a challenge."""
+    headers = {"WWW-Authenticate": "Strangler-Identity"}
+    return Problem(401, f"the identity that came with the request is not to be trusted: {why}", headers=headers)
+
+
 def defect() -> Problem:
     """Return the answer to a request that met a defect; what it was stands in the log only."""
     return Problem(500, "unexpected error")

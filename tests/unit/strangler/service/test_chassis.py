@@ -13,9 +13,12 @@ from starlette.routing import Route
 
 from strangler.service import Chassis, SettingRefused, Unavailable
 from strangler.service.health import Check
+from strangler.service.identity import current, current_token
 from strangler.service.log import RequestLog
 from strangler.service.problem import SHAPES
+from tests.fixtures.identity import Issuer
 
+ISSUER = Issuer()
 DOCUMENT = {"openapi": "3.1.0", "info": {"title": "ä", "version": "1"}}
 
 
@@ -31,17 +34,34 @@ async def gone(request: Request) -> Response:
     raise Unavailable("the database does not answer")
 
 
-class Served:
-    """A chassis around three routes, and the request lines it wrote."""
+async def me(request: Request) -> Response:
+    visitor = current()
+    return PlainTextResponse(f"{visitor.name} {current_token() is not None}" if visitor else "nobody")
 
-    def __init__(self, checks: Mapping[str, Check] | None = None) -> None:
+
+class Served:
+    """A chassis around four routes, and the request lines it wrote."""
+
+    def __init__(self, checks: Mapping[str, Check] | None = None, issuer: Issuer | None = None) -> None:
         self.lines = io.StringIO()
         app = Starlette(
-            routes=[Route("/items/{id:int}", item), Route("/defect", defect), Route("/gone", gone)],
+            routes=[
+                Route("/items/{id:int}", item),
+                Route("/defect", defect),
+                Route("/gone", gone),
+                Route("/me", me),
+            ],
             exception_handlers=dict(SHAPES),
         )
         log = RequestLog(self.lines, service="shop")
-        self.chassis = Chassis(app, name="shop", openapi=DOCUMENT, checks=checks, requests=log)
+        self.chassis = Chassis(
+            app,
+            name="shop",
+            openapi=DOCUMENT,
+            checks=checks,
+            requests=log,
+            identity=issuer.verifier() if issuer else None,
+        )
 
     def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
         return asyncio.run(self._get(path, method, headers))
@@ -135,3 +155,24 @@ def test_answers_of_a_draining_process_end_their_connection() -> None:
 def test_a_document_that_is_not_json_is_refused() -> None:
     with pytest.raises(SettingRefused, match="the OpenAPI document of shop is not JSON"):
         Chassis(Starlette(), name="shop", openapi={"x": object()})
+
+
+def test_a_request_is_answered_for_whom_the_proxy_named() -> None:
+    served = Served(issuer=ISSUER)
+    assert served.get("/me").text == "nobody"
+    assert served.get("/me", **ISSUER.headers()).text == "maria True"
+    assert served.get("/me").text == "nobody"
+
+
+def test_an_identity_that_does_not_verify_is_a_401_problem_and_never_nobody() -> None:
+    served = Served(issuer=ISSUER)
+    for header in (Issuer().headers(), ISSUER.headers(exp=1), {"Strangler-Identity": ""}):
+        answer = served.get("/me", **header)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Strangler-Identity"
+        assert answer.json()["detail"].startswith("the identity that came with the request is not to be trusted: ")
+    assert [line["status"] for line in served.requests()] == [401, 401, 401]
+
+
+def test_without_a_verifier_everybody_is_nobody() -> None:
+    assert Served().get("/me", **ISSUER.headers()).text == "nobody"
