@@ -1,5 +1,4 @@
 import pytest
-from django.core.management import call_command
 from rest_framework.authtoken.models import Token
 
 from shop.api import AnonymousWrites
@@ -20,6 +19,7 @@ def test_a_token_is_given_for_the_password(api):
     )
 
 
+@pytest.mark.in_process("it changes the limit")
 def test_writes_without_an_account_are_counted(api, monkeypatch):
     monkeypatch.setattr(AnonymousWrites, "rate", "2/min", raising=False)
     codes = [api.post(TOKEN, {"username": "ann", "password": "guess"}).status_code for _ in range(3)]
@@ -39,7 +39,7 @@ def test_an_account_shows_itself(api):
         "newsletter": False,
         "date_joined": user.date_joined.isoformat().replace("+00:00", "Z"),
     }
-    assert response.headers["Vary"] == "Cookie"
+    assert response.headers["Vary"] == "Api-Version, Cookie"
 
 
 def test_an_account_is_changed_by_its_owner(api):
@@ -54,21 +54,6 @@ def test_an_account_is_changed_by_its_owner(api):
 
 def test_nobody_has_no_account(api):
     assert api.get(ME).status_code == 401
-
-
-def test_the_schema_is_complete(api, capsys):
-    call_command("spectacular", "--fail-on-warn", "--validate")
-    paths = api.get("/api/schema/").json()["paths"]
-    assert sorted(paths) == [
-        "/api/account/me/",
-        "/api/auth/token/",
-        "/api/catalog/categories/",
-        "/api/catalog/categories/{slug}/",
-        "/api/catalog/products/",
-        "/api/catalog/products/{id}/",
-        "/api/reviews/",
-        "/api/reviews/{id}/",
-    ]
 
 
 @pytest.mark.django_db

@@ -3,6 +3,8 @@ import pytest
 from shop.api import AnonymousWrites, UserWrites
 from tests import factories
 
+pytestmark = pytest.mark.in_process("it changes the limits")
+
 ME = "/api/account/me/"
 TOKEN = "/api/auth/token/"
 

@@ -3,6 +3,8 @@ import json
 
 import pytest
 from django.core.management import call_command
+from django.urls import URLResolver, get_resolver
+from rest_framework.views import APIView
 
 SCHEMA = "/api/schema/"
 
@@ -17,6 +19,21 @@ def test_everything_is_described_without_a_warning(version):
     options = ["--fail-on-warn", "--validate", "--format", "openapi-json", "--api-version", version]
     call_command("spectacular", *options, stdout=written)
     assert json.loads(written.getvalue())["info"]["version"] == f"1.0.0 ({version})"
+
+
+def test_everything_under_api_is_a_view_that_can_be_described():
+    under = [view for route, view in _routes(get_resolver()) if route.startswith("api/")]
+    assert len(under) > 8
+    assert [view for view in under if not issubclass(getattr(view, "cls", object), APIView)] == []
+
+
+def _routes(resolver, prefix=""):
+    for pattern in resolver.url_patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _routes(pattern, route)
+        else:
+            yield route, pattern.callback
 
 
 def test_each_version_is_described_as_it_answers(api, db):
