@@ -79,3 +79,31 @@ def cache(name: str) -> dict[str, Any]:
     if url := secret(name):
         return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url}
     return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+
+
+def mailer(name: str) -> dict[str, Any]:
+    """Return where letters go, for smtp://user:password@host:port; they are printed when it is unset.
+
+    smtps:// speaks TLS from the start, smtp+starttls:// after asking.
+    """
+    url = secret(name)
+    if not url:
+        return {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    parts = urlsplit(url)
+    if parts.scheme not in {"smtp", "smtps", "smtp+starttls"} or not parts.hostname:
+        raise ImproperlyConfigured(
+            f"{name} (or {name}_FILE) must be smtp://user:password@host:port; its scheme is {parts.scheme!r}"
+        )
+    return {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": parts.hostname,
+            "port": parts.port or (465 if parts.scheme == "smtps" else 25),
+            "username": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+            "use_ssl": parts.scheme == "smtps",
+            "use_tls": parts.scheme == "smtp+starttls",
+            # A letter that cannot be sent now is tried again; nobody waits longer for it.
+            "timeout": 10,
+        },
+    }

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from shop import environment
+from shop import beat, environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -77,6 +78,33 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"
 if environment.secret("CACHE_URL"):
     # Only a cache that all processes share may hold sessions: a logout must count everywhere.
     SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+
+# Without a broker tasks run where they are asked for: nothing more is needed for a look around.
+CELERY_BROKER_URL = environment.secret("CELERY_BROKER_URL") or "memory://"
+CELERY_TASK_ALWAYS_EAGER = not environment.secret("CELERY_BROKER_URL")
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_TASK_DEFAULT_QUEUE = "shop"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# The longest task counts a day's sales, which takes seconds. Past the second limit its process is ended.
+CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = 300, 330
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "shop:celery:"}
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = beat.SCHEDULE
+# In memory: what runs by the clock needs no file to remember.
+CELERY_BEAT_SCHEDULER = "celery.beat.Scheduler"
+
+MAILERS = {"default": environment.mailer("EMAIL_URL")}
+if django.VERSION < (6, 1):  # which says it in settings of their own
+    EMAIL_BACKEND = MAILERS["default"]["BACKEND"]
+    EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_USE_SSL, EMAIL_USE_TLS, EMAIL_TIMEOUT = (
+        MAILERS["default"].get("OPTIONS", {}).get(option)
+        for option in ["host", "port", "username", "password", "use_ssl", "use_tls", "timeout"]
+    )
+DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", "shop@localhost")
 
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "accounts:login"

@@ -37,6 +37,7 @@ def test_a_secret_may_stand_in_a_file(monkeypatch, tmp_path):
         (environment.database, "", r"WORD \(or WORD_FILE\) must be postgresql://.*; it is not set"),
         (environment.database, "mysql://h/n", "its scheme is 'mysql'"),
         (environment.flag, "maybe", "WORD is 'maybe'; say 1 or 0"),
+        (environment.mailer, "mail.example:25", "must be smtp://user:password@host:port; its scheme is 'mail.example'"),
         (environment.pair, "X-Forwarded-Proto", "write it as X-Forwarded-Proto:https"),
     ],
 )
@@ -62,6 +63,25 @@ def test_the_header_of_a_tls_proxy_is_opt_in(monkeypatch):
     assert environment.pair("WORD") is None
     monkeypatch.setenv("WORD", "X-Forwarded-Proto:https")
     assert environment.pair("WORD") == ("HTTP_X_FORWARDED_PROTO", "https")
+
+
+def test_letters_are_printed_where_no_server_is_named(monkeypatch):
+    monkeypatch.delenv("WORD", raising=False)
+    assert environment.mailer("WORD") == {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("smtp://mail.example", ("mail.example", 25, "", "", False, False)),
+        ("smtps://ann%40x:p%2Fw@mail.example", ("mail.example", 465, "ann@x", "p/w", True, False)),
+        ("smtp+starttls://u:p@mail.example:587", ("mail.example", 587, "u", "p", False, True)),
+    ],
+)
+def test_the_mail_server_is_one_url(monkeypatch, url, said):
+    monkeypatch.setenv("WORD", url)
+    options = environment.mailer("WORD")["OPTIONS"]
+    assert tuple(options[name] for name in ["host", "port", "username", "password", "use_ssl", "use_tls"]) == said
 
 
 def test_without_debug_the_key_must_be_given():
