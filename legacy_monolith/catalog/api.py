@@ -6,9 +6,10 @@ from django_filters import rest_framework as filters
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.filters import SearchFilter
+from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from catalog import tree
+from catalog import recommend, tree
 from catalog.models import Category, Product
 from shop.api import StableOrdering, WithMoney
 
@@ -85,6 +86,7 @@ class CatalogViewSet(ReadOnlyModelViewSet):
 
     authentication_classes = []
     permission_classes = []
+    throttle_classes = []
     http_method_names = ["get", "head"]
     conditional = True
 
@@ -139,3 +141,38 @@ class CategoryViewSet(CatalogViewSet):
 
     def get_queryset(self):
         return super().get_queryset().order_by("position", "id")
+
+
+class RecommendedSerializer(WithMoney, serializers.ModelSerializer):
+    image = serializers.CharField(source="image_path")
+
+    class Meta:
+        model = Product
+        fields = ["id", "slug", "name", "price", "currency", "image", "rating"]
+        amounts = ["price"]
+        currency = "currency"
+
+
+class RecommendationsSerializer(serializers.Serializer):
+    product = serializers.IntegerField(source="id")
+    results = RecommendedSerializer(many=True)
+
+
+class Recommendations(CatalogViewSet):
+    """At most eight products like this one: from its branch of the catalog, with the same tags, at such a price."""
+
+    queryset = Product.objects.active().select_related("category")
+    serializer_class = RecommendationsSerializer
+
+    def retrieve(self, request, *args, **kwargs):
+        product = self.get_object()
+        product.results = recommend.rank(product, self._candidates(product))
+        return Response(self.get_serializer(product).data)
+
+    def _candidates(self, product):
+        # What the catalog answers to ?category=...&in_stock=true&ordering=-created_at&page_size=100
+        beside = Product.objects.active().filter(category__in=tree.branch(product.category_id), stock__gt=0)
+        return beside.order_by("-created_at", "id")[: recommend.CANDIDATES]
+
+    def last_modified(self):
+        return None

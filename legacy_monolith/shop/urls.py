@@ -6,6 +6,7 @@ from django.views.static import serve
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from accounts.api import Me, Token
+from catalog.api import Recommendations
 from catalog.views import placeholder
 from shop.views import home
 
@@ -14,6 +15,7 @@ handler500 = "shop.views.broken"
 
 urlpatterns = [
     path("api/catalog/", include("catalog.api_urls")),
+    re_path("^api/recommendations/(?P<pk>[0-9]+)/$", Recommendations.as_view({"get": "retrieve"})),
     path("api/reviews/", include("reviews.api_urls")),
     path("api/account/me/", Me.as_view(), name="api-me"),
     path("api/auth/token/", Token.as_view(), name="api-token"),
