@@ -1,5 +1,6 @@
 """Settings of the shop; everything that differs between machines comes from the environment (see README.md)."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import django
@@ -38,6 +39,10 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework.authtoken",
 ]
+# Services beside the shop ask who its visitors are, when they are there and share this secret.
+STRANGLER_IDENTITY_SECRET = environment.secret("STRANGLER_IDENTITY_SECRET")
+if STRANGLER_IDENTITY_SECRET and find_spec("strangler_django"):
+    INSTALLED_APPS.append("strangler_django")
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -1,3 +1,4 @@
+from django.apps import apps
 from django.conf import settings
 from django.conf.urls.i18n import i18n_patterns
 from django.contrib import admin
@@ -24,6 +25,9 @@ urlpatterns = [
     path("images/<slug:sku>.svg", placeholder, name="placeholder"),
     re_path(r"^media/(?P<path>.+)$", serve, {"document_root": settings.MEDIA_ROOT}),
 ]
+
+if apps.is_installed("strangler_django"):
+    urlpatterns.append(path(".strangler/", include("strangler_django.urls")))
 
 urlpatterns += i18n_patterns(
     path("", home, name="home"),
