@@ -16,6 +16,7 @@ from strangler.project.section import Check, Environment, Section, mask, read, r
 from strangler.project.values import (
     CapabilityFiles,
     Control,
+    Identity,
     Problem,
     Project,
     ProjectInvalid,
@@ -35,6 +36,8 @@ _NAME_WANTED: Final = "lower-case letters, digits, - and _, starting with a lett
 _TABLE: Final = re.compile(r'(?:[^".]+|"[^".]+")(?:\.(?:[^".]+|"[^".]+"))?')
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{2,31}")
 _KIND: Final = re.compile("|".join(Kind))
+_RESERVED: Final = re.compile(r"/\.strangler/[A-Za-z0-9._~/-]{1,200}")
+_PERMISSION: Final = re.compile(r"\w+\.\w+")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER: Final = re.compile(rf"\s*({TOKEN.pattern})\s*:\s*(\S.*)")
 _PLACE: Final = rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST.pattern})"
@@ -47,6 +50,9 @@ _REDIS: Final = 'a variable holding a redis:// URL, as in "$NAME"'
 _LISTEN: Final = 'an address such as "127.0.0.1:8000" or "[::1]:8000"'
 _STACK: Final = re.compile("|".join(Stack))
 _KEY: Final = 'the key\'s columns, as in { id = "id" } (target = source)'
+_COOKIE: Final = 'the name of the session cookie such as "sessionid"'
+_ASKING: Final = 'a path below /.strangler/, where urls.py has strangler_django, such as "/.strangler/identity/"'
+_PERMISSIONS: Final = 'permissions such as ["app.change_model"]'
 _SIGNING: Final = f'a variable holding at least {MIN_SECRET} random bytes, as in "$NAME"'
 
 
@@ -72,6 +78,7 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Project:
         services=services,
         control=_control(top.section("control")),
         proxy=_proxy(top.section("proxy"), root),
+        identity=_identity(top),
         capabilities=_capabilities(top, root, services),
     )
     top.close()
@@ -144,6 +151,22 @@ def _proxy(section: Section, root: Path) -> Proxy:
     )
     section.close()
     return proxy
+
+
+def _identity(top: Section) -> Identity | None:
+    """Return how visitors are asked for; None without the section, which means that nobody asks."""
+    section = top.section("identity")
+    if "identity" not in top.values:
+        return None
+    usual = Identity(secret=section.secret("secret", _SIGNING, _is_long))
+    identity = Identity(
+        secret=usual.secret,
+        session_cookie=section.text("session_cookie", _COOKIE, default=usual.session_cookie, check=_like(TOKEN)),
+        path=section.text("path", _ASKING, default=usual.path, check=_like(_RESERVED)),
+        permissions=section.texts("permissions", _PERMISSIONS, default=(), check=_like(_PERMISSION)),
+    )
+    section.close()
+    return identity
 
 
 def _access_log(section: Section, root: Path) -> str | None:

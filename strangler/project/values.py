@@ -92,6 +92,16 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """How the proxy asks the monolith who a visitor is; of ``permissions``, services learn which the visitor has."""
+
+    secret: Secret
+    session_cookie: str = "sessionid"
+    path: str = "/.strangler/identity/"
+    permissions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableMapping:
     """One source table projected into one target table, and back.
 
@@ -143,6 +153,7 @@ class Project:
     control: Control
     proxy: Proxy
     capabilities: Mapping[str, CapabilityFiles] = field(default_factory=dict)
+    identity: Identity | None = None
 
     @property
     def upstreams(self) -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -27,11 +27,12 @@ MIN_SECRET: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Keys:
-    """One key for each use, derived from the installation's secret."""
+    """One key for each use, derived from the installation's secret; ``identity`` is the seed of an Ed25519 key."""
 
     table: bytes
     visitor: bytes
     override: bytes
+    identity: bytes
 
     @classmethod
     def derive(cls, secret: str) -> Keys:
@@ -39,7 +40,7 @@ class Keys:
         raw = secret.encode()
         if len(raw) < MIN_SECRET:
             raise ValueError(f"the secret has {len(raw)} bytes; it wants at least {MIN_SECRET} random ones")
-        return cls(table=_derive(raw, b"table"), visitor=_derive(raw, b"visitor"), override=_derive(raw, b"override"))
+        return cls(**{field.name: _derive(raw, field.name.encode()) for field in fields(cls)})
 
 
 def _derive(secret: bytes, use: bytes) -> bytes:

@@ -24,7 +24,9 @@ PLENTY = {
     + STRANGLER.replace(
         "[proxy]",
         '[proxy]\nadmin = "127.0.0.1:8900"\nworkers = 2\ntrusted = ["10.0.0.0/8"]\nstate = "x"\naccess_log = "-"',
-    ),
+    )
+    + '[identity]\nsecret = "$STRANGLER_SECRET"\nsession_cookie = "s"\npath = "/.strangler/x/"\n'
+    'permissions = ["a.b"]\n',
     "migrations/catalog/capability.toml": """\
 service = "catalog"
 [[route]]

@@ -102,7 +102,8 @@ CASES: dict[str, tuple[Files, str]] = {
     ),
     "unknown section": (
         top("[proxy]", "[colour]\n[proxy]"),
-        f"{TOP}: found unknown key 'colour'; wanted one of capabilities, control, env_file, monolith, proxy, service",
+        f"{TOP}: found unknown key 'colour'; "
+        "wanted one of capabilities, control, env_file, identity, monolith, proxy, service",
     ),
     "endpoint of another scheme": (
         top("http://127.0.0.1:8001", "https://127.0.0.1:8001"),
@@ -225,6 +226,27 @@ CASES: dict[str, tuple[Files, str]] = {
     "network with host bits": (
         top("[proxy]", '[proxy]\ntrusted = ["10.0.0.1/8"]'),
         f"{TOP}: [proxy] trusted: found '10.0.0.1/8' (has host bits set); wanted {NETWORKS}",
+    ),
+    "identity without a section": (
+        {TOP: "identity = true\n" + STRANGLER},
+        f"{TOP}: identity: found true; wanted a table [identity]",
+    ),
+    "identity at an address that others may have": (
+        top("[proxy]", '[identity]\nsecret = "$STRANGLER_SECRET"\npath = "/accounts/me/"\n[proxy]'),
+        f"{TOP}: [identity] path: found '/accounts/me/'; wanted a path below /.strangler/, "
+        'where urls.py has strangler_django, such as "/.strangler/identity/"',
+    ),
+    "identity with a secret that is too short": (
+        top("[proxy]", '[identity]\nsecret = "${NOT_SET:-short}"\n[proxy]'),
+        f'{TOP}: [identity] secret: found a secret written into the file; wanted a variable, as in "$NAME"',
+    ),
+    "identity with a cookie that is none": (
+        top("[proxy]", '[identity]\nsecret = "$STRANGLER_SECRET"\nsession_cookie = "a b"\n[proxy]'),
+        f"{TOP}: [identity] session_cookie: found 'a b'; wanted the name of the session cookie such as \"sessionid\"",
+    ),
+    "identity with a permission that is none": (
+        top("[proxy]", '[identity]\nsecret = "$STRANGLER_SECRET"\npermissions = ["all"]\n[proxy]'),
+        f"{TOP}: [identity] permissions: found 'all'; wanted permissions such as [\"app.change_model\"]",
     ),
     "folder of capabilities that is not there": (
         {TOP: 'capabilities = "moves"\n' + STRANGLER},

@@ -82,6 +82,22 @@ def test_valid_files_become_these_values(tmp_path: Path) -> None:
     ]
 
 
+def test_nobody_is_asked_for_visitors_without_a_section(tmp_path: Path) -> None:
+    assert load(write(tmp_path), ENV).identity is None
+
+
+def test_a_section_says_how_visitors_are_asked_for(tmp_path: Path) -> None:
+    asks = STRANGLER + '[identity]\nsecret = "$STRANGLER_SECRET"\n'
+    usual = load(write(tmp_path, {"strangler.toml": asks}), ENV).identity
+    assert usual is not None
+    assert usual.secret.reveal() == ENV["STRANGLER_SECRET"]
+    assert (usual.session_cookie, usual.path, usual.permissions) == ("sessionid", "/.strangler/identity/", ())
+    other = asks + 'session_cookie = "sid"\npath = "/.strangler/who/"\npermissions = ["app.change_model"]\n'
+    found = load(write(tmp_path, {"strangler.toml": other}), ENV).identity
+    assert found is not None
+    assert (found.session_cookie, found.path, found.permissions) == ("sid", "/.strangler/who/", ("app.change_model",))
+
+
 def test_all_problems_of_all_files_are_said_at_once(tmp_path: Path) -> None:
     files = {
         "strangler.toml": 'env_file = "demo.env"\n'

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hmac
 import json
 from base64 import urlsafe_b64encode
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def test_tokens_of_another_secret_are_refused() -> None:
 
 
 def test_a_key_of_one_use_does_not_sign_for_another() -> None:
-    swapped = Keys(table=KEYS.table, visitor=KEYS.override, override=KEYS.visitor)
+    swapped = replace(KEYS, visitor=KEYS.override, override=KEYS.visitor)
     assert len({KEYS.table, KEYS.visitor, KEYS.override}) == 3
     assert read_visitor(sign_visitor(VISITOR, swapped), KEYS) is None
     assert read_override(sign_override("catalog", Stack.SERVICE, NOON, swapped), KEYS, 0) is None
@@ -134,3 +135,8 @@ def test_a_token_carries_half_of_an_hmac(secret: str, text: str) -> None:
 def test_an_overrides_vector_holds(vector: dict[str, Any]) -> None:
     found = read_override(vector["token"], Keys.derive(vector["secret"]), vector["now"]) or (None, None)
     assert found == (vector["capability"], vector["stack"])
+
+
+def test_each_use_has_a_key_of_its_own() -> None:
+    assert len(set(astuple(KEYS))) == 4
+    assert {len(key) for key in astuple(KEYS)} == {32}  # which an Ed25519 seed must have
