@@ -87,3 +87,53 @@ class Product(models.Model):
     @property
     def image_path(self):
         return self.image.url if self.image else f"/images/{self.sku}.svg"
+
+
+class PriceChange(models.Model):
+    product = models.ForeignKey(
+        Product, on_delete=models.CASCADE, related_name="price_changes", verbose_name=_("product")
+    )
+    before = models.DecimalField(_("before"), max_digits=10, decimal_places=2)
+    after = models.DecimalField(_("after"), max_digits=10, decimal_places=2)
+    at = models.DateTimeField(_("at"), auto_now_add=True)
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        verbose_name = _("price change")
+        verbose_name_plural = _("price changes")
+
+    def __str__(self):
+        return f"{self.before} → {self.after}"
+
+
+class Collection(models.Model):
+    """What a shop window shows together: "Winter", "For two"."""
+
+    title = models.CharField(_("title"), max_length=80)
+    slug = models.SlugField(_("slug"), max_length=80, unique=True)
+    products = models.ManyToManyField(Product, through="CollectionEntry", related_name="collections")
+
+    class Meta:
+        ordering = ["title", "id"]
+        verbose_name = _("collection")
+        verbose_name_plural = _("collections")
+
+    def __str__(self):
+        return self.title
+
+
+class CollectionEntry(models.Model):
+    collection = models.ForeignKey(
+        Collection, on_delete=models.CASCADE, related_name="entries", verbose_name=_("collection")
+    )
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="+", verbose_name=_("product"))
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+
+    class Meta:
+        ordering = ["position", "id"]
+        verbose_name = _("entry of a collection")
+        verbose_name_plural = _("entries of a collection")
+        constraints = [models.UniqueConstraint(fields=["collection", "product"], name="one_entry_of_a_product")]
+
+    def __str__(self):
+        return str(self.product)

@@ -34,4 +34,5 @@ urlpatterns += i18n_patterns(
     path("products/", include("catalog.urls")),
     path("reviews/", include("reviews.urls")),
     path("account/", include("accounts.urls")),
+    path("", include("storefront.urls")),
 )

@@ -4,6 +4,7 @@ from itertools import count
 
 from accounts.models import User
 from catalog.models import Category, Product
+from inventory.models import StockLevel, Warehouse
 from reviews.models import Review
 
 _numbers = count(1)
@@ -40,3 +41,16 @@ def review(**fields):
     if "product" not in fields:
         fields["product"] = product()
     return Review.objects.create(**fields)
+
+
+def warehouse(**fields):
+    number = next(_numbers)
+    return Warehouse.objects.create(**{"code": f"w{number}", "name": f"Warehouse {number}", **fields})
+
+
+def stocked(on_hand, **fields):
+    """Return a product of which so many lie in a warehouse."""
+    made = product(**fields)
+    StockLevel.objects.create(product=made, warehouse=warehouse(), on_hand=on_hand)
+    made.refresh_from_db()
+    return made
