@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "payments",
     "storefront",
     "reviews",
+    "notifications",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -101,7 +102,9 @@ CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = 300, 330
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "shop:celery:"}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "shop:celery:", "socket_connect_timeout": 2}
+# A request that asks for a task waits no longer for a broker that is down: what must happen is asked for by the clock.
+CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = beat.SCHEDULE
 # In memory: what runs by the clock needs no file to remember.
@@ -169,6 +172,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Everything that the pages can do, and reports for those who run the shop.",
     "VERSION": "1.0.0",
     "DEFAULT_GENERATOR_CLASS": "shop.document.Generator",
+    "ENUM_NAME_OVERRIDES": {"NotificationKind": "notifications.models.Kind"},
     "GET_MOCK_REQUEST": "shop.document.request_of_version",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,

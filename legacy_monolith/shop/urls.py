@@ -18,6 +18,7 @@ urlpatterns = [
     path("api/catalog/", include("catalog.api_urls")),
     re_path("^api/recommendations/(?P<pk>[0-9]+)/$", Recommendations.as_view({"get": "retrieve"})),
     path("api/reviews/", include("reviews.api_urls")),
+    path("api/notifications/", include("notifications.api_urls")),
     path("api/account/me/", Me.as_view(), name="api-me"),
     path("api/auth/token/", Token.as_view(), name="api-token"),
     path("api/schema/", SpectacularJSONAPIView.as_view(), name="api-schema"),

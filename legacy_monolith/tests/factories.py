@@ -5,6 +5,7 @@ from itertools import count
 from accounts.models import User
 from catalog.models import Category, Product
 from inventory.models import StockLevel, Warehouse
+from notifications.models import Letter, Notification
 from reviews.models import Review
 
 _numbers = count(1)
@@ -41,6 +42,19 @@ def review(**fields):
     if "product" not in fields:
         fields["product"] = product()
     return Review.objects.create(**fields)
+
+
+def notification(**fields):
+    fields = {"kind": "review_written"} | fields
+    if "recipient" not in fields:
+        fields["recipient"] = user()
+    if "about" not in fields:
+        fields["about"] = fields["recipient"]
+    return Notification.objects.create(**fields)
+
+
+def letter(**fields):
+    return Letter.objects.create(**{"to": "ann@example.com", "subject": "Hello", "body": "Good day."} | fields)
 
 
 def warehouse(**fields):

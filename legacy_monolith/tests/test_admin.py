@@ -1,4 +1,7 @@
 import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib import admin
 
 from catalog.models import Product
 from reviews.models import Review
@@ -6,7 +9,8 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db
 
-LISTS = ["accounts/user", "accounts/address", "catalog/category", "catalog/product", "reviews/review"]
+OWN = [model for model in apps.get_models() if (settings.BASE_DIR / model._meta.app_label).is_dir()]
+LISTS = [f"{model._meta.app_label}/{model._meta.model_name}" for model in OWN if model in admin.site._registry]
 
 
 @pytest.fixture
@@ -23,8 +27,12 @@ def act(client, model, action, rows):
 @pytest.mark.parametrize("model", LISTS)
 def test_everything_is_listed_searched_and_added(staff, model):
     factories.review()
-    for page in [f"/admin/{model}/", f"/admin/{model}/?q=good", f"/admin/{model}/add/"]:
+    factories.notification()
+    factories.letter()
+    for page in [f"/admin/{model}/", f"/admin/{model}/?q=good"]:
         assert staff.get(page).status_code == 200
+    # What comes about by itself is not added by hand.
+    assert staff.get(f"/admin/{model}/add/").status_code in (200, 403)
 
 
 def test_a_product_is_changed_with_its_reviews_beside_it(staff):
@@ -72,3 +80,17 @@ def test_hidden_reviews_are_published_again(staff):
 def test_customers_stay_outside(client):
     client.force_login(factories.user())
     assert client.get("/admin/").status_code == 302
+
+
+def test_letters_are_sent_again(staff):
+    letter = factories.letter(status="failed", attempts=5)
+    assert "1 letters are sent again." in act(staff, "notifications/letter", "send_again", [letter])
+    letter.refresh_from_db()
+    assert (letter.status, letter.attempts) == ("pending", 0)
+
+
+def test_notifications_are_marked_as_read(staff):
+    notification = factories.notification()
+    assert "1 notifications are read." in act(staff, "notifications/notification", "mark_as_read", [notification])
+    notification.refresh_from_db()
+    assert notification.read_at is not None
