@@ -13,9 +13,11 @@ from typing import Final
 
 import pytest
 
+from strangler.parity.compare import Answer, differences
+from strangler.regression.case import Case
+from strangler.regression.stack import Stack, Unreachable
 from tests.fixtures.ports import free_port
 from tests.fixtures.shop import MONOLITH, Databases, catalog_files, environment, shop
-from tests.regression.compare import Case, Stack, Told, differences
 
 __all__ = ["both_stacks", "catalog_files", "shop"]
 
@@ -30,14 +32,14 @@ class BothStacks:
     monolith: Stack
     service: Stack
 
-    def ask(self, case: Case) -> tuple[Told, Told]:
+    def ask(self, case: Case) -> tuple[Answer, Answer]:
         return self.monolith.ask(case), self.service.ask(case)
 
-    def agree(self, case: Case) -> Told:
+    def agree(self, case: Case) -> Answer:
         """Assert that both answer alike, and return the monolith's answer."""
         monolith, service = self.ask(case)
-        found = differences(case, monolith, service)
-        assert not found, "\n".join([f"{case}", *found])
+        found = differences(monolith, service, case.exemptions)
+        assert not found, "\n".join([f"{case}", *(each.told("monolith", "service") for each in found)])
         return monolith
 
 
@@ -59,7 +61,7 @@ def _running(arguments: list[str], databases: Databases, log: Path) -> Iterator[
             command, cwd=MONOLITH, env=environment(databases), stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        with closing(Stack(port, public_name=PUBLIC_NAME)) as stack:
+        with closing(Stack(f"http://127.0.0.1:{port}", name=arguments[1], public_name=PUBLIC_NAME)) as stack:
             _wait(stack, process, log)
             yield stack
     finally:
@@ -73,7 +75,6 @@ def _wait(stack: Stack, process: subprocess.Popen[bytes], log: Path) -> None:
         try:
             if stack.ask(Case(target="/api/catalog/categories/")).status == 200:
                 return
-        except ConnectionError:
-            stack.close()
+        except Unreachable:
             time.sleep(0.02)
     raise AssertionError(f"{process.args!r} does not answer:\n{log.read_text()}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from urllib.parse import quote, urlencode
 
-from tests.regression.compare import Case
+from strangler.regression.case import Case
 
 PRODUCTS = "/api/catalog/products/"
 CATEGORIES = "/api/catalog/categories/"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from strangler.regression.case import Case
 from tests.regression.catalog.cases import CASES, CATEGORIES, PRODUCTS
-from tests.regression.compare import Case
 from tests.regression.conftest import BothStacks
 
 SHOWN = (PRODUCTS, f"{PRODUCTS}8/", f"{PRODUCTS}?category=textiles&page=last", CATEGORIES, f"{CATEGORIES}below/")
