@@ -2,6 +2,7 @@
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -33,6 +34,9 @@ def _paid(order, form):
         payment = charge(order, form.cleaned_data["number"], form.cleaned_data["holder"])
     except GatewayError:
         form.add_error(None, _("The bank does not answer. Nothing was charged; please try again."))
+        return False
+    except ValidationError as error:
+        form.add_error(None, error)
         return False
     if payment.status != Payment.Status.PAID:
         form.add_error("number", _("The bank declined this card. Nothing was charged."))
