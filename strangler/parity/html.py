@@ -76,12 +76,12 @@ class _Cutter(HTMLParser):
         self._source = source
         self._starts = [0, *(match.end() for match in re.finditer("\n", source))]
         self._marks: list[tuple[int, str | None, tuple[str, ...]]] = []
-        self._open: list[str] = []
+        self._open: list[tuple[str, str]] = []
 
     def cut(self) -> Iterator[Piece]:
         self.feed(self._source)
         self.close()
-        ends = [start for start, _, _ in self._marks[1:]] + [len(self._source)]
+        ends = [start for start, _, _ in self._marks[1:]] + [len(self._source)] * bool(self._marks)
         for (start, tag, inside), end in zip(self._marks, ends, strict=True):
             yield Piece(source=self._source[start:end], line=self._line(start), inside=inside, tag=tag)
 
@@ -91,19 +91,18 @@ class _Cutter(HTMLParser):
     def _mark(self, tag: str | None = None) -> None:
         line, column = self.getpos()
         start = 0 if not self._marks else self._starts[line - 1] + column
-        self._marks.append((start, tag, tuple(self._open)))
+        self._marks.append((start, tag, tuple(shown for _, shown in self._open)))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._mark(tag)
         if tag not in _VOID:
-            name = dict(attrs).get("id") or dict(attrs).get("class")
-            self._open.append(f"{tag}.{'.'.join(name.split())}" if name else tag)
+            self._open.append((tag, _shown(tag, dict(attrs))))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._mark(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        places = [place for place, each in enumerate(self._open) if each.partition(".")[0] == tag]
+        places = [place for place, (each, _) in enumerate(self._open) if each == tag]
         if places:
             del self._open[places[-1] :]
         self._mark()
@@ -128,6 +127,12 @@ class _Cutter(HTMLParser):
 
     def unknown_decl(self, data: str) -> None:
         self._mark()
+
+
+def _shown(tag: str, attributes: dict[str, str | None]) -> str:
+    if name := attributes.get("id"):
+        return f"{tag}#{name}"
+    return ".".join([tag, *(attributes.get("class") or "").split()])
 
 
 def _without(page: list[Piece], exempt: tuple[Exemption, ...]) -> list[Piece]:
