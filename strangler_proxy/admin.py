@@ -1,10 +1,10 @@
-"""The admin port: health, metrics, and which worker routes by what. It has an address of its own."""
+"""The admin port: health, metrics, public keys, and which worker routes by what. It has an address of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import uvicorn
@@ -21,8 +21,8 @@ from strangler_proxy.exposition import families
 from strangler_proxy.supervisor import Supervisor
 
 
-def admin(supervisor: Supervisor) -> Starlette:
-    """Return the application that tells about ``supervisor`` and its workers."""
+def admin(supervisor: Supervisor, jwks: Mapping[str, Any] | None = None) -> Starlette:
+    """Return the application that tells about ``supervisor`` and its workers, and by which keys they sign."""
     registry = CollectorRegistry()
     registry.register(_Summed(supervisor))
 
@@ -41,10 +41,16 @@ def admin(supervisor: Supervisor) -> Starlette:
         await supervisor.ask()
         return JSONResponse(_status(supervisor))
 
+    async def keys(request: Request) -> Response:
+        if jwks is None:
+            return JSONResponse({"detail": "strangler.toml has no [identity]"}, status_code=404)
+        return JSONResponse(jwks, media_type="application/jwk-set+json")
+
     return Starlette(
         routes=[
             Route("/health/live", live),
             Route("/health/ready", ready),
+            Route("/jwks.json", keys),
             Route("/metrics", metrics),
             Route("/status", status),
         ]
@@ -105,8 +111,8 @@ class AdminServer(uvicorn.Server):
         yield
 
 
-def admin_server(supervisor: Supervisor) -> AdminServer:
+def admin_server(supervisor: Supervisor, jwks: Mapping[str, Any] | None = None) -> AdminServer:
     config = uvicorn.Config(
-        admin(supervisor), lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        admin(supervisor, jwks), lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1
     )
     return AdminServer(config)

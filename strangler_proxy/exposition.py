@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from strangler_proxy.telemetry import BOUNDS
 
-_COUNTED: Final = ("requests", "failures")
+_COUNTED: Final = ("requests", "failures", "identities")
 
 
 @dataclass(slots=True)
@@ -19,6 +19,7 @@ class Total:
 
     requests: dict[tuple[Any, ...], int] = field(default_factory=dict)
     failures: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    identities: dict[tuple[Any, ...], int] = field(default_factory=dict)
     durations: dict[str, list[int]] = field(default_factory=dict)
     sums: dict[str, float] = field(default_factory=dict)
     refused_tables: int = 0
@@ -70,6 +71,12 @@ def _requests(total: Total) -> Iterator[Metric]:
     for (upstream, kind), count in sorted(total.failures.items()):
         failures.add_metric([upstream, kind], count)
     yield failures
+    identities = CounterMetricFamily(
+        "strangler_proxy_identity_questions", "Questions to the monolith who a visitor is", labels=["outcome"]
+    )
+    for (outcome,), count in sorted(total.identities.items()):
+        identities.add_metric([outcome], count)
+    yield identities
 
 
 def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:

@@ -16,12 +16,14 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from strangler.routing.decide import Ambiguous, Decision, decide
+from strangler.capability import Stack
+from strangler.routing.decide import Ambiguous, Decision, Why, decide
 from strangler_proxy.facts import RequestFacts
 from strangler_proxy.forwarded import Trail
 from strangler_proxy.http1.body import Framing, chunk, last_chunk
 from strangler_proxy.http1.head import Refused, RequestHead, ResponseHead, write_request, write_response
 from strangler_proxy.http1.hygiene import Pair
+from strangler_proxy.identity import Identities, is_reserved
 from strangler_proxy.problem import Problem, write_problem
 from strangler_proxy.switchboard import Switchboard
 from strangler_proxy.tunnel import open_tunnel
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _NONE: Final = Framing.NONE
 _CHUNKED: Final = Framing.CHUNKED
+_SERVICE: Final = Stack.SERVICE
 # nginx's code for a client that left before its answer; only ever counted and logged.
 _CLIENT_LEFT = 499
 
@@ -46,6 +49,7 @@ class Exchange:
         "_begun",
         "_board",
         "_close",
+        "_credential",
         "_decision",
         "_downstream",
         "_endpoint",
@@ -66,6 +70,7 @@ class Exchange:
         "_trail",
         "_tried",
         "_upstream",
+        "_voucher",
         "_waiting",
         "head",
         "started",
@@ -92,6 +97,7 @@ class Exchange:
         self._sent = 0
         self._status = 0
         self._asked = ""
+        self._voucher = b""
         self._framing = _NONE
         self._decision: Decision | None = None
         self._upstream: Upstream | None = None
@@ -115,12 +121,18 @@ class Exchange:
             self._facts = RequestFacts(head, peer.client(head), peer.secure(head), board.keys)
         else:
             self._facts = RequestFacts(head, peer.address, False, board.keys)
+        if is_reserved(head.path):
+            self._fail(404, "There is nothing at this address.", "")
+            return
         found = decide(board.table, self._facts)
         if isinstance(found, Ambiguous):
             self._fail(400, "The path can be read in ways that lead to different places; write it plainly.", "")
             return
         self._decision = found
-        self._reach()
+        if found.stack is _SERVICE and board.identities is not None:
+            self._identify(board.identities)
+        else:
+            self._reach()
 
     def body_came(self, data: bytes) -> None:
         """Take a piece of the request's body; ``flush`` sends it."""
@@ -179,6 +191,45 @@ class Exchange:
         else:
             self._fail(504, "The application did not answer in time.", "timeout")
 
+    # --- who the visitor is ---
+
+    def _identify(self, identities: Identities) -> None:
+        """Find out whose credential the request carries, if it carries one, before it goes to a service."""
+        credential = self._credential = identities.credential(self.head)
+        known = identities.known(credential) if credential else None
+        if credential is None:
+            self._reach()
+        elif known is not None:
+            self.identified(known.line)
+        else:
+            lines = self._downstream.peer.lines(self.head) + self._trail.lines
+            identities.ask(credential, self.head.host, lines, self)
+
+    def identified(self, line: bytes | None) -> None:
+        """Go on, now that it is known who the visitor is; None says that the monolith cannot be asked."""
+        if self._over:
+            return
+        if line is None and not self._may_go_unnamed():
+            self._fail(503, "Who you are cannot be found out at the moment.", "")
+            return
+        self._voucher = line or b""
+        self._reach()
+
+    def _may_go_unnamed(self) -> bool:
+        """Return whether a stranger's answer does no harm to somebody who might be known.
+
+        A reader in a browser sees the page as strangers do: a shop window that stays lit while the monolith is
+        away. A program that shows a token would take a stranger's answer for its own, and a write in nobody's name is
+        never what was meant: these wait.
+        """
+        decision, credential = self._decision, self._credential
+        return (
+            decision is not None
+            and decision.why is not Why.WRITE
+            and credential is not None
+            and not credential.authorization
+        )
+
     # --- the way to a stack ---
 
     def _reach(self) -> None:
@@ -213,7 +264,7 @@ class Exchange:
         if self._downstream.full:
             self.client_full(True)
         head = self.head
-        lines = self._downstream.peer.lines(head) + self._trail.lines
+        lines = self._downstream.peer.lines(head) + self._trail.lines + self._voucher
         self._out.insert(0, write_request(head, lines, upstream.endpoint.authority))
         if self._waiting:
             self._waiting = 0
@@ -245,6 +296,8 @@ class Exchange:
         self._replied = True
         self._close = not self.head.keep_alive or not self._request_done or self._board.draining
         self._reusable = head.keep_alive
+        if self._board.identities is not None:
+            self._board.identities.observe(self.head, head.pairs)
         line, self._framing = write_response(head, self.head.minor, self._close, self._facts.cookie_line)
         if self._framing is Framing.CLOSE:
             self._close = True

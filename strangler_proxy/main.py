@@ -7,18 +7,21 @@ import logging
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import uvloop
 
 from strangler.project import Project
+from strangler.project.values import Identity
+from strangler.routing.keys import Keys
 from strangler.routing.table import MONOLITH, RoutingTable, seal
 from strangler_proxy.admin import admin_server
 from strangler_proxy.errors import ProxyError
 from strangler_proxy.listening import bind
-from strangler_proxy.settings import PIPE, Links, Settings
+from strangler_proxy.settings import PIPE, Asking, Links, Settings
 from strangler_proxy.supervisor import Supervisor, slots
+from strangler_proxy.vouch import Signer
 
 
 def serve(project: Project) -> int:
@@ -36,8 +39,20 @@ def serve(project: Project) -> int:
         trusted=proxy.trusted,
         access_log=proxy.access_log,
         links=links,
+        identity=_asking(project.identity),
     )
     return _run(settings, proxy.listen, proxy.admin, proxy.workers)
+
+
+def _asking(identity: Identity | None) -> Asking | None:
+    if identity is None:
+        return None
+    return Asking(
+        secret=identity.secret.reveal(),
+        session_cookie=identity.session_cookie,
+        path=identity.path,
+        permissions=identity.permissions,
+    )
 
 
 def serve_origin(
@@ -63,7 +78,7 @@ def _run(settings: Settings, listen: Sequence[str], admin: str, workers: int) ->
 async def _supervise(settings: Settings, listen: Sequence[str], admin: str, workers: int) -> None:
     (listener,) = bind(admin, 1)
     supervisor = Supervisor(slots(settings, listen, workers))
-    server = admin_server(supervisor)
+    server = admin_server(supervisor, _jwks(settings))
     serving = asyncio.create_task(server.serve([listener]))
     ports = [each.getsockname() for each in supervisor.slots[0].listeners]
     try:
@@ -71,6 +86,12 @@ async def _supervise(settings: Settings, listen: Sequence[str], admin: str, work
     finally:
         server.should_exit = True
         await serving
+
+
+def _jwks(settings: Settings) -> dict[str, Any] | None:
+    if settings.identity is None:
+        return None
+    return Signer(Keys.derive(settings.links.secret).identity).jwks()
 
 
 _FLUSHED: Final = True

@@ -25,6 +25,7 @@ class Timeouts:
     stream_idle: float = 300.0  # between two pieces of a body, either way, and in tunnels; Envoy's stream_idle_timeout
     pool_idle: float = 1.5  # a pooled connection; gunicorn closes its own after 2
     drain: float = 30.0  # requests under way when asked to stop; gunicorn's graceful_timeout
+    identity: float = 2.0  # the monolith's answer to who a visitor is
     drain_idle: float = 1.0  # kept connections without a request, when asked to stop
 
 
@@ -51,6 +52,16 @@ class Links:
     state: str = ""  # folder of the copy on disk
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Asking:
+    """How the monolith is asked who a visitor is; ``secret`` is what both sign with."""
+
+    secret: str
+    session_cookie: str
+    path: str
+    permissions: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a worker needs. ``table`` is the routing table to begin with, sealed with ``PIPE``."""
@@ -62,6 +73,7 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     links: Links = field(default_factory=Links)
+    identity: Asking | None = None  # nobody is asked, and services know no visitor
 
     def __repr__(self) -> str:
         return f"Settings(worker={self.worker!r})"
@@ -79,4 +91,9 @@ class Settings:
             timeouts=Timeouts(**raw["timeouts"]),
             limits=Limits(**raw["limits"]),
             links=Links(**raw["links"]),
+            identity=_asking(raw["identity"]),
         )
+
+
+def _asking(raw: dict[str, Any] | None) -> Asking | None:
+    return None if raw is None else Asking(**{**raw, "permissions": tuple(raw["permissions"])})

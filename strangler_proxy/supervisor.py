@@ -180,6 +180,7 @@ def vars_of(total: Total) -> dict[str, Any]:
     return {
         "requests": [[*key, count] for key, count in total.requests.items()],
         "failures": [[*key, count] for key, count in total.failures.items()],
+        "identities": [[*key, count] for key, count in total.identities.items()],
         "durations": total.durations,
         "sums": total.sums,
         "refused_tables": total.refused_tables,

@@ -9,9 +9,11 @@ from typing import Final, Protocol
 from strangler.routing.keys import Keys
 from strangler.routing.table import RoutingTable
 from strangler_proxy.access_log import AccessLog
+from strangler_proxy.identity import Identities
 from strangler_proxy.pool import Pool
 from strangler_proxy.settings import Settings
 from strangler_proxy.telemetry import Tally
+from strangler_proxy.vouch import Signer
 
 # Timeouts are seconds and more. Looking at 10,000 connections takes 0.1 to 0.3 ms, a tick; a timer for each would cost
 # each of their requests.
@@ -33,7 +35,9 @@ class Switchboard:
 
     __slots__ = (
         "_ticking",
+        "call_later",
         "draining",
+        "identities",
         "keys",
         "limits",
         "log",
@@ -53,6 +57,7 @@ class Switchboard:
         self.trusted = settings.trusted
         self.keys = keys
         self.time: Callable[[], float] = loop.time
+        self.call_later = loop.call_later
         self.tally = Tally()
         self.log = AccessLog(settings.access_log) if settings.access_log else None
         self.pool = Pool(settings.timeouts, settings.limits)
@@ -60,10 +65,16 @@ class Switchboard:
         self.draining = False
         self.pool.adopt(table.upstreams)
         self.table = table
+        self.identities = self._identities(settings)
         self._ticking = loop.call_later(TICK, self._tick)
 
     def __repr__(self) -> str:
         return f"<Switchboard version={self.table.version} connections={len(self.watched)}>"
+
+    def _identities(self, settings: Settings) -> Identities | None:
+        if settings.identity is None or self.keys is None:
+            return None
+        return Identities(self, settings.identity, Signer(self.keys.identity))
 
     def adopt(self, table: RoutingTable) -> bool:
         """Route by ``table`` from the next request on. False, and nothing changes, when it is not newer."""

@@ -20,13 +20,24 @@ RequestKey = tuple[str, str, str, str, int]
 class Tally:
     """What one worker has counted since it started."""
 
-    __slots__ = ("accepted", "durations", "failures", "in_flight", "refused_tables", "requests", "sums", "tunnels")
+    __slots__ = (
+        "accepted",
+        "durations",
+        "failures",
+        "identities",
+        "in_flight",
+        "refused_tables",
+        "requests",
+        "sums",
+        "tunnels",
+    )
 
     def __init__(self) -> None:
         self.requests: dict[RequestKey, int] = {}
         self.durations: dict[str, list[int]] = {}
         self.sums: dict[str, float] = {}
         self.failures: dict[tuple[str, str], int] = {}
+        self.identities: dict[str, int] = {}
         self.refused_tables = 0
         self.accepted = 0
         self.in_flight = 0
@@ -51,6 +62,10 @@ class Tally:
         key = (upstream, kind)
         self.failures[key] = self.failures.get(key, 0) + 1
 
+    def identity(self, outcome: str) -> None:
+        """Count a question who a visitor is; ``outcome`` is one of a closed set."""
+        self.identities[outcome] = self.identities.get(outcome, 0) + 1
+
     def snapshot(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return {
@@ -58,6 +73,7 @@ class Tally:
             "durations": {stack: [*buckets] for stack, buckets in self.durations.items()},
             "sums": dict(self.sums),
             "failures": [[*key, count] for key, count in self.failures.items()],
+            "identities": [[outcome, count] for outcome, count in self.identities.items()],
             "refused_tables": self.refused_tables,
             "accepted": self.accepted,
             "in_flight": self.in_flight,

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from strangler_proxy.http1.head import Garbled
 from strangler_proxy.http1.stream import ResponseStream
 from strangler_proxy.settings import Limits
 
 if TYPE_CHECKING:
-    from strangler_proxy.forward import Exchange
     from strangler_proxy.pool import Endpoint
+
+
+class Asker(Protocol):
+    """Whose request a connection serves."""
+
+    def relay(self) -> None:
+        """Go on with what has come since."""
+        ...
+
+    def garbled(self, what: str) -> None: ...
+    def upstream_lost(self) -> None: ...
+    def upstream_full(self, full: bool) -> None: ...
 
 
 class Upstream(ResponseStream, asyncio.Protocol):
@@ -24,7 +35,7 @@ class Upstream(ResponseStream, asyncio.Protocol):
     def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
         super().__init__(limits)
         self.endpoint = endpoint
-        self.exchange: Exchange | None = None
+        self.exchange: Asker | None = None
         self.since = 0.0
         self.used = False
         self.made = False

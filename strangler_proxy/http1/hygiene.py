@@ -63,8 +63,17 @@ _ROLES: Final = {
     b"traceparent": Role.TRACEPARENT,
     b"tracestate": Role.TRACESTATE,
     **dict.fromkeys(
+        # Strangler-Identity is what the proxy tells services; from anybody else it is a forgery.
         # HTTP2-Settings only with an upgrade to h2c, which is not passed on; Proxy is "httpoxy" (CVE-2016-5385).
-        (b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"http2-settings", b"proxy"),
+        (
+            b"keep-alive",
+            b"proxy-connection",
+            b"proxy-authorization",
+            b"te",
+            b"http2-settings",
+            b"proxy",
+            b"strangler-identity",
+        ),
         Role.DROP,
     ),
 }

@@ -20,6 +20,7 @@ def test_tallies_add_up() -> None:
         tally.request("catalog", "service", "share", "GET", 200, 0.0007)
     other.request("catalog", "service", "share", "BREW", 404, 20.0)
     other.failure("catalog", "refused")
+    other.identity("named")
     total = Total()
     total.add(one.snapshot())
     total.add(other.snapshot())
@@ -27,6 +28,7 @@ def test_tallies_add_up() -> None:
     assert found["strangler_proxy_requests_total", ("catalog", "service", "share", "GET", "2xx")] == 3
     assert found["strangler_proxy_requests_total", ("catalog", "service", "share", "other", "4xx")] == 1
     assert found["strangler_proxy_upstream_failures_total", ("catalog", "refused")] == 1
+    assert found["strangler_proxy_identity_questions_total", ("named",)] == 1
     assert found["strangler_proxy_request_duration_seconds_bucket", ("service", "0.0005")] == 0
     assert found["strangler_proxy_request_duration_seconds_bucket", ("service", "0.001")] == 3
     assert found["strangler_proxy_request_duration_seconds_bucket", ("service", "10.0")] == 3

@@ -9,7 +9,7 @@ import pytest
 
 from strangler_proxy.errors import ProxyError
 from strangler_proxy.listening import parse_address
-from strangler_proxy.settings import Limits, Links, Settings, Timeouts
+from strangler_proxy.settings import Asking, Limits, Links, Settings, Timeouts
 from strangler_proxy.worker import Orders
 
 
@@ -22,11 +22,17 @@ def test_orders_survive_the_pipe() -> None:
         timeouts=Timeouts(drain=1.5),
         limits=Limits(target=10),
         links=Links(secret="not shown"),
+        identity=Asking(
+            secret="not shown",
+            session_cookie="sessionid",
+            path="/.strangler/identity/",
+            permissions=("app.change_model",),
+        ),
     )
     orders = Orders(settings=settings, listeners=(3, 4))
     assert Orders.from_line(orders.to_line()) == orders
     assert json.loads(orders.to_line())["listeners"] == [3, 4]
-    assert "not shown" not in repr(orders)
+    assert "not shown" not in f"{orders!r} {settings.identity!r}"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,9 @@ NETWORKS = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
         (b"X-Strangler-Override", Role.OVERRIDE),
         (b"Keep-Alive", Role.DROP),
         (b"Proxy", Role.DROP),
+        (b"Strangler-Identity", Role.DROP),
+        (b"strangler_IDENTITY", Role.DROP),
+        (b"Strangler-Deadline", Role.PASS),
         (b"My_Own", Role.PASS),
     ],
 )
