@@ -86,6 +86,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": environment.cache("CACHE_URL")}
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
+MESSAGE_STORAGE = "shop.flash.SignedMessages"
+MESSAGES_KEY = environment.secret("MESSAGES_KEY") or SECRET_KEY
 if environment.secret("CACHE_URL"):
     # Only a cache that all processes share may hold sessions: a logout must count everywhere.
     SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
