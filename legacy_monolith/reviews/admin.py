@@ -1,39 +1,109 @@
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from reviews.models import Review
+from reviews.models import Photo, Review, Vote
 from reviews.signals import refresh_rating
+
+
+class PhotoInline(admin.TabularInline):
+    model = Photo
+    fields = ["seen", "width", "height", "position"]
+    readonly_fields = ["seen", "width", "height", "position"]
+    extra = 0
+
+    def has_add_permission(self, request, obj):
+        # A customer's photo comes from the customer; what came is looked at, and taken away.
+        return False
+
+    @admin.display(description=_("image"))
+    def seen(self, photo):
+        return format_html('<img src="{}" width="160" alt="">', photo.image.url)
+
+
+class VoteInline(admin.TabularInline):
+    model = Vote
+    autocomplete_fields = ["user"]
+    extra = 0
+
+
+class Deleted(admin.SimpleListFilter):
+    title = _("deleted")
+    parameter_name = "deleted"
+
+    def lookups(self, request, model_admin):
+        return [("yes", _("Deleted")), ("all", _("All"))]
+
+    def choices(self, changelist):
+        kept, *others = super().choices(changelist)
+        return [{**kept, "display": _("Kept")}, *others]
+
+    def queryset(self, request, queryset):
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(deleted_at__isnull=self.value() != "yes")
 
 
 @admin.register(Review)
 class ReviewAdmin(admin.ModelAdmin):
-    list_display = ["title", "product", "author", "rating", "is_published", "created_at"]
-    list_filter = ["is_published", "rating", "created_at"]
+    list_display = ["title", "product", "author", "rating", "is_published", "created_at", "deleted_at"]
+    list_filter = [Deleted, "is_published", "rating", "created_at"]
     search_fields = ["title", "body", "product__name", "product__sku", "author__username"]
     autocomplete_fields = ["product", "author"]
-    readonly_fields = ["created_at"]
+    readonly_fields = ["created_at", "updated_at", "deleted_at"]
     list_select_related = ["product", "author"]
+    date_hierarchy = "created_at"
     show_full_result_count = False
-    actions = ["publish", "hide"]
+    inlines = [PhotoInline, VoteInline]
+    actions = ["publish", "hide", "restore"]
+
+    def get_queryset(self, request):
+        return Review.with_deleted.order_by(*self.get_ordering(request) or Review._meta.ordering)
 
     @admin.action(description=_("Publish the selected reviews"))
     def publish(self, request, queryset):
-        self._set_published(request, queryset, True)
+        self._change(request, queryset, is_published=True)
 
     @admin.action(description=_("Hide the selected reviews"))
     def hide(self, request, queryset):
-        self._set_published(request, queryset, False)
+        self._change(request, queryset, is_published=False)
+
+    @admin.action(description=_("Restore the selected reviews"))
+    def restore(self, request, queryset):
+        deleted = queryset.exclude(deleted_at=None)
+        refused = [review for review in deleted if not _restored(review)]
+        self._tell_changed(request, len(deleted) - len(refused))
+        for review in refused:
+            message = _("“%(review)s” stays deleted: its author has written another.") % {"review": review}
+            self.message_user(request, message, messages.ERROR)
+
+    def delete_model(self, request, obj):
+        obj.withdraw()
 
     def delete_queryset(self, request, queryset):
         products = _products(queryset)
-        super().delete_queryset(request, queryset)
+        queryset.filter(deleted_at=None).update(deleted_at=timezone.now(), updated_at=timezone.now())
         _refresh(products)
 
-    def _set_published(self, request, queryset, published):
+    def _change(self, request, queryset, **values):
         products = _products(queryset)
-        changed = queryset.update(is_published=published)
+        changed = queryset.update(**values, updated_at=timezone.now())
         _refresh(products)
-        self.message_user(request, _("%(count)s reviews changed.") % {"count": changed})
+        self._tell_changed(request, changed)
+
+    def _tell_changed(self, request, count):
+        self.message_user(request, _("%(count)s reviews changed.") % {"count": count})
+
+
+def _restored(review):
+    try:
+        with transaction.atomic():
+            review.restore()
+    except IntegrityError:
+        return False
+    return True
 
 
 def _products(reviews):

@@ -15,6 +15,7 @@ handler404 = "shop.views.not_found"
 handler500 = "shop.views.broken"
 
 urlpatterns = [
+    path("api/catalog/products/", include("reviews.product_api_urls")),
     path("api/catalog/", include("catalog.api_urls")),
     re_path("^api/recommendations/(?P<pk>[0-9]+)/$", Recommendations.as_view({"get": "retrieve"})),
     path("api/reviews/", include("reviews.api_urls")),

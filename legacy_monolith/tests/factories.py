@@ -6,7 +6,7 @@ from accounts.models import User
 from catalog.models import Category, Product
 from inventory.models import StockLevel, Warehouse
 from notifications.models import Letter, Notification
-from reviews.models import Review
+from reviews.models import Photo, Review, Vote
 
 _numbers = count(1)
 
@@ -42,6 +42,18 @@ def review(**fields):
     if "product" not in fields:
         fields["product"] = product()
     return Review.objects.create(**fields)
+
+
+def photo(**fields):
+    fields = {"image": f"reviews/{next(_numbers)}.jpg", "width": 60, "height": 40} | fields
+    return Photo.objects.create(**fields)
+
+
+def vote(**fields):
+    fields = {"helpful": True} | fields
+    if "user" not in fields:
+        fields["user"] = user()
+    return Vote.objects.create(**fields)
 
 
 def notification(**fields):
