@@ -3,7 +3,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from catalog.models import Category, Product
+from catalog.models import Category, Collection, CollectionEntry, PriceChange, Product
 from reviews.models import Review
 
 
@@ -25,6 +25,30 @@ class ReviewInline(admin.TabularInline):
     extra = 0
 
 
+class PriceInline(admin.TabularInline):
+    model = PriceChange
+    fields = readonly_fields = ["at", "before", "after"]
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request, obj=None):
+        return False
+
+
+class EntryInline(admin.TabularInline):
+    model = CollectionEntry
+    autocomplete_fields = ["product"]
+    extra = 0
+
+
+@admin.register(Collection)
+class CollectionAdmin(admin.ModelAdmin):
+    list_display = ["title", "slug"]
+    search_fields = ["title"]
+    prepopulated_fields = {"slug": ["title"]}
+    inlines = [EntryInline]
+
+
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
     list_display = ["name", "sku", "category", "price", "stock", "rating", "review_count", "is_active"]
@@ -36,7 +60,7 @@ class ProductAdmin(admin.ModelAdmin):
     list_select_related = ["category"]
     date_hierarchy = "created_at"
     list_per_page = 50
-    inlines = [ReviewInline]
+    inlines = [PriceInline, ReviewInline]
     actions = ["activate", "deactivate"]
 
     def has_delete_permission(self, request, obj=None):
