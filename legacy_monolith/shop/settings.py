@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "storefront",
     "reviews",
     "notifications",
+    "reporting",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

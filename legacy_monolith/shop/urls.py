@@ -19,6 +19,7 @@ urlpatterns = [
     path("api/catalog/", include("catalog.api_urls")),
     re_path("^api/recommendations/(?P<pk>[0-9]+)/$", Recommendations.as_view({"get": "retrieve"})),
     path("api/reviews/", include("reviews.api_urls")),
+    path("api/reports/", include("reporting.api_urls")),
     path("api/notifications/", include("notifications.api_urls")),
     path("api/cart/", include("cart.api_urls")),
     path("api/orders/", include("orders.api_urls")),
