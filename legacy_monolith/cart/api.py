@@ -46,14 +46,9 @@ class Quantity(serializers.Serializer):
     quantity = serializers.IntegerField(min_value=1, max_value=MOST_OF_ONE)
 
 
-class CartView(APIView):
-    """The visitor's cart: of the account that asks, or of the session."""
-
+class AnswersWithCart(APIView):
     permission_classes = [AllowAny]
     serializer_class = CartSerializer
-
-    def get(self, request):
-        return self.told(shopping.current(request))
 
     def told(self, cart, code=status.HTTP_200_OK):
         lines = shopping.lines(cart)
@@ -72,7 +67,14 @@ class CartView(APIView):
         return asked.validated_data
 
 
-class CartItems(CartView):
+class CartView(AnswersWithCart):
+    """The visitor's cart: of the account that asks, or of the session."""
+
+    def get(self, request):
+        return self.told(shopping.current(request))
+
+
+class CartItems(AnswersWithCart):
     @extend_schema(request=Wanted, responses={201: CartSerializer})
     def post(self, request):
         """Put more of a product into the cart."""
@@ -80,10 +82,8 @@ class CartItems(CartView):
         _told_by_drf(shopping.add, cart, wanted["product"], wanted["quantity"])
         return self.told(cart, status.HTTP_201_CREATED)
 
-    get = None
 
-
-class CartItemView(CartView):
+class CartItemView(AnswersWithCart):
     @extend_schema(request=Quantity, responses=CartSerializer)
     def patch(self, request, product):
         """Change how many of a product are in the cart."""
@@ -99,8 +99,6 @@ class CartItemView(CartView):
         item = get_object_or_404(CartItem.objects.filter(cart__pk=cart.pk), product_id=product)
         _told_by_drf(shopping.set_quantity, cart, item.product, quantity)
         return self.told(cart)
-
-    get = None
 
 
 def _told_by_drf(step, cart, product, quantity):
