@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import sys
 from collections.abc import Mapping
 from time import perf_counter
 
-from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from strangler.service import problem, trace
-from strangler.service.errors import SettingRefused, Unavailable, Untrusted
+from strangler.service import panel, problem, trace
 from strangler.service.health import Check, Readiness
 from strangler.service.identity import HEADER, Identity, Verifier, acting
 from strangler.service.log import RequestLog
-from strangler.service.metrics import UNMATCHED, Metrics
-
-logger = logging.getLogger(__name__)
+from strangler.service.metrics import UNMATCHED
+from strangler.service.panel import Panel
 
 
 class Chassis:
@@ -43,54 +38,29 @@ class Chassis:
     ) -> None:
         self.name = name
         self.readiness = Readiness(checks=checks or {})
-        self.metrics = Metrics()
         self._app = app
         self._verifier = identity
-        self._requests = requests or RequestLog(sys.stdout, service=name)
-        self._openapi = _document(name, openapi)
-        self._own = {
-            "/health/live": self._live,
-            "/health/ready": self._ready,
-            "/metrics": self._measured,
-            "/openapi.json": self._described,
-        }
+        self._panel = Panel(name=name, openapi=openapi, requests=requests or RequestLog(sys.stdout, service=name))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
-        own = self._own.get(scope["path"])
-        if own is None:
+        elif scope["path"] in panel.ROUTES:
+            verdict = await self.readiness.verdict() if scope["path"] == panel.READY else None
+            await self._panel.answer(scope["method"], scope["path"], verdict)(scope, receive, send)
+        else:
             await self._observe(scope, receive, send)
-            return
-        answer = (
-            await own() if scope["method"] in ("GET", "HEAD") else problem.Problem(405, "GET only", headers=_GET_ONLY)
-        )
-        await answer(scope, receive, send)
-
-    async def _live(self) -> Response:
-        return JSONResponse({"status": "live"})
-
-    async def _ready(self) -> Response:
-        ready, said = await self.readiness.verdict()
-        return JSONResponse({"status": "ready" if ready else "not ready", "checks": said}, 200 if ready else 503)
-
-    async def _measured(self) -> Response:
-        return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-    async def _described(self) -> Response:
-        return Response(self._openapi, media_type="application/json")
 
     async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:
         current = trace.read(scope["headers"])
         token = trace.CURRENT.set(current)
         answer = _Answer(send, last=self.readiness.draining)
         began = perf_counter()
-        self.metrics.in_flight.inc()
+        self._panel.metrics.in_flight.inc()
         try:
             await self._answer(scope, receive, answer)
         finally:
-            self.metrics.in_flight.dec()
+            self._panel.metrics.in_flight.dec()
             self._record(scope, answer.status, perf_counter() - began, current)
             trace.CURRENT.reset(token)
 
@@ -99,28 +69,19 @@ class Chassis:
             token = _token(scope)
             with acting(await self._visitor(token), token):
                 await self._app(scope, receive, answer)
-        except Untrusted as untrusted:
-            logger.warning("an identity is refused: %s", untrusted)
-            await answer.unless_begun(problem.untrusted(str(untrusted)), scope, receive)
-        except Unavailable as gone:
-            logger.warning("unavailable: %s", gone)
-            if answer.torn:
-                raise
-            await answer.unless_begun(problem.unavailable(), scope, receive)
-        except Exception:
+        except Exception as error:
             # The named top of a request. Frameworks may shape their answer and raise all the same.
-            logger.exception("unexpected error")
+            shaped = problem.of(error)
             if answer.torn:
                 raise
-            await answer.unless_begun(problem.defect(), scope, receive)
+            await answer.unless_begun(shaped, scope, receive)
 
     async def _visitor(self, token: str | None) -> Identity | None:
         return None if token is None or self._verifier is None else await self._verifier.aidentify(token)
 
     def _record(self, scope: Scope, status: int, seconds: float, current: trace.Trace) -> None:
         route = getattr(scope.get("route"), "path", UNMATCHED)
-        self.metrics.answered(route=route, method=scope["method"], status=status, seconds=seconds)
-        self._requests.write(
+        self._panel.record(
             method=scope["method"], route=route, path=scope["path"], status=status, seconds=seconds, trace=current
         )
 
@@ -165,13 +126,3 @@ def _token(scope: Scope) -> str | None:
 
 
 _IDENTITY = HEADER.encode()
-
-
-_GET_ONLY = {"Allow": "GET, HEAD"}
-
-
-def _document(name: str, openapi: Mapping[str, object]) -> bytes:
-    try:
-        return json.dumps(openapi, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise SettingRefused(f"the OpenAPI document of {name} is not JSON: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -11,8 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from strangler.service.errors import Unavailable
+from strangler.service.errors import Unavailable, Untrusted
 from strangler.service.trace import CURRENT
+
+logger = logging.getLogger(__name__)
 
 
 class Problem(JSONResponse):
@@ -55,6 +58,18 @@ def untrusted(why: str) -> Problem:
 def defect() -> Problem:
     """Return the answer to a request that met a defect; what it was stands in the log only."""
     return Problem(500, "unexpected error")
+
+
+def of(error: Exception) -> Problem:
+    """Return the answer to a request that ended in ``error``, and write down what the client is not told."""
+    if isinstance(error, Untrusted):
+        logger.warning("an identity is refused: %s", error)
+        return untrusted(str(error))
+    if isinstance(error, Unavailable):
+        logger.warning("unavailable: %s", error)
+        return unavailable()
+    logger.error("unexpected error", exc_info=error)
+    return defect()
 
 
 SHAPES: Final[Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Problem]]]] = MappingProxyType(
