@@ -1,3 +1,5 @@
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
 from django.db.models import Count, Max, Q
 from django.utils.decorators import method_decorator
 from django.utils.http import http_date
@@ -12,6 +14,10 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from catalog import recommend, tree
 from catalog.models import Category, Product
 from shop.api import StableOrdering, WithMoney
+
+CENT = Decimal("0.01")
+# No price has so many digits.
+BEYOND = Decimal(10) ** 12
 
 
 class CategoryInProduct(serializers.ModelSerializer):
@@ -65,8 +71,8 @@ class ProductFilter(filters.FilterSet):
         method="in_branch",
         label="Slug of a category; what stands below it counts too",
     )
-    min_price = filters.NumberFilter(field_name="price", lookup_expr="gte")
-    max_price = filters.NumberFilter(field_name="price", lookup_expr="lte")
+    min_price = filters.NumberFilter(field_name="price", method="from_price")
+    max_price = filters.NumberFilter(field_name="price", method="to_price")
     in_stock = filters.BooleanFilter(field_name="stock", method="by_stock")
 
     class Meta:
@@ -76,8 +82,19 @@ class ProductFilter(filters.FilterSet):
     def in_branch(self, queryset, name, category):
         return queryset.filter(category__in=tree.branch(category.id))
 
+    def from_price(self, queryset, name, bound):
+        return queryset.filter(price__gte=_in_cents(bound, ROUND_CEILING))
+
+    def to_price(self, queryset, name, bound):
+        return queryset.filter(price__lte=_in_cents(bound, ROUND_FLOOR))
+
     def by_stock(self, queryset, name, wanted):
         return queryset.filter(stock__gt=0) if wanted else queryset.filter(stock=0)
+
+
+def _in_cents(bound, rounding):
+    """Return what a bound means among prices; the database takes neither 40,000 decimals nor 50 digits kindly."""
+    return max(-BEYOND, min(BEYOND, bound)).quantize(CENT, rounding)
 
 
 @method_decorator(conditional_page, name="dispatch")

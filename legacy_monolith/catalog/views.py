@@ -2,16 +2,24 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import cache_control
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import conditional_page, require_safe
 
 from catalog.forms import ProductSearch
 from catalog.models import Product
 from catalog.placeholder import draw
-from reviews.forms import ReviewForm
 
 PRODUCTS_PER_PAGE = 24
-REVIEWS_PER_PAGE = 10
 
 
+def for_everybody(view):
+    """Answer every visitor alike: such a page may be kept by anybody, who asks each time whether it still holds."""
+    fresh = cache_control(public=True, max_age=0, must_revalidate=True)
+    # Nothing is written here, so there is nothing to forge; a method that writes is told so instead of suspected.
+    return csrf_exempt(require_safe(fresh(conditional_page(view))))
+
+
+@for_everybody
 def products(request):
     form = ProductSearch(request.GET)
     form.is_valid()
@@ -22,18 +30,10 @@ def products(request):
     return render(request, "catalog/products.html", context)
 
 
+@for_everybody
 def product(request, slug):
     shown = get_object_or_404(Product.objects.active().select_related("category__parent"), slug=slug)
-    return product_page(request, shown, ReviewForm())
-
-
-def product_page(request, product, form):
-    """Show a product with its reviews and a form for one's own."""
-    reviews = product.reviews.published().select_related("author")
-    mine = request.user.is_authenticated and product.reviews.filter(author=request.user).first()
-    page = Paginator(reviews, REVIEWS_PER_PAGE).get_page(request.GET.get("page"))
-    context = {"product": product, "page": page, "form": form, "mine": mine}
-    return render(request, "catalog/product.html", context)
+    return render(request, "catalog/product.html", {"product": shown})
 
 
 @cache_control(public=True, max_age=86400)

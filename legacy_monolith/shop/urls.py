@@ -9,7 +9,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from accounts.api import Me, Token
 from catalog.api import Recommendations
 from catalog.views import placeholder
-from shop.views import home
+from shop.views import bar, home
 
 handler404 = "shop.views.not_found"
 handler500 = "shop.views.broken"
@@ -37,6 +37,7 @@ if apps.is_installed("strangler_django"):
 
 urlpatterns += i18n_patterns(
     path("", home, name="home"),
+    path("bar/", bar, name="bar"),
     path("products/", include("catalog.urls")),
     path("reviews/", include("reviews.urls")),
     path("account/", include("accounts.urls")),

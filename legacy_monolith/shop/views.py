@@ -2,7 +2,10 @@ from django.db.models import F
 from django.http import JsonResponse
 from django.shortcuts import render
 from django.views import defaults
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import ensure_csrf_cookie
 
+from cart import shopping
 from catalog.models import Category, Product
 
 ON_THE_FRONT = 8
@@ -18,6 +21,13 @@ def home(request):
         ],
     }
     return render(request, "shop/home.html", context)
+
+
+@never_cache
+@ensure_csrf_cookie
+def bar(request):
+    """What of every page's head is the visitor's own; a script fetches it into pages that are the same for all."""
+    return render(request, "shop/bar.html", {"count": shopping.count(shopping.current(request))})
 
 
 def not_found(request, exception):
