@@ -48,6 +48,13 @@ class Stack:
         self._credentials = credentials
         self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=_TIMEOUT_S)
 
+    def connect(self) -> None:
+        """See whether anybody listens. Raises ``Unreachable``."""
+        try:
+            self._connection.connect()
+        except OSError as exc:
+            raise self._unreachable("", exc) from exc
+
     def ask(self, case: Case) -> Answer:
         """Send the request, and return the answer. Raises ``Unreachable``."""
         if case.unsafe:
@@ -58,19 +65,19 @@ class Stack:
             # A server may close what was idle for long.
             self.close()
             if case.unsafe:
-                raise self._unreachable(case, exc) from exc
+                raise self._unreachable(f" {case}", exc) from exc
         except (OSError, http.client.HTTPException) as exc:
             self.close()
-            raise self._unreachable(case, exc) from exc
+            raise self._unreachable(f" {case}", exc) from exc
         try:
             return self._asked(case)
         except (OSError, http.client.HTTPException) as exc:
             self.close()
-            raise self._unreachable(case, exc) from exc
+            raise self._unreachable(f" {case}", exc) from exc
 
-    def _unreachable(self, case: Case, exc: Exception) -> Unreachable:
+    def _unreachable(self, what: str, exc: Exception) -> Unreachable:
         why = str(exc) or type(exc).__name__
-        return Unreachable(f"{self.name} at {self.address} does not answer {case}: {why}; is it running there?")
+        return Unreachable(f"{self.name} at {self.address} does not answer{what}: {why}; is it running there?")
 
     def _asked(self, case: Case) -> Answer:
         connection = self._connection
@@ -92,6 +99,9 @@ class Stack:
             said["Cookie"] = f"{added['Cookie']}; {said['Cookie']}"
         named = {name.lower() for name in said}
         return {name: value for name, value in added.items() if name.lower() not in named} | said
+
+    def __repr__(self) -> str:
+        return f"Stack({self.name} at {self.address})"
 
     def close(self) -> None:
         self._connection.close()

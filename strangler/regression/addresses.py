@@ -1,0 +1,74 @@
+"""Where the stacks of a project answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+MONOLITH: Final = "monolith"
+SERVICE: Final = "service"
+PROXY: Final = "proxy"
+# An address to listen at that stands for every interface; asked is the loopback one.
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - never bound here
+
+
+class Unknown(Exception):
+    """A stack has no address. Name it in the project, or override the fixture ``stack_addresses``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackAddresses:
+    """An address (``http://HOST:PORT``) for each stack, and the public name that all of them are asked under.
+
+    A subclass may start a stack when its address is asked for first.
+    """
+
+    monolith: str
+    services: Mapping[str, str] = field(default_factory=dict)
+    proxy: str | None = None
+    public_name: str | None = None
+
+    @classmethod
+    def of_project(cls, file: Path) -> StackAddresses:
+        """Return what the project says whose file is ``file``. Raises ``ProjectInvalid``."""
+        from strangler.project import load
+
+        project = load(file)
+        return cls(
+            monolith=project.monolith.endpoints[0],
+            services={name: project.services[each.service].endpoints[0] for name, each in project.capabilities.items()},
+            proxy=f"http://{_asked(project.proxy.listen[0])}",
+        )
+
+    def of(self, stack: str, capability: str | None = None) -> str:
+        """Return the address of a stack; the service is the capability's. Raises ``Unknown``."""
+        if stack == MONOLITH:
+            return self.monolith
+        if stack == SERVICE:
+            return self.service(capability)
+        if self.proxy is None:
+            raise Unknown("no address of a proxy is known; stack_addresses wants proxy=...")
+        return self.proxy
+
+    def service(self, capability: str | None) -> str:
+        known = ", ".join(self.services) or "none"
+        if capability is None and len(self.services) == 1:
+            return next(iter(self.services.values()))
+        if capability is None:
+            raise Unknown(f'whose service? mark the test with capability("NAME"); known are {known}')
+        if capability not in self.services:
+            raise Unknown(f"no service of a capability {capability!r} is known; known are {known}")
+        return self.services[capability]
+
+    @property
+    def asked_as(self) -> str:
+        """The public name: the proxy's own where none is given."""
+        return self.public_name or urlsplit(self.proxy or self.monolith).netloc
+
+
+def _asked(listen: str) -> str:
+    host, _, port = listen.rpartition(":")
+    return f"{_ANY.get(host.strip('[]'), host)}:{port}"
