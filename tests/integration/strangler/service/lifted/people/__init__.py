@@ -1,0 +1,1 @@
+"""The slim accounts of the lifted project."""
