@@ -44,7 +44,7 @@ def _may(user: Any, permission: str) -> bool:
 
 def _by_session(key: str) -> Any:
     request = HttpRequest()
-    request.session = _Copy(import_module(settings.SESSION_ENGINE).SessionStore(key).items())  # type: ignore[assignment]
+    request.session = _Copy(import_module(settings.SESSION_ENGINE).SessionStore(key).items())
     return auth.get_user(request)
 
 

@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ("legacy_monolith", "catalog_service", "gunicorn", "manage.py")
-MODULES = sorted(path for room in ("strangler", "strangler_proxy") for path in (ROOT / room).rglob("*.py"))
+MODULES = sorted(
+    path for room in ("strangler", "strangler_proxy", "strangler_django") for path in (ROOT / room).rglob("*.py")
+)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

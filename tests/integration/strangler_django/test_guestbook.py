@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -31,3 +32,14 @@ def test_the_monolith_s_part_answers_as_it_should() -> None:
     assert ran is not None
     assert int(ran[1]) >= 25
     assert "skipped" not in done.stderr, done.stderr
+
+
+def test_the_wheel_holds_the_package_and_nothing_of_the_toolkit(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT / "strangler_django", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("strangler_django-*-py3-none-any.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {path.name for path in (ROOT / "strangler_django").glob("*.py")}
+    package = {name for name in names if ".dist-info/" not in name}
+    assert package == {f"strangler_django/{name}" for name in {*modules, "py.typed"}}

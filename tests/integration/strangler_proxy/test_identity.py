@@ -20,7 +20,7 @@ from strangler.service.jwks import Keyring
 from strangler_django import channel
 from strangler_proxy.settings import Asking, Settings, Timeouts
 from strangler_proxy.vouch import Signer
-from tests.fixtures.proxy import KEYS, SETTINGS, Origin, Proxy, Served, keep_answering, routing_table
+from tests.fixtures.proxy import KEYS, SETTINGS, Origin, Proxy, ProxyProcess, Served, keep_answering, routing_table
 from tests.fixtures.waiting import until
 
 SECRET = b"the monolith's and the proxy's, and nobody else's"
@@ -453,3 +453,8 @@ def test_nobody_outside_reaches_the_address_of_questions(settings: Settings) -> 
             with proxy.client() as client:
                 assert client.post(target, b"{}").status == 404
         assert (monolith.questions, service.heads) == ([], [])
+
+
+def test_a_proxy_that_names_nobody_has_no_keys() -> None:
+    with Origin() as origin, ProxyProcess.origin(origin.url, workers=1) as proxy:
+        assert json.loads(proxy.ask("/jwks.json")) == {"detail": "strangler.toml has no [identity]"}
