@@ -7,9 +7,9 @@ from django.db import connection, transaction
 
 # Revenue is what lines cost, before coupons and postage. An order counts on the day that it was paid, unless it was
 # cancelled since: closing the day again takes it out.
-CLOSE_DAY = """
+CLOSE_DAYS = """
 WITH counted AS (
-    SELECT product.category_id,
+    SELECT (event.at AT TIME ZONE 'UTC')::date AS day, product.category_id,
         count(DISTINCT line.order_id) AS orders, sum(line.quantity) AS units, sum(line.quantity * line.price) AS revenue
     FROM orders_orderevent event
     JOIN orders_order bought ON bought.id = event.order_id
@@ -17,19 +17,20 @@ WITH counted AS (
     JOIN catalog_product product ON product.id = line.product_id
     WHERE event.kind = 'paid' AND event.at >= %(begin)s AND event.at < %(end)s
         AND bought.status IN ('paid', 'shipped') AND bought.deleted_at IS NULL
-    GROUP BY product.category_id
+    GROUP BY 1, 2
 ), gone AS (
     DELETE FROM reporting_dailysales
-    WHERE day = %(day)s AND category_id NOT IN (SELECT category_id FROM counted)
+    WHERE day BETWEEN %(first)s AND %(last)s
+        AND (day, category_id) NOT IN (SELECT day, category_id FROM counted)
 ), closed AS (
     INSERT INTO reporting_dailysales AS known (day, category_id, orders, units, revenue, closed_at)
-    SELECT %(day)s, category_id, orders, units, revenue, now() FROM counted
+    SELECT day, category_id, orders, units, revenue, now() FROM counted ORDER BY day, category_id
     ON CONFLICT (day, category_id) DO UPDATE
     SET orders = excluded.orders, units = excluded.units, revenue = excluded.revenue, closed_at = excluded.closed_at
     WHERE (known.orders, known.units, known.revenue)
         IS DISTINCT FROM (excluded.orders, excluded.units, excluded.revenue)
 )
-SELECT count(*), coalesce(sum(revenue), 0) FROM counted
+SELECT count(DISTINCT category_id), coalesce(sum(revenue), 0) FROM counted
 """
 
 # Every day has its row, also one on which nothing was sold. The average is that of the week that ends with the day,
@@ -72,14 +73,18 @@ ROWS_AT_ONCE = 2_000
 _LOCK = zlib.crc32(b"reporting.close_day")
 
 
-@transaction.atomic
 def close_day(day):
     """Count the sales of `day`, however often; return in how many categories something was sold, and for how much."""
-    begin = datetime.combine(day, time.min, UTC)
+    return close_days(day, day)
+
+
+@transaction.atomic
+def close_days(first, last):
+    begin, end = (datetime.combine(day, time.min, UTC) for day in (first, last + timedelta(days=1)))
     with connection.cursor() as cursor:
         # The clock and cron may both ask: the second one waits and then counts the same.
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        cursor.execute(CLOSE_DAY, {"day": day, "begin": begin, "end": begin + timedelta(days=1)})
+        cursor.execute(CLOSE_DAYS, {"first": first, "last": last, "begin": begin, "end": end})
         return cursor.fetchone()
 
 

@@ -3,14 +3,23 @@ from collections import Counter
 from itertools import islice
 
 import pytest
+from django.apps import apps
+from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db.models import Avg, Count, Q
+from django.db import connection
+from django.db.models import AutoField, Avg, Count, F, Max, Q, Sum
 
-from accounts.models import Address, User
-from catalog.models import Category, Product
-from reviews.models import Review
-from shop.seeding import rows
+from accounts.models import User
+from catalog.models import Product
+from inventory.models import StockLevel
+from notifications.models import Letter, Notification
+from orders.models import Coupon, Order
+from reporting.models import DailySales
+from reviews.models import Photo, Review
+from shop.seeding import rows, trade
 from shop.seeding.progress import bar
+from shop.seeding.shelf import Shelf
+from shop.seeding.trade import Customer
 
 
 def seed(*args):
@@ -19,8 +28,15 @@ def seed(*args):
     return out.getvalue()
 
 
+OWN = [
+    model
+    for model in apps.get_models(include_auto_created=True)
+    if (settings.BASE_DIR / model._meta.app_label).is_dir() and model._meta.managed
+]
+
+
 def snapshot():
-    return [list(model.objects.order_by("id").values()) for model in (User, Address, Category, Product, Review)]
+    return {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in OWN}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -37,12 +53,53 @@ def test_a_seeded_shop_is_whole_and_seeding_again_changes_nothing():
     assert User.objects.get(username="ann").check_password("demo")
     assert User.objects.get(username="admin").is_superuser
     before = snapshot()
+    empty = {label for label, found in before.items() if not found}
+    assert empty == {"accounts.User_groups", "accounts.User_user_permissions"}
+    assert_it_adds_up()
     assert seed("--scale", "3") == "Already seeded: 500 products. Nothing changed.\n"
     assert snapshot() == before
     made = Product.objects.create(sku="X-1", slug="x-1", name="Next", price=1, category_id=1)
     assert made.id == 501
+    for model in OWN:
+        if isinstance(model._meta.pk, AutoField):
+            assert next_id(model) > (model._base_manager.aggregate(last=Max("pk"))["last"] or 0)
     assert "Seeded 500 products" in seed("--scale", "0.1", "--flush")
     assert snapshot() == before
+
+
+def next_id(model):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence(%s, 'id'))", [model._meta.db_table])
+        return cursor.fetchone()[0]
+
+
+def assert_it_adds_up():
+    """Every rule that the shop keeps while it sells holds for what was never sold."""
+    free = Sum(F("levels__on_hand") - F("levels__reserved"), default=0)
+    assert not Product.objects.annotate(free=free).exclude(stock=F("free")).exists()
+    held = Sum("reservations__quantity", filter=Q(reservations__status="held"), default=0)
+    assert not StockLevel.objects.annotate(held=held).exclude(reserved=F("held")).exists()
+    moved = Sum("movements__change", default=0)
+    assert not StockLevel.objects.annotate(moved=moved).exclude(on_hand=F("moved")).exists()
+    summed = Sum(F("lines__price") * F("lines__quantity"), default=0)
+    assert not Order.objects.annotate(summed=summed).exclude(subtotal=F("summed")).exists()
+    assert not Order.objects.exclude(total=F("subtotal") - F("discount") + F("shipping")).exists()
+    assert not Order.objects.filter(placed_at__lt=F("user__date_joined")).exists()
+    paid = Count("payments", filter=Q(payments__status="paid"))
+    assert set(Order.objects.annotate(paid=paid).values_list("status", "paid").distinct()) == {
+        ("placed", 0),
+        ("paid", 1),
+        ("shipped", 1),
+        ("cancelled", 0),
+    }
+    assert Coupon.objects.aggregate(uses=Sum("uses"))["uses"] == Order.objects.exclude(coupon=None).count()
+    assert not Notification.objects.exclude(about_type__model="order").exists()
+    assert not Letter.objects.due().exists()
+    photo = Photo.objects.first()
+    assert (photo.image.width, photo.image.height) == (photo.width, photo.height)
+    closed = list(DailySales.objects.values_list("day", "category", "orders", "units", "revenue"))
+    call_command("close_day", day=str(closed[0][0]), stdout=io.StringIO())
+    assert list(DailySales.objects.values_list("day", "category", "orders", "units", "revenue")) == closed
 
 
 @pytest.mark.django_db
@@ -82,6 +139,19 @@ def test_rows_fit_together():
     assert len({user[1] for user in users}) == len({user[2] for user in users}) == 400
     reviews = list(rows.reviews(1000, 300, 100))
     assert len({(review[1], review[2]) for review in reviews}) == 1000
+
+
+def test_a_small_shop_is_whole_too():
+    shelf = Shelf(rows.products(3))
+    customers = [Customer(id=number, name="", email="", joined=rows.OPENED) for number in range(1, 50)]
+    orders = list(trade.orders(200, customers, shelf))
+    assert [order.id for order in orders] == list(range(1, 201))
+    assert orders == sorted(orders, key=lambda order: order.placed_at)
+    assert all(order.lines and order.total >= 0 for order in orders)
+    assert {order.status for order in orders} == {"placed", "paid", "shipped", "cancelled"}
+    for order in orders:
+        moments = [at for at, _, _ in trade.events(order)]
+        assert moments == sorted(moments)
 
 
 def test_progress_is_drawn_to_the_end():

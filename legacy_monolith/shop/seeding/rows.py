@@ -52,7 +52,17 @@ PRODUCT_COLUMNS = [
     "created_at",
     "updated_at",
 ]
-REVIEW_COLUMNS = ["id", "product_id", "author_id", "rating", "title", "body", "is_published", "created_at"]
+REVIEW_COLUMNS = [
+    "id",
+    "product_id",
+    "author_id",
+    "rating",
+    "title",
+    "body",
+    "is_published",
+    "created_at",
+    "updated_at",
+]
 
 
 def users(count: int, password: str) -> Iterator[tuple]:
@@ -208,4 +218,4 @@ def reviews(count: int, product_count: int, user_count: int) -> Iterator[tuple]:
         body = " ".join(random.sample(words.REMARKS, random.choice([0, 1, 2, 3]))).format(days=random.randrange(2, 20))
         written = OPENED + timedelta(seconds=random.randrange(DAYS_OPEN * 86400))
         title = random.choice(words.VERDICTS[rating])
-        yield len(seen), product, author, rating, title, body, random.random() > 0.02, written
+        yield len(seen), product, author, rating, title, body, random.random() > 0.02, written, written

@@ -218,3 +218,28 @@ REMARKS = (
     "Für den Preis in Ordnung.",
     "Customer care answered within the hour.",
 )
+
+COUPONS = ["WELCOME", "SPRING", "FRIENDS", "SORRY", "WINTER"]
+CARRIERS = ["DHL", "DPD", "Hermes", "UPS"]
+SUPPLIERS = [
+    "Schmiede Berger",
+    "Tecelagem do Porto",
+    "Nordisk Uld",
+    "Sakai Hamono",
+    "Atelier Léger",
+    "Manufaktur Öhler",
+    "Česká Sklárna",
+    "Göteborgs Läder",
+]
+COLLECTIONS = [
+    "For two",
+    "Winter",
+    "On the balcony",
+    "Breakfast",
+    "Under 20 €",
+    "Made in Österreich",
+    "For the long way",
+    "Repairs",
+    "Presents",
+    "Slow mornings",
+]

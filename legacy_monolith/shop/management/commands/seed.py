@@ -19,7 +19,9 @@ class Command(BaseCommand):
     help = "Fill the empty shop with invented products, customers and reviews, the same ones every time."
 
     def add_arguments(self, parser):
-        parser.add_argument("--scale", type=float, default=1.0, help="1 is 5,000 products and 20,000 reviews")
+        parser.add_argument(
+            "--scale", type=float, default=1.0, help="1 is 5,000 products, 20,000 reviews, 4,000 orders"
+        )
         parser.add_argument("--flush", action="store_true", help="empty the whole database first, accounts included")
         progress = parser.add_mutually_exclusive_group()
         progress.add_argument("--progress", action="store_true", default=None, help="draw progress bars on stderr")
@@ -44,8 +46,8 @@ class Command(BaseCommand):
         load(size, make_password(password, salt=SALT), sys.stderr if drawn else None)
         analyze()
         self.stdout.write(
-            f"Seeded {size.products:,} products, {size.reviews:,} reviews and {size.users:,} accounts "
-            f"in {time.monotonic() - started:.1f} s."
+            f"Seeded {size.products:,} products, {size.reviews:,} reviews and {size.users:,} accounts, "
+            f"who placed {size.orders:,} orders, in {time.monotonic() - started:.1f} s."
         )
         shown = "$DEMO_PASSWORD" if os.environ.get("DEMO_PASSWORD") else password
         self.stdout.write(f"Log in as {', '.join(rows.KNOWN)}; the password is {shown}.")
