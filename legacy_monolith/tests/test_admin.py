@@ -1,8 +1,12 @@
+import io
+
 import pytest
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
+from django.core.management import call_command
 
+from accounts.models import User
 from catalog.models import Product
 from reviews.models import Review
 from tests import factories
@@ -33,6 +37,21 @@ def test_everything_is_listed_searched_and_added(staff, model):
         assert staff.get(page).status_code == 200
     # What comes about by itself is not added by hand.
     assert staff.get(f"/admin/{model}/add/").status_code in (200, 403)
+
+
+def test_everything_has_its_place_there():
+    beside = {inline.model for page in admin.site._registry.values() for inline in page.inlines}
+    assert [model for model in OWN if model not in beside and model not in admin.site._registry] == []
+
+
+def test_every_page_opens_in_a_shop_that_has_sold(client):
+    call_command("seed", scale=0.05, progress=False, stdout=io.StringIO())
+    client.force_login(User.objects.get(username="admin"))
+    for model in [model for model in OWN if model in admin.site._registry]:
+        listed = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+        first = model._base_manager.order_by("pk").first()
+        for page in [listed, f"{listed}?q=a", f"{listed}{first.pk}/change/", f"{listed}{first.pk}/history/"]:
+            assert client.get(page).status_code == 200, page
 
 
 def test_a_product_is_changed_with_its_reviews_beside_it(staff):

@@ -36,7 +36,10 @@ OWN = [
 
 
 def snapshot():
-    return {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in OWN}
+    found = {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in OWN}
+    for row in found["notifications.Notification"]:
+        del row["about_type_id"]  # Django numbers the types as it meets them
+    return found
 
 
 @pytest.mark.django_db(transaction=True)
