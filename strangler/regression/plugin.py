@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from strangler.regression.addresses import MONOLITH, PROXY, SERVICE, StackAddresses, Unknown
+from strangler.regression.addresses import MONOLITH, PROXY, SERVICE, Addresses, StackAddresses, Unknown
 from strangler.regression.coverage import Asked, Coverage, judge
 from strangler.regression.pair import BothStacks, Disagreement
 from strangler.regression.record import ATTRIBUTE, Record
@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack_addresses(pytestconfig: pytest.Config) -> StackAddresses:
+def stack_addresses(pytestconfig: pytest.Config) -> Addresses:
     """Where the stacks answer, as the project says. Override it where tests start the stacks themselves."""
     from strangler.project import ProjectInvalid
 
@@ -72,7 +72,7 @@ def credentials() -> Credentials:
 class _Opened:
     """The stacks that were asked for so far, each opened once; one that was not there is not tried again."""
 
-    def __init__(self, addresses: StackAddresses, credentials: Credentials) -> None:
+    def __init__(self, addresses: Addresses, credentials: Credentials) -> None:
         self._addresses = addresses
         self._credentials = credentials
         self._stacks: dict[str, Stack | Unreachable] = {}
@@ -94,7 +94,7 @@ class _Opened:
         return self._stacks[address]
 
     def _connected(self, name: str, address: str) -> Stack | Unreachable:
-        stack = Stack(address, name=name, public_name=self._addresses.asked_as, credentials=self._credentials)
+        stack = Stack(address, name=name, public_name=self._addresses.public_name, credentials=self._credentials)
         self.exits.callback(stack.close)
         try:
             stack.connect()
@@ -104,7 +104,7 @@ class _Opened:
 
 
 @pytest.fixture(scope="session")
-def _opened(stack_addresses: StackAddresses, credentials: Credentials) -> Iterator[_Opened]:
+def _opened(stack_addresses: Addresses, credentials: Credentials) -> Iterator[_Opened]:
     opened = _Opened(stack_addresses, credentials)
     with opened.exits:
         yield opened
@@ -121,12 +121,13 @@ def monolith(request: pytest.FixtureRequest, _opened: _Opened) -> Stack:
 def service(request: pytest.FixtureRequest, _opened: _Opened) -> Stack:
     """The service of the test's capability, asked directly."""
     _wanted(request, SERVICE)
-    return _opened.open(SERVICE, _capability(request.node))
+    return _opened.open(SERVICE, capability_of(request.node))
 
 
 @pytest.fixture
-def proxy(_opened: _Opened) -> Stack:
+def proxy(request: pytest.FixtureRequest, _opened: _Opened) -> Stack:
     """The proxy, which decides who answers."""
+    _record(request.node)
     return _opened.open(PROXY)
 
 
@@ -134,14 +135,14 @@ def proxy(_opened: _Opened) -> Stack:
 def stack(request: pytest.FixtureRequest, _opened: _Opened) -> Stack:
     """Each of the two stacks: the test runs once for each that ``--stack`` asks for."""
     _wanted(request, request.param)
-    return _opened.open(request.param, _capability(request.node))
+    return _opened.open(request.param, capability_of(request.node))
 
 
 @pytest.fixture
 def both_stacks(request: pytest.FixtureRequest, _opened: _Opened, compared: Record) -> BothStacks:
     """Both stacks, for the same question."""
     _wanted(request, _BOTH)
-    service = _opened.open(SERVICE, _capability(request.node))
+    service = _opened.open(SERVICE, capability_of(request.node))
     return BothStacks(one=_opened.open(MONOLITH), other=service, note=compared.note)
 
 
@@ -152,7 +153,8 @@ def _wanted(request: pytest.FixtureRequest, stack: str) -> None:
         pytest.skip(f"it asks {'both stacks' if stack == _BOTH else f'the {stack}'}, and --stack is {asked}")
 
 
-def _capability(node: pytest.Item) -> str | None:
+def capability_of(node: pytest.Item) -> str | None:
+    """Return the capability that a test is marked with."""
     mark = node.get_closest_marker("capability")
     return str(mark.args[0]) if mark else None
 
@@ -164,7 +166,7 @@ def compared(request: pytest.FixtureRequest) -> Record:
 
 
 def _record(node: pytest.Item) -> Record:
-    return node.stash.setdefault(_RECORD, Record(capability=_capability(node)))
+    return node.stash.setdefault(_RECORD, Record(capability=capability_of(node)))
 
 
 @pytest.fixture

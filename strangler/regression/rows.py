@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from enum import StrEnum
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import Final, NamedTuple
 
 from strangler.parity import structure
@@ -71,21 +71,13 @@ def _folded(every: list[Row]) -> Iterator[Row]:
         if row.kind is not Kind.EQUAL
         for step in range(-_CONTEXT, _CONTEXT + 1)
     }
-    left_out = 0
-    for place, row in enumerate(every):
-        if place in near:
-            yield from _gap(left_out)
-            left_out = 0
-            yield row
+    for is_near, run in groupby(enumerate(every), lambda each: each[0] in near):
+        found = [row for _, row in run]
+        if is_near or len(found) == 1:  # a line takes no more room than what would be said about it
+            yield from found
         else:
-            left_out += 1
-    yield from _gap(left_out)
-
-
-def _gap(left_out: int) -> Iterator[Row]:
-    if left_out:
-        said = f"{left_out} equal line{'s' * (left_out > 1)}"
-        yield Row(Kind.GAP, said, said)
+            said = f"{len(found)} equal lines"
+            yield Row(Kind.GAP, said, said)
 
 
 def lines(answer: Answer, exempt: Iterable[Exemption] = ()) -> list[str]:

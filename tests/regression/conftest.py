@@ -1,80 +1,78 @@
-"""Both stacks, running over the same rows, under the same public name."""
+"""Both stacks of the shop over the same rows, and proxies before them, under the same public name."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from strangler.parity.compare import Answer, differences
-from strangler.regression.case import Case
-from strangler.regression.stack import Stack, Unreachable
-from tests.fixtures.ports import free_port
-from tests.fixtures.shop import MONOLITH, Databases, catalog_files, environment, shop
+from strangler.capability import WHOLE
+from strangler.regression.plugin import capability_of
+from strangler.regression.record import Record
+from strangler.regression.stack import Stack
+from tests.fixtures.shop import Shop, shop, shop_project
+from tests.regression.people import People
+from tests.regression.stacks import PUBLIC_NAME, SIGNER, Share, ShopStacks
+from tests.regression.through import SHARES, Remembered, Through
 
-__all__ = ["both_stacks", "catalog_files", "shop"]
+__all__ = ["shop", "shop_project"]
 
-PUBLIC_NAME: Final = "localhost:8000"
-_START_S: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BothStacks:
-    """Asks both stacks the same."""
-
-    monolith: Stack
-    service: Stack
-
-    def ask(self, case: Case) -> tuple[Answer, Answer]:
-        return self.monolith.ask(case), self.service.ask(case)
-
-    def agree(self, case: Case) -> Answer:
-        """Assert that both answer alike, and return the monolith's answer."""
-        monolith, service = self.ask(case)
-        found = differences(monolith, service, case.exemptions)
-        assert not found, "\n".join([f"{case}", *(each.told("monolith", "service") for each in found)])
-        return monolith
+Proxied = Callable[[Share], Stack]
 
 
 @pytest.fixture(scope="session")
-def both_stacks(shop: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BothStacks]:
-    logs = tmp_path_factory.mktemp("stacks")
-    gunicorn = ["-m", "gunicorn", "--workers=1", "--threads=2", "--log-level=warning", "--bind=127.0.0.1:{port}"]
-    catalog = ["-m", "catalog_service", "serve", "--listen=127.0.0.1:{port}", f"--request-log={logs / 'requests'}"]
-    with _running(gunicorn, shop, logs / "monolith") as monolith, _running(catalog, shop, logs / "catalog") as service:
-        yield BothStacks(monolith=monolith, service=service)
+def stack_addresses(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopStacks]:
+    with ExitStack() as exits:
+        yield ShopStacks(shop, tmp_path_factory.mktemp("stacks"), exits)
 
 
-@contextmanager
-def _running(arguments: list[str], databases: Databases, log: Path) -> Iterator[Stack]:
-    port = free_port()
-    command = [sys.executable, *(each.format(port=port) for each in arguments)]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, cwd=MONOLITH, env=environment(databases), stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        with closing(Stack(f"http://127.0.0.1:{port}", name=arguments[1], public_name=PUBLIC_NAME)) as stack:
-            _wait(stack, process, log)
-            yield stack
-    finally:
-        process.terminate()
-        process.wait(20)
+@pytest.fixture(scope="session")
+def credentials(shop: Shop) -> People:
+    return People(shop, SIGNER)
 
 
-def _wait(stack: Stack, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if stack.ask(Case(target="/api/catalog/categories/")).status == 200:
-                return
-        except Unreachable:
-            time.sleep(0.02)
-    raise AssertionError(f"{process.args!r} does not answer:\n{log.read_text()}")
+@pytest.fixture(scope="session")
+def proxied(stack_addresses: ShopStacks, credentials: People) -> Iterator[Proxied]:
+    """Ask a proxy at some share; one connection for each."""
+    stacks: dict[Share, Stack] = {}
+
+    def ask(share: Share) -> Stack:
+        if share not in stacks:
+            stacks[share] = Stack(
+                f"http://127.0.0.1:{stack_addresses.proxy(share).port}",
+                name=f"proxy at {share.share * 100 // WHOLE} %",
+                public_name=PUBLIC_NAME,
+                credentials=credentials,
+            )
+        return stacks[share]
+
+    yield ask
+    for each in stacks.values():
+        each.close()
+
+
+@pytest.fixture(params=SHARES, ids=lambda share: f"{share * 100 // WHOLE}%")
+def through(
+    request: pytest.FixtureRequest,
+    monolith: Stack,
+    service: Stack,
+    proxied: Proxied,
+    remembered: Remembered,
+    compared: Record,
+) -> Through:
+    """The proxy at each of the shares."""
+    share = Share(capability=str(capability_of(request.node)), share=request.param)
+    return Through(
+        share=share,
+        proxy=proxied(share),
+        monolith=monolith,
+        service=service,
+        note=compared.note,
+        directly=remembered,
+    )
+
+
+@pytest.fixture(scope="session")
+def remembered() -> Remembered:
+    return Remembered()

@@ -1,5 +1,5 @@
 """The databases of both stacks."""
 
-from tests.fixtures.shop import catalog_files, shop
+from tests.fixtures.shop import catalog_files, shop, shop_project
 
-__all__ = ["catalog_files", "shop"]
+__all__ = ["catalog_files", "shop", "shop_project"]

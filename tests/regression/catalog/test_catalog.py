@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from strangler.regression.case import Case
+from strangler.regression import BothStacks, Case
 from tests.regression.catalog.cases import CASES, CATEGORIES, PRODUCTS
-from tests.regression.conftest import BothStacks
+from tests.regression.named import shown
+from tests.regression.through import Through
 
 SHOWN = (PRODUCTS, f"{PRODUCTS}8/", f"{PRODUCTS}?category=textiles&page=last", CATEGORIES, f"{CATEGORIES}below/")
 REFUSED = (f"{PRODUCTS}?page=0", f"{PRODUCTS}?min_price=x", f"{PRODUCTS}999999/", "/api/catalog/nothing/")
@@ -22,9 +23,18 @@ DATES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: ascii(str(case))[1:-1][:70])
+pytestmark = pytest.mark.capability("catalog")
+each_case = pytest.mark.parametrize("case", CASES, ids=shown)
+
+
+@each_case
 def test_both_stacks_answer_alike(both_stacks: BothStacks, case: Case) -> None:
     both_stacks.agree(case)
+
+
+@each_case
+def test_the_proxy_passes_on_what_the_stack_says(through: Through, case: Case) -> None:
+    through.agree(case)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

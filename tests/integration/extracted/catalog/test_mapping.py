@@ -7,7 +7,7 @@ import pytest
 from psycopg import sql
 
 from strangler.project import CapabilityFiles, TableMapping
-from tests.fixtures.shop import Databases
+from tests.fixtures.shop import Shop
 
 Rows = list[tuple[object, ...]]
 
@@ -37,13 +37,13 @@ def table(request: pytest.FixtureRequest, catalog_files: CapabilityFiles) -> Tab
     return found
 
 
-def test_every_column_of_both_tables_is_mapped(shop: Databases, table: TableMapping) -> None:
+def test_every_column_of_both_tables_is_mapped(shop: Shop, table: TableMapping) -> None:
     with psycopg.connect(shop.monolith) as source, psycopg.connect(shop.catalog) as target:
         assert {*table.key.values(), *table.reverse} == columns_of(source, table.source)
         assert {*table.key, *table.forward} == columns_of(target, table.target)
 
 
-def test_every_row_comes_back_as_it_was(shop: Databases, table: TableMapping) -> None:
+def test_every_row_comes_back_as_it_was(shop: Shop, table: TableMapping) -> None:
     claimed = [*table.key.values(), *table.reverse]
     back = [*quoted(list(table.key)), *table.reverse.values()]
     with psycopg.connect(shop.monolith) as source, psycopg.connect(shop.catalog) as target:
@@ -52,7 +52,7 @@ def test_every_row_comes_back_as_it_was(shop: Databases, table: TableMapping) ->
         assert len(rows) > 20
 
 
-def test_what_the_service_writes_comes_forward_again_as_it_was(shop: Databases, table: TableMapping) -> None:
+def test_what_the_service_writes_comes_forward_again_as_it_was(shop: Shop, table: TableMapping) -> None:
     # The way after a cutover: target row, reverse, forward.
     reverse = {**{source: f'"{target}"' for target, source in table.key.items()}, **table.reverse}
     with psycopg.connect(shop.catalog) as target:

@@ -1,0 +1,105 @@
+"""The shop's stacks as processes, each started when it is asked for first and shared by what a test process runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from strangler.capability import Data, Stack, Stage, State
+from strangler.regression.addresses import MONOLITH as THE_MONOLITH
+from strangler.regression.addresses import Unknown
+from strangler.routing.keys import Keys
+from strangler.routing.table import MONOLITH as UPSTREAM
+from strangler.routing.table import RoutingTable, seal
+from strangler_proxy.settings import PIPE
+from strangler_proxy.vouch import Signer
+from tests.fixtures.proxy import SECRET, ProxyProcess
+from tests.fixtures.shop import MONOLITH, SERVICES, Shop
+from tests.regression.own.process import Process
+
+PUBLIC_NAME: Final = "localhost:8000"
+_BETWEEN: Final = "what monolith and proxy share, in tests only"
+_GUNICORN: Final = ("-m", "gunicorn", "--workers=1", "--threads=2", "--log-level=warning", "--bind=127.0.0.1:{port}")
+_PROXY: Final = """
+from strangler_proxy.main import _run
+table, secret, between = sys.argv[1:]
+asking = Asking(secret=between, session_cookie="sessionid", path="/.strangler/identity/")
+settings = Settings(worker="", table=open(table).read(), links=Links(secret=secret), identity=asking)
+sys.exit(_run(settings, ["127.0.0.1:0"], "127.0.0.1:0", 1))
+"""
+SIGNER: Final = Signer(Keys.derive(SECRET).identity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A capability, and how much of its reads the service answers, in basis points."""
+
+    capability: str
+    share: int
+
+
+class ShopStacks:
+    """Where the shop's stacks answer: the addresses that the plugin's fixtures go to."""
+
+    public_name: Final = PUBLIC_NAME
+
+    def __init__(self, shop: Shop, folder: Path, exits: ExitStack) -> None:
+        self._shop = shop
+        self._folder = folder
+        self._exits = exits
+        self._running: dict[object, str] = {}
+        self._proxies: dict[Share, ProxyProcess] = {}
+        (folder / "jwks.json").write_text(json.dumps(SIGNER.jwks()))
+
+    def of(self, stack: str, capability: str | None = None) -> str:
+        if stack == THE_MONOLITH:
+            return self.monolith
+        files = self._shop.project.capabilities.get(capability or "")
+        if files is None:
+            raise Unknown(f"the shop has no capability {capability!r}")
+        return self.service(files.service)
+
+    @property
+    def monolith(self) -> str:
+        if UPSTREAM not in self._running:
+            self._start(UPSTREAM, UPSTREAM, _GUNICORN, MONOLITH, {"STRANGLER_IDENTITY_SECRET": _BETWEEN})
+        return self._running[UPSTREAM]
+
+    def service(self, name: str, folder: Path | None = None) -> str:
+        """Return where a service answers; with ``folder``, one that runs the code in there."""
+        if (name, folder) not in self._running:
+            self._shop.service(name)  # makes its database
+            serve = ("-m", f"{name}_service", "serve", "--listen=127.0.0.1:{port}")
+            log = f"--request-log={self._folder / f'{name}-requests'}"
+            said = {"STRANGLER_JWKS": str(self._folder / "jwks.json"), "CATALOG_URL": self.monolith}
+            self._start((name, folder), name, (*serve, log), folder or SERVICES / name, said)
+        return self._running[name, folder]
+
+    def proxy(self, share: Share) -> ProxyProcess:
+        """Return a proxy that sends so much to the service."""
+        if share not in self._proxies:
+            place = self._folder / f"{share.capability}-{share.share}.table"
+            place.write_text(seal(self._table(share), PIPE).decode())
+            process = ProxyProcess(_PROXY, str(place), SECRET, _BETWEEN)
+            self._proxies[share] = self._exits.enter_context(process)
+            assert process.said, process.end() or process.errors
+        return self._proxies[share]
+
+    def _table(self, share: Share) -> RoutingTable:
+        files = self._shop.project.capabilities[share.capability]
+        state = files.first_state
+        if state.owner is Stack.MONOLITH:
+            stage = Stage.CANARY if share.share else Stage.MONOLITH
+            state = State(share=share.share, stage=stage, data=Data.NONE)
+        upstreams = {UPSTREAM: (self.monolith,), files.service: (self.service(files.service),)}
+        return RoutingTable(version=1, upstreams=upstreams, capabilities=(files.routed(state),))
+
+    def _start(self, key: object, name: str, command: Sequence[str], folder: Path, said: Mapping[str, str]) -> None:
+        environment = {**self._shop.environment, "MEDIA_ROOT": str(self._folder / "media"), **said}
+        log = self._folder / f"{name}-{len(self._running)}.log"
+        process = self._exits.enter_context(Process.started(command, folder, environment, log))
+        self._running[key] = process.url

@@ -1,0 +1,96 @@
+"""A capability through a real proxy, at shares between nothing and everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import count
+from typing import Final
+
+from strangler.capability import WHOLE
+from strangler.parity.compare import Answer
+from strangler.parity.exempt import declared
+from strangler.regression.case import Case
+from strangler.regression.pair import Disagreement, Note, compared
+from strangler.regression.stack import Stack
+from strangler.routing.bucket import bucket
+from strangler.routing.keys import sign_visitor
+from tests.fixtures.proxy import KEYS
+from tests.regression.stacks import Share
+
+SHARES: Final = (0, WHOLE // 2, WHOLE)
+# What the proxy adds to an answer of its own, or takes out.
+EXEMPT: Final = declared(
+    {
+        "set-cookie:strangler_visitor": "by which the proxy knows a visitor again; stacks never see it",
+    }
+)
+# A Host that is none is nobody's: the proxy refuses it with 400 as both stacks do, in its own words.
+NO_HOSTS: Final = ("localhost:port", "[::1", "a b")
+
+
+class Remembered:
+    """What the stacks answer directly, asked once for all shares; only what changes nothing is remembered."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, str], Answer] = {}
+
+    def ask(self, stack: Stack, case: Case) -> Answer:
+        if case.unsafe:
+            return stack.ask(case)
+        key = (stack.address, repr(case))
+        if key not in self._answers:
+            self._answers[key] = stack.ask(case)
+        return self._answers[key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Through:
+    """The proxy at one share, and the stacks that must be heard through it."""
+
+    share: Share
+    proxy: Stack
+    monolith: Stack
+    service: Stack
+    note: Note
+    directly: Remembered = field(default_factory=Remembered)
+
+    def agree(self, case: Case) -> None:
+        """Assert that each visitor is told what the stack says that answers them. Raises ``Disagreement``."""
+        __tracebackhide__ = True
+        if case.headers.get("Host") in NO_HOSTS:
+            assert self.proxy.ask(case).status == 400
+            return
+        for below, visited in self._visited(case):
+            owner = self.service if below and not case.unsafe else self.monolith
+            answers = self.directly.ask(owner, _as_passed_on(case)), self.proxy.ask(visited)
+            comparison = compared(visited, (owner, self.proxy), answers, EXEMPT)
+            self.note(comparison)
+            if comparison.found:
+                raise Disagreement(comparison)
+
+    def _visited(self, case: Case) -> Iterator[tuple[bool, Case]]:
+        """Yield the case for each kind of visitor, and whether the service answers those."""
+        share = self.share.share
+        if share in (0, WHOLE):
+            yield share == WHOLE, case
+            return
+        for below in (False, True):
+            cookie = _visitor(self.share.capability, share, below)
+            given = case.headers.get("Cookie")
+            yield below, replace(case, headers={**case.headers, "Cookie": f"{cookie}; {given}" if given else cookie})
+
+
+def _as_passed_on(case: Case) -> Case:
+    """Return the case as a stack sees it: what a client says about itself the proxy believes from balancers only."""
+    kept = {name: value for name, value in case.headers.items() if not name.lower().startswith("x-forwarded-")}
+    return replace(case, headers=kept)
+
+
+@lru_cache
+def _visitor(capability: str, share: int, below: bool) -> str:
+    """Return the cookie of a visitor whom the service answers at ``share`` (below), or the monolith."""
+    names = (f"{number:032x}" for number in count())
+    found = next(name for name in names if (bucket(capability, name) < share) is below)
+    return f"strangler_visitor={sign_visitor(found, KEYS)}"
