@@ -1,10 +1,9 @@
 from django.contrib import admin, messages
-from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from reviews.models import Photo, Review, Vote
+from reviews.models import AlreadyReviewed, Photo, Review, Vote
 from reviews.signals import refresh_rating
 
 
@@ -99,9 +98,8 @@ class ReviewAdmin(admin.ModelAdmin):
 
 def _restored(review):
     try:
-        with transaction.atomic():
-            review.restore()
-    except IntegrityError:
+        review.restore()
+    except AlreadyReviewed:
         return False
     return True
 

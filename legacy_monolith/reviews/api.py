@@ -1,4 +1,3 @@
-from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils.decorators import method_decorator
 from django.utils.http import http_date
@@ -20,10 +19,12 @@ from reviews.models import (
     MOST_PHOTOS,
     NOT_ONES_OWN,
     TOO_MANY_PHOTOS,
+    AlreadyReviewed,
     Photo,
     Review,
     TooManyPhotos,
     Vote,
+    one_each,
 )
 from reviews.pictures import Refused, drawn_anew
 from shop.api import StableOrdering
@@ -139,9 +140,9 @@ class ReviewViewSet(ModelViewSet):
 
     def perform_create(self, serializer):
         try:
-            with transaction.atomic():
+            with one_each():
                 review = serializer.save(author=self.request.user, **self.always())
-        except IntegrityError as exc:
+        except AlreadyReviewed as exc:
             raise serializers.ValidationError({"non_field_errors": [ALREADY_REVIEWED]}) from exc
         serializer.instance = Review.objects.in_full().get(id=review.id)
 

@@ -1,6 +1,8 @@
+from contextlib import contextmanager
+
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -11,10 +13,27 @@ MOST_PHOTOS = 4
 TOO_MANY_PHOTOS = _("A review has at most four photos.")
 ALREADY_REVIEWED = _("You have already reviewed this product.")
 NOT_ONES_OWN = _("You cannot vote for your own review.")
+_ONE_EACH = "one_kept_review_per_author"
 
 
 class TooManyPhotos(Exception):
     """A review would have more photos than it may."""
+
+
+class AlreadyReviewed(Exception):
+    """An author would have two reviews of a product."""
+
+
+@contextmanager
+def one_each():
+    """Write a review, or all that happens inside, in a transaction; raises AlreadyReviewed."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as exc:
+        if exc.__cause__.diag.constraint_name != _ONE_EACH:
+            raise
+        raise AlreadyReviewed from exc
 
 
 class Reviews(models.QuerySet):
@@ -73,7 +92,7 @@ class Review(models.Model):
             models.UniqueConstraint(
                 fields=["product", "author"],
                 condition=models.Q(deleted_at=None),
-                name="one_kept_review_per_author",
+                name=_ONE_EACH,
             ),
             models.CheckConstraint(condition=models.Q(rating__range=(1, 5)), name="rating_from_1_to_5"),
         ]
@@ -88,9 +107,10 @@ class Review(models.Model):
         self.save(update_fields=["deleted_at", "updated_at"])
 
     def restore(self):
-        """Undo `withdraw`; raises IntegrityError when the author has written another."""
+        """Undo `withdraw`; raises AlreadyReviewed when the author has written another."""
         self.deleted_at = None
-        self.save(update_fields=["deleted_at", "updated_at"])
+        with one_each():
+            self.save(update_fields=["deleted_at", "updated_at"])
 
     @transaction.atomic
     def add_photos(self, pictures):

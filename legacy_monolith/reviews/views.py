@@ -2,7 +2,6 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
-from django.db import IntegrityError, transaction
 from django.http import Http404
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -11,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from catalog.models import Product
 from reviews.forms import ReviewForm
-from reviews.models import ALREADY_REVIEWED, NOT_ONES_OWN, Review
+from reviews.models import ALREADY_REVIEWED, NOT_ONES_OWN, AlreadyReviewed, Review, one_each
 
 REVIEWS_PER_PAGE = 10
 VOTES = {"yes": True, "no": False}
@@ -98,8 +97,8 @@ def _already_reviewed(request, product):
 
 def _saved(form):
     try:
-        with transaction.atomic():
+        with one_each():
             form.save()
-    except IntegrityError:
+    except AlreadyReviewed:
         return False
     return True
