@@ -1,0 +1,1 @@
+"""The project around the reviews since they left the shop."""
