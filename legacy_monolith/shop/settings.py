@@ -105,8 +105,15 @@ CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = 300, 330
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "shop:celery:", "socket_connect_timeout": 2}
+# A broker that is down for a day must not end the workers.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # A request that asks for a task waits no longer for a broker that is down: what must happen is asked for by the clock.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": "shop:celery:",
+    "socket_connect_timeout": 2,
+    "max_retries": 1,
+    "interval_start": 0,
+}
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = beat.SCHEDULE

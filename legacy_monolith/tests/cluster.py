@@ -77,7 +77,7 @@ def _run(command, account, folder):
 
 @contextmanager
 def _server(binaries, folder, account):
-    port = _free_port()
+    port = free_port()
     options = [f"--{name}={value}" for name, value in {**SETTINGS, "port": str(port)}.items()]
     command = [binaries / "postgres", "-D", folder / "data", *options]
     with (folder / "log").open("w") as log:
@@ -90,7 +90,7 @@ def _server(binaries, folder, account):
         process.wait(SECONDS_TO_START)
 
 
-def _free_port():
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
