@@ -13,7 +13,7 @@ SORTS = {
 
 
 class ProductSearch(forms.Form):
-    q = forms.CharField(label=_("Search"), required=False, max_length=100)
+    q = forms.CharField(label=_("Search"), required=False, max_length=100, widget=forms.SearchInput)
     category = forms.ChoiceField(label=_("Category"), required=False)
     sort = forms.ChoiceField(
         label=_("Sort by"), required=False, choices=[(key, sort[0]) for key, sort in SORTS.items()]
@@ -24,7 +24,7 @@ class ProductSearch(forms.Form):
         self.categories = {category.slug: category for category in tree.whole()}
         indented = [(slug, "\N{NO-BREAK SPACE}" * 3 * each.depth + each.name) for slug, each in self.categories.items()]
         self.fields["category"].choices = [("", _("All categories")), *indented]
-        self.fields["q"].widget.attrs.update(type="search", placeholder=_("Name or article number"))
+        self.fields["q"].widget.attrs.update(placeholder=_("Name or article number"))
 
     @property
     def chosen(self):

@@ -23,7 +23,10 @@ _FRAME: Final = {"X-Frame-Options": "DENY"}
 _ALLOW: Final = {"Allow": "GET, HEAD"}
 _JSON: Final = {"Content-Type": "application/json"}
 _HTML: Final = {"Content-Type": "text/html; charset=utf-8"}
-_KEPT_BY_304: Final = ("Cache-Control", "ETag", "Last-Modified")
+_VERSIONED: Final = {"Vary": "Api-Version"}
+_FRESH_PAGE: Final = {"Cache-Control": "public, max-age=0, must-revalidate"}
+_KEPT_BY_304: Final = ("Cache-Control", "Content-Language", "ETag", "Last-Modified", "Vary")
+_KEPT_BY_412: Final = ("Cache-Control", "Content-Language")
 _BAD_REQUEST: Final = """
 <!doctype html>
 <html lang="en">
@@ -58,12 +61,32 @@ def found(data: object, *, changed_at: datetime | None) -> Answer:
     fresh = {"Cache-Control": "no-cache"}
     if changed_at is not None:
         fresh["Last-Modified"] = formatdate(int(changed_at.timestamp()), usegmt=True)
-    return Answer(status=200, headers={**_JSON, **_ALLOW, **fresh, **_SHIELD, **_FRAME}, body=rendered(data))
+    headers = {**_JSON, **_ALLOW, **_VERSIONED, **fresh, **_SHIELD, **_FRAME}
+    return Answer(status=200, headers=headers, body=rendered(data))
 
 
 def refused(status: int, data: object) -> Answer:
     """Return an error of a resource that exists: its body says why."""
-    return Answer(status=status, headers={**_JSON, **_ALLOW, **_SHIELD, **_FRAME}, body=rendered(data))
+    headers = {**_JSON, **_ALLOW, **_VERSIONED, **_SHIELD, **_FRAME}
+    return Answer(status=status, headers=headers, body=rendered(data))
+
+
+def page(body: bytes, language: str) -> Answer:
+    """Return a page that is the same for everybody."""
+    headers = {**_HTML, **_FRESH_PAGE, "Content-Language": language, **_SHIELD, **_FRAME}
+    return Answer(status=200, headers=headers, body=body)
+
+
+def page_missing(body: bytes, language: str, *, by_address: bool) -> Answer:
+    """Return the page for an address that there is nothing at; its language is the address's or the visitor's."""
+    varies = {} if by_address else {"Vary": "Accept-Language"}
+    headers = {**_HTML, **varies, "Content-Language": language, **_SHIELD, **_FRAME}
+    return Answer(status=404, headers=headers, body=body)
+
+
+def page_refused(language: str) -> Answer:
+    """Return 405 for a method that a page does not know."""
+    return Answer(status=405, headers={**_HTML, **_ALLOW, "Content-Language": language, **_SHIELD, **_FRAME})
 
 
 def missing() -> Answer:
@@ -71,17 +94,23 @@ def missing() -> Answer:
     return Answer(status=404, headers={**_JSON, **_SHIELD, **_FRAME}, body=rendered({"detail": "Not found."}))
 
 
-def moved(target: str) -> Answer:
-    return Answer(status=301, headers={**_HTML, "Location": target, **_SHIELD})
+def moved(target: str, language: str | None) -> Answer:
+    """Return where the address is meant to lead; ``language`` None for what is no page."""
+    return Answer(status=301, headers={**_HTML, "Location": target, **_spoken(language), **_SHIELD})
 
 
-def malformed() -> Answer:
-    return Answer(status=400, headers={**_HTML, **_SHIELD, **_FRAME}, body=_BAD_REQUEST.encode())
+def malformed(language: str | None) -> Answer:
+    headers = {**_HTML, **_spoken(language), **_SHIELD, **_FRAME}
+    return Answer(status=400, headers=headers, body=_BAD_REQUEST.encode())
 
 
 def stranger() -> Answer:
     """Return the answer to whoever asks under a name that is not ours."""
     return Answer(status=400, headers={**_HTML, **_SHIELD}, body=_BAD_REQUEST.encode())
+
+
+def _spoken(language: str | None) -> dict[str, str]:
+    return {} if language is None else {"Content-Language": language}
 
 
 def rendered(data: object) -> bytes:
@@ -101,6 +130,8 @@ def under(answer: Answer, conditions: Conditions) -> Answer:
             kept = {name: tagged.headers[name] for name in _KEPT_BY_304 if name in tagged.headers}
             return Answer(status=304, headers={**kept, **_SHIELD, **_FRAME})
         case 412:
-            return Answer(status=412, headers={**_HTML, **_SHIELD, **_FRAME})
+            # Freshness and language are said of every answer of a page, by what stands around it.
+            said = {name: tagged.headers[name] for name in _KEPT_BY_412 if "Content-Language" in tagged.headers}
+            return Answer(status=412, headers={**_HTML, **said, **_SHIELD, **_FRAME})
         case _:
             return tagged

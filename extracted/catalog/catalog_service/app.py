@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
@@ -19,7 +19,10 @@ from catalog_service.answer import Answer
 from catalog_service.asked import Asked, Malformed, Site, Stranger
 from catalog_service.catalog import Catalog
 from catalog_service.conditions import Conditions
+from catalog_service.language import LANGUAGES, of_path
 from catalog_service.page import NoSuchPage, PageAsked
+from catalog_service.pages import Pages, missing
+from catalog_service.shapes import Row
 from strangler.service import Chassis
 from strangler.service.database import Database
 from strangler.service.log import RequestLog
@@ -27,18 +30,23 @@ from strangler.service.problem import SHAPES
 
 _NOT_FOUND: Final = {"detail": "Not found."}
 _NO_PAGE: Final = {"detail": "Invalid page."}
+_NO_VERSION: Final = {"detail": 'Invalid version in "Api-Version" header.'}
+_VERSIONS: Final = ("1", "2")
 
 Answering = Callable[[Asked], Awaitable[Answer]]
 
 
 def build(database: Database, site: Site, requests: RequestLog) -> Chassis:
     """Wire the whole application around ``database``; it is opened and closed with the application's lifespan."""
-    asks = Questions(Catalog(database))
+    catalog = Catalog(database)
+    asks, pages = Questions(catalog), Pages(catalog)
     routes = [
         _Exact("/api/catalog/products/", _Resource(asks.products, site)),
         _Exact("/api/catalog/products/{id:digits}/", _Resource(asks.product, site)),
         _Exact("/api/catalog/categories/", _Resource(asks.categories, site)),
         _Exact("/api/catalog/categories/{slug:slug}/", _Resource(asks.category, site)),
+        _Exact("/{language:language}/products/", _Page(pages.products, site)),
+        _Exact("/{language:language}/products/{slug:slug}/", _Page(pages.product, site)),
     ]
 
     @asynccontextmanager
@@ -66,14 +74,14 @@ class Questions:
         wanted = filters.read(asked.parameters, branch)
         page = PageAsked.of(asked)
         listed = await self._catalog.products(wanted, page)
-        body = page.of_total(listed.count).around([shapes.product(row) for row in listed.rows], asked)
+        body = page.of_total(listed.count).around([_product(row, asked) for row in listed.rows], asked)
         return answer.found(body, changed_at=listed.changed_at)
 
     async def product(self, asked: Asked) -> Answer:
         one = await self._catalog.product(asked.captured["id"])
         if one is None:
             return answer.refused(404, _NOT_FOUND)
-        return answer.found(shapes.product(one.row), changed_at=one.changed_at)
+        return answer.found(_product(one.row, asked), changed_at=one.changed_at)
 
     async def categories(self, asked: Asked) -> Answer:
         page = PageAsked.of(asked)
@@ -88,8 +96,13 @@ class Questions:
         return answer.found(shapes.category(one.row), changed_at=one.changed_at)
 
 
+def _product(row: Row, asked: Asked) -> dict[str, Any]:
+    told = shapes.product(row)
+    return told if asked.version == "1" else shapes.with_currency(told)
+
+
 class _Resource:
-    """Answers every method at one address."""
+    """Answers every method at one address of the API."""
 
     def __init__(self, answering: Answering, site: Site) -> None:
         self._answering = answering
@@ -102,13 +115,14 @@ class _Resource:
     async def _told(self, scope: Scope) -> Answer:
         try:
             asked = Asked.of(scope, self._site)
-            if asked.method not in ("GET", "HEAD"):
+            spoken = asked.version in _VERSIONS
+            if spoken and asked.method not in ("GET", "HEAD"):
                 return answer.refused(405, {"detail": f'Method "{asked.method}" not allowed.'})
-            told = await self._read(asked)
+            told = await self._read(asked) if spoken else answer.refused(406, _NO_VERSION)
         except Stranger:
             return answer.stranger()
         except Malformed:
-            return answer.malformed()
+            return answer.malformed(None)
         return answer.under(told, Conditions.of(asked.headers)) if asked.method == "GET" else told
 
     async def _read(self, asked: Asked) -> Answer:
@@ -118,6 +132,32 @@ class _Resource:
             return answer.refused(400, unreadable.errors)
         except NoSuchPage:
             return answer.refused(404, _NO_PAGE)
+
+
+class _Page:
+    """Answers every method at the address of a page."""
+
+    def __init__(self, answering: Answering, site: Site) -> None:
+        self._answering = answering
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        told = await self._told(scope)
+        await told.send(send, head=scope["method"] == "HEAD")
+
+    async def _told(self, scope: Scope) -> Answer:
+        language = scope["path_params"]["language"]
+        try:
+            asked = Asked.of(scope, self._site)
+            if asked.method not in ("GET", "HEAD"):
+                return answer.page_refused(language)
+            told = await self._answering(asked)
+        except Stranger:
+            return answer.stranger()
+        except Malformed:
+            return answer.malformed(language)
+        found = told.status == 200 and asked.method == "GET"
+        return answer.under(told, Conditions.of(asked.headers)) if found else told
 
 
 class _Elsewhere:
@@ -137,8 +177,8 @@ class _Elsewhere:
             return answer.stranger()
         slashed = f"{asked.path}/"
         if not asked.path.endswith("/") and any(route.path_regex.fullmatch(slashed) for route in self._routes):
-            return answer.moved(asked.target_at(slashed))
-        return answer.missing()
+            return answer.moved(asked.target_at(slashed), of_path(asked.path))
+        return answer.missing() if asked.path.startswith("/api/") else missing(asked, resolved=False)
 
 
 class _Slug(Convertor[str]):
@@ -155,13 +195,18 @@ class _Digits(_Slug):
     regex = "[0-9]+"
 
 
+class _Language(_Slug):
+    regex = "|".join(LANGUAGES)
+
+
 register_url_convertor("slug", _Slug())
 register_url_convertor("digits", _Digits())
+register_url_convertor("language", _Language())
 
 
 class _Exact(Route):
     """A route that ends where its path ends; a trailing newline is not the same address."""
 
-    def __init__(self, path: str, endpoint: _Resource) -> None:
+    def __init__(self, path: str, endpoint: _Resource | _Page) -> None:
         super().__init__(path, endpoint)
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")

@@ -100,6 +100,11 @@ class Asked:
             raise Malformed from error
 
     @property
+    def version(self) -> str:
+        """The version of the API that the client speaks."""
+        return self.headers.get("api-version", "1")
+
+    @property
     def target(self) -> str:
         """Path and query as they may stand in a link."""
         return self.target_at(self.path)
@@ -116,6 +121,7 @@ class Asked:
 def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw_name, raw_value in pairs:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        # The space around a value is not part of it (RFC 9110, section 5.5); some servers leave what follows.
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip(" \t")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from catalog_service import queries
 from catalog_service.filters import Filters
+from catalog_service.numbering import PER_PAGE, Numbered
 from catalog_service.page import PageAsked
+from catalog_service.search import Search, Shelf
 from catalog_service.shapes import Row
 from catalog_service.words import pattern
 from strangler.service.database import Database
@@ -44,6 +47,28 @@ class Catalog:
         id_ = int(digits) if len(digits.lstrip("0")) < 20 else 0
         return await self._one(queries.PRODUCT, {"id": id_}) if 0 < id_ <= _MOST else None
 
+    async def product_page(self, slug: str) -> Row | None:
+        """Return a product by its slug, and in two more columns slug and title of the category above its own."""
+        found = await self._one(queries.PRODUCT_PAGE, {"slug": slug})
+        return found.row if found else None
+
+    async def shelves(self) -> tuple[Shelf, ...]:
+        """Return every category in reading order, each below the one that it belongs to."""
+        children: dict[int | None, list[Row]] = {}
+        for row in await self._rows(queries.TREE, {}):
+            children.setdefault(row[1], []).append(row)
+        return tuple(_walk(children, None, 0))
+
+    async def searched(self, search: Search, asked: str | None) -> tuple[Numbered, list[Row]]:
+        """Return the page of a search that ``asked`` means, the last one for too high a number."""
+        wanted = Filters(branch=search.branch, words=search.words, ordering=search.ordering)
+        first = Numbered.of(asked, count=2**31)
+        listed = await self.products(wanted, PageAsked(number=first.number, size=PER_PAGE))
+        page = Numbered.of(asked, listed.count)
+        if page.number != first.number:
+            listed = await self.products(wanted, PageAsked(number=page.number, size=PER_PAGE))
+        return page, listed.rows
+
     async def category(self, slug: str) -> One | None:
         return await self._one(queries.CATEGORY, {"slug": slug})
 
@@ -78,6 +103,12 @@ class Catalog:
         async with self._database.connection() as connection:
             cursor = await connection.execute(statement, parameters, binary=True)
             return await cursor.fetchall()
+
+
+def _walk(children: Mapping[int | None, list[Row]], parent: int | None, depth: int) -> Iterator[Shelf]:
+    for id_, _, slug, title in children.get(parent, []):
+        yield Shelf(id=id_, slug=slug, title=title, depth=depth)
+        yield from _walk(children, id_, depth + 1)
 
 
 def _limits(page: PageAsked) -> dict[str, int | None]:

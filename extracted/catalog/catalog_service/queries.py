@@ -36,6 +36,21 @@ PRODUCT: Final = (
     .as_bytes(None)
 )
 
+# A product by its slug, with the category above its own.
+PRODUCT_PAGE: Final = (
+    SQL(
+        "SELECT greatest(p.updated_at, c.updated_at), {columns}, above.slug, above.title"
+        " FROM product AS p JOIN category AS c ON c.id = p.category_id"
+        " LEFT JOIN category AS above ON above.id = c.parent_id"
+        " WHERE p.slug = %(slug)s AND p.is_published"
+    )
+    .format(columns=_PRODUCT_COLUMNS)
+    .as_bytes(None)
+)
+
+# All categories: they are few.
+TREE: Final = b"SELECT id, parent_id, slug, title FROM category ORDER BY position, id"
+
 # A category by its slug.
 CATEGORY: Final = (
     SQL("SELECT {changed}, {columns} FROM category AS c WHERE c.slug = %(slug)s")

@@ -14,7 +14,7 @@ Row = tuple[Any, ...]
 _MEDIA: Final = "/media/"
 
 
-def product(row: Row) -> dict[str, object]:
+def product(row: Row) -> dict[str, Any]:
     """Return the product in ``row`` (``queries.PRODUCT_COLUMNS``)."""
     (
         id_,
@@ -56,6 +56,13 @@ def product(row: Row) -> dict[str, object]:
         "created_at": _instant(created_at),
         "updated_at": _instant(updated_at),
     }
+
+
+def with_currency(product: dict[str, Any]) -> dict[str, Any]:
+    """Return a product as version 2 of the API tells it: the price together with its currency."""
+    priced = {**product, "price": {"amount": product["price"], "currency": product["currency"]}}
+    del priced["currency"]
+    return priced
 
 
 def category(row: Row) -> dict[str, object]:

@@ -31,7 +31,7 @@ def _addresses() -> Iterator[Case]:
         "/api/catalog/products//",
         "/api/catalog/",
         "/api/catalog/nothing/",
-        "/api/catalog/products/1/reviews/",
+        "/api/catalog/products/1/nothing/",
         "/api/catalog/pro%64ucts/1/",
         "/api/catalog/products/1%2F2/",
         "/api/catalog/products/1/%0A",
@@ -224,6 +224,17 @@ def _negotiated() -> Iterator[Case]:
     yield Case(target=f"{PRODUCTS}1/", headers={"Cookie": "csrftoken=x"}, exempt=renewed)
 
 
+def _versions() -> Iterator[Case]:
+    for version, target in product(
+        ("1", "2", "3", "", "2.0", "1, 2", " 2 ", "\u0662"),
+        (PRODUCTS, f"{PRODUCTS}1/", f"{PRODUCTS}999999/", f"{PRODUCTS}?min_price=x", CATEGORIES, f"{CATEGORIES}below/"),
+    ):
+        yield Case(target=target, headers={"Api-Version": quote(version, safe=" ,.")})
+    for method in ("HEAD", "POST", "OPTIONS", "TRACE"):
+        yield Case(target=PRODUCTS, method=method, headers={"Api-Version": "3"}, body=b"")
+        yield Case(target=PRODUCTS, method=method, headers={"Api-Version": "2"}, body=b"")
+
+
 def _strangers() -> Iterator[Case]:
     outside = {
         "content-length": "the monolith refuses a strange host before it measures the body, and sends it chunked"
@@ -255,5 +266,6 @@ CASES = [
     *_searches(),
     *_methods(),
     *_negotiated(),
+    *_versions(),
     *_strangers(),
 ]

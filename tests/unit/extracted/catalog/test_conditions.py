@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 from catalog_service.conditions import Conditions, instant, tags
-from django.utils.http import parse_etags, parse_http_date_safe  # type: ignore[import-untyped]
+from django.utils.http import parse_etags, parse_http_date_safe
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from catalog_service.words import pattern, words
-from django.utils.text import smart_split, unescape_string_literal  # type: ignore[import-untyped]
+from django.utils.text import smart_split, unescape_string_literal
 from hypothesis import given
 from hypothesis import strategies as st
 
