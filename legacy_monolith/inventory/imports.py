@@ -32,7 +32,9 @@ def take(content):
     warehouses = {each.code: each for each in Warehouse.objects.all()}
     wrong = []
     with transaction.atomic():
-        for line, row in sorted(rows, key=lambda each: each[1]["sku"] or ""):
+        stock.hold([each.pk for each in products.values()])
+        # New levels come about in the order in which deliveries make theirs, too.
+        for line, row in sorted(rows, key=lambda each: getattr(products.get(each[1]["sku"]), "pk", 0)):
             if problem := _book(row, products, warehouses):
                 wrong.append((line, problem))
         if wrong:
@@ -42,7 +44,10 @@ def take(content):
 
 def _rows(content):
     try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+        text = content.decode("utf-8-sig")
+        if "\0" in text:
+            raise csv.Error("NUL")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise RowsWrong([(1, _("The first line must be: %(columns)s") % {"columns": ",".join(COLUMNS)})])
         for number, row in enumerate(reader, 1):

@@ -1,4 +1,8 @@
-"""What orders do to the stock. Levels are locked in the order of their ids, so that two orders never wait in a ring."""
+"""What happens to the stock.
+
+Whoever changes a level holds all levels of the products concerned first, in the order of their ids: two orders, or an
+order and a delivery, never wait for one another in a ring, neither for levels nor for the products' rows behind them.
+"""
 
 from datetime import timedelta
 
@@ -16,7 +20,7 @@ HELD_FOR = timedelta(hours=24)
 def reserve(order):
     """Hold what the order's lines want, from the first warehouse that has it. Raises ``ValidationError``."""
     wanted = {line.product_id: line.quantity for line in order.lines.all()}
-    levels = _locked(product_id__in=wanted)
+    levels = hold(wanted)
     expires_at = timezone.now() + HELD_FOR
     for product_id, quantity in wanted.items():
         own = sorted((level for level in levels if level.product_id == product_id), key=_place)
@@ -72,9 +76,9 @@ def receive(delivery):
     delivery = type(delivery).objects.select_for_update().get(pk=delivery.pk)
     if delivery.received_at:
         return False
+    hold(delivery.lines.values("product"))
     for line in delivery.lines.order_by("product_id"):
-        StockLevel.objects.get_or_create(product_id=line.product_id, warehouse_id=delivery.warehouse_id)
-        (level,) = _locked(product_id=line.product_id, warehouse_id=delivery.warehouse_id)
+        level = _opened(line.product_id, delivery.warehouse_id)
         level.on_hand += line.quantity
         level.save(update_fields=["on_hand"])
         note = {"delivery": delivery.pk}
@@ -87,8 +91,8 @@ def receive(delivery):
 @transaction.atomic
 def count(product, warehouse, on_hand):
     """Set what was counted. Raises ``ValidationError`` when more of it is reserved than there is."""
-    StockLevel.objects.get_or_create(product=product, warehouse=warehouse)
-    (level,) = _locked(product=product, warehouse=warehouse)
+    hold([product.pk])
+    level = _opened(product.pk, warehouse.pk)
     if on_hand < level.reserved:
         raise ValidationError(_("%(count)s are reserved; fewer cannot be on hand.") % {"count": level.reserved})
     change = on_hand - level.on_hand
@@ -99,14 +103,20 @@ def count(product, warehouse, on_hand):
     return level
 
 
-def _locked(**which):
+def hold(products):
+    """Lock and return all levels of ``products`` (their ids) until the transaction ends."""
     levels = StockLevel.objects.select_related("warehouse").select_for_update(of=("self",))
-    return list(levels.filter(**which).order_by("id"))
+    return list(levels.filter(product__in=products).order_by("id"))
+
+
+def _opened(product_id, warehouse_id):
+    # Locked again: somebody else may have made it after all that there were are held.
+    return StockLevel.objects.select_for_update().get_or_create(product_id=product_id, warehouse_id=warehouse_id)[0]
 
 
 def _held(order, status):
     found = {each.level_id: each for each in order.reservations.filter(status=status)}
-    return [(found[level.id], level) for level in _locked(id__in=found)]
+    return [(found[level.id], level) for level in hold(order.lines.values("product")) if level.id in found]
 
 
 def _moved(level, change, why, order):

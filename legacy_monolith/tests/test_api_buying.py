@@ -252,10 +252,16 @@ def test_one_wrong_row_keeps_the_whole_file_out(api, staff, cup):
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"), [("a,b\n", "The first line must be: sku,warehouse,on_hand"), ("", "The first line must be")]
+    ("text", "problem"),
+    [
+        ("a,b\n", {"rows": [{"line": "1", "problem": "The first line must be: sku,warehouse,on_hand"}]}),
+        ("sku,warehouse,on_hand\nA\0,b,1\n", {"rows": [{"line": "1", "problem": "This is no CSV file in UTF-8."}]}),
+        ("", {"file": ["The submitted file is empty."]}),
+    ],
+    ids=["columns", "nul", "empty"],
 )
 def test_another_file_is_told_what_is_wanted(api, staff, text, problem):
-    assert problem in str(answered(sent(api, text), 400)) or text == ""
+    assert answered(sent(api, text), 400) == problem
 
 
 def test_what_was_not_paid_in_time_is_given_back(api, ann, cup):

@@ -1,4 +1,3 @@
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -94,27 +93,6 @@ def test_what_is_sold_out_meanwhile_undoes_the_whole_order(ann, cup):
     with pytest.raises(ValidationError, match="Cup: only 2 left"):
         checkout.place(cart, ann, ADDRESS)
     assert (Order.objects.count(), Reservation.objects.count(), shopping.count(cart)) == (0, 0, 3)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_two_who_want_the_last_one_exactly_one_gets_it():
-    last = factories.stocked(1, name="Last")
-    users = [factories.user() for _ in range(2)]
-    carts = [cart_with(user, (last, 1)) for user in users]
-
-    def buy(number):
-        try:
-            return checkout.place(carts[number], users[number], ADDRESS)
-        except ValidationError:
-            return None
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(2) as pool:
-        bought = list(pool.map(buy, range(2)))
-    assert len([order for order in bought if order]) == Order.objects.count() == 1
-    last.refresh_from_db()
-    assert last.stock == 0
 
 
 def test_shipping_is_free_from_fifty(ann):
