@@ -3,6 +3,7 @@
 from hypothesis import settings
 
 pytest_plugins = [
+    "pytester",
     "tests.fixtures.postgres",
     "tests.fixtures.valkey",
     "tests.fixtures.ledger",

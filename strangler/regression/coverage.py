@@ -17,6 +17,10 @@ Asked = tuple[Case, Answer]
 _MOST_LISTED: Final = 40
 
 
+class Uncovered(AssertionError):
+    """Something is promised that no case asks for: write one, or say why nothing can touch it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """The points of a surface, those seen among them, and those that cannot be, each with its reason."""
@@ -38,17 +42,23 @@ class Coverage:
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
-        """How many points of each kind are seen, and how many there are; what cannot be seen does not count."""
+        """How many points of each kind are seen, and how many there are; what cannot be seen is left out."""
         wanted = [each for each in self.points if each in self.seen or str(each) not in self.unseen]
         return {
-            kind.value: (sum(each in self.seen for each in mine), len(mine))
+            kind.plural: (sum(each in self.seen for each in mine), len(mine))
             for kind in Kind
             if (mine := [each for each in wanted if each.kind is kind])
         }
 
+    def require(self) -> None:
+        """Be content, or raise ``Uncovered``."""
+        __tracebackhide__ = True
+        if self.missing or self.stale:
+            raise Uncovered(str(self))
+
     def __str__(self) -> str:
         """Say what is covered on one line, and what is missing on one each."""
-        counted = ", ".join(f"{kind}s {seen}/{there}" for kind, (seen, there) in self.counts.items())
+        counted = ", ".join(f"{kind} {seen}/{there}" for kind, (seen, there) in self.counts.items())
         missing = [f"  no case for the {each.kind} {each}" for each in self.missing[:_MOST_LISTED]]
         more = len(self.missing) - len(missing)
         stale = [f"  said to be untouchable, and is not: {each}" for each in self.stale]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "capability(name): the capability whose service a test asks")
     if not hasattr(config, "workerinput"):  # pytest-xdist's workers have no terminal
         named = config.getoption("--regression-report")
+        if named and find_spec("jinja2") is None:
+            raise pytest.UsageError("--regression-report is written with Jinja; install strangler[regression]")
         config.pluginmanager.register(Telling(config, Path(named) if named else None), "strangler-telling")
 
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from jinja2 import Environment, PackageLoader
+
 from strangler.regression.record import Run
 from strangler.regression.show import marked
 
 
-class NoTemplates(Exception):
-    """Pages are written with Jinja: install ``strangler[regression]``, or leave --regression-report out."""
-
-
 def page(run: Run) -> str:
-    """Return the page. Raises ``NoTemplates``."""
-    try:
-        from jinja2 import Environment, PackageLoader
-    except ImportError as exc:
-        raise NoTemplates(str(NoTemplates.__doc__)) from exc
+    """Return the page."""
     environment = Environment(
         loader=PackageLoader("strangler.regression", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )

@@ -23,6 +23,10 @@ class Kind(StrEnum):
     FIELD = "field"
     PAGE = "page"
 
+    @property
+    def plural(self) -> str:
+        return f"{self}es" if self.endswith("s") else f"{self}s"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Point:

@@ -68,5 +68,5 @@ def _test(report: pytest.TestReport, record: dict[str, Any], shown: Shown | None
 
 def _counted(counts: dict[str, list[int]]) -> str:
     seen, there = (sum(pair[place] for pair in counts.values()) for place in (0, 1))
-    parts = ", ".join(f"{kind}s {pair[0]}/{pair[1]}" for kind, pair in counts.items())
+    parts = ", ".join(f"{kind} {pair[0]}/{pair[1]}" for kind, pair in counts.items())
     return f"{seen / there:.1%} covered ({parts})" if there else "nothing to cover"
