@@ -16,7 +16,11 @@ from strangler.local import PortTaken, Postgres, Valkey, ensure_database, ensure
 from strangler.project import Problem, ProjectInvalid
 
 SECRET: Final = "STRANGLER_SECRET"  # noqa: S105  # the variable's name
-_RIGHTS: Final = {"read": "select", "write": "select, insert, update, delete, truncate"}
+_RIGHTS: Final = {
+    "read": {"tables": "select"},
+    # What feeds a copied column goes on behind the highest value that was copied.
+    "write": {"tables": "select, insert, update, delete, truncate", "sequences": "usage, update"},
+}
 _OTHER_BASES: Final = range(9_000, 60_000, 1_000)
 
 
@@ -126,7 +130,6 @@ def _half(database: Database, given: list[str], missing: list[str]) -> Problem:
 def _grant(connection: psycopg.Connection, database: Database, role: Role) -> None:
     """Let a role use the tables that the owner has made, and those that it will make."""
     names = {"role": sql.Identifier(role.name), "owner": sql.Identifier(database.owner)}
-    rights = sql.SQL(_RIGHTS[role.may])
     # Who writes a copy stages rows in a temporary table when some of a chunk are there already.
     entry = sql.SQL("connect, temporary" if role.may == "write" else "connect")
     for statement in (
@@ -134,12 +137,14 @@ def _grant(connection: psycopg.Connection, database: Database, role: Role) -> No
             entry=entry, base=sql.Identifier(database.name), **names
         ),
         sql.SQL("grant usage on schema public to {role}").format(**names),
-        sql.SQL("grant {rights} on all tables in schema public to {role}").format(rights=rights, **names),
-        sql.SQL("alter default privileges for role {owner} in schema public grant {rights} on tables to {role}").format(
-            rights=rights, **names
-        ),
     ):
         connection.execute(statement)
+    for things, rights in _RIGHTS[role.may].items():
+        for grant in (
+            "grant {rights} on all {things} in schema public to {role}",
+            "alter default privileges for role {owner} in schema public grant {rights} on {things} to {role}",
+        ):
+            connection.execute(sql.SQL(grant).format(rights=sql.SQL(rights), things=sql.SQL(things), **names))
 
 
 def _spoken(variable: str) -> str:
