@@ -82,7 +82,7 @@ class Sales(APIView):
 
     @extend_schema(
         parameters=[SalesQuerySerializer],
-        responses={(200, "application/json"): SalesSerializer, (200, "text/csv"): OpenApiTypes.STR},
+        responses={(200, "application/json"): SalesSerializer, (200, "text/csv"): OpenApiTypes.STR, 404: None},
     )
     def get(self, request):
         asked = Asked.read(self._query(request))
