@@ -1,5 +1,4 @@
 from django.contrib import admin
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
@@ -49,6 +48,10 @@ class CollectionAdmin(admin.ModelAdmin):
     inlines = [EntryInline]
 
 
+# What others count and write at any moment: a form that was opened before must not write it back.
+COUNTED = ["stock", "rating", "review_count"]
+
+
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
     list_display = ["name", "sku", "category", "price", "stock", "rating", "review_count", "is_active"]
@@ -56,7 +59,7 @@ class ProductAdmin(admin.ModelAdmin):
     search_fields = ["name", "sku", "description"]
     prepopulated_fields = {"slug": ["name"]}
     autocomplete_fields = ["category"]
-    readonly_fields = ["picture", "public_id", "rating", "review_count", "created_at", "updated_at"]
+    readonly_fields = ["picture", "public_id", *COUNTED, "created_at", "updated_at"]
     list_select_related = ["category"]
     date_hierarchy = "created_at"
     list_per_page = 50
@@ -66,6 +69,10 @@ class ProductAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request, obj=None):
         # A product that was once sold stays known; it is taken off the shelf instead.
         return False
+
+    def save_model(self, request, product, form, change):
+        own = [field.name for field in Product._meta.concrete_fields if field.name not in {"id", *COUNTED}]
+        product.save(update_fields=own if change else None)
 
     @admin.display(description=_("picture"))
     def picture(self, product):
@@ -80,5 +87,8 @@ class ProductAdmin(admin.ModelAdmin):
         self._set_active(request, queryset, False)
 
     def _set_active(self, request, queryset, active):
-        changed = queryset.update(is_active=active, updated_at=timezone.now())
-        self.message_user(request, _("%(count)s products changed.") % {"count": changed})
+        # One by one, so that whoever listens to products hears of each.
+        for product in queryset:
+            product.is_active = active
+            product.save(update_fields=["is_active", "updated_at"])
+        self.message_user(request, _("%(count)s products changed.") % {"count": len(queryset)})

@@ -2,13 +2,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.contrib.admin.sites import site
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from cart import shopping
 from cart.models import Cart
-from catalog.models import PriceChange
+from catalog.admin import ProductAdmin
+from catalog.models import Collection, CollectionEntry, PriceChange
 from inventory import stock
 from inventory.models import Delivery, Reservation, StockLevel, StockMovement, Supplier
 from orders import checkout
@@ -233,6 +235,34 @@ def test_a_cart_takes_only_what_may_be_bought(ann, cup):
     assert shopping.lines(cart) == []
     with pytest.raises(ValidationError, match="not for sale"):
         shopping.add(cart, cup, 1)
+
+
+def test_what_is_taken_off_the_shelf_leaves_the_carts(admin_client, ann, cup):
+    mug = factories.stocked(5)
+    cart = cart_with(ann, (cup, 1), (mug, 1))
+    chosen = {"action": "deactivate", "_selected_action": [cup.pk]}
+    assert admin_client.post("/admin/catalog/product/", chosen).status_code == 302
+    assert [line.product for line in shopping.lines(cart)] == [mug]
+
+
+def test_a_product_s_form_that_is_saved_late_does_not_bring_back_its_stock(admin_client, ann, cup):
+    shown = admin_client.get(f"/admin/catalog/product/{cup.pk}/change/")
+    assert "stock" not in shown.context["adminform"].form.fields
+    order_of(ann, (cup, 2))
+    cup.name = "Large cup"  # as read before the order
+    ProductAdmin(type(cup), site).save_model(None, cup, None, change=True)
+    cup.refresh_from_db()
+    assert (cup.name, cup.stock) == ("Large cup", 3)
+
+
+def test_what_a_collection_showed_outlives_it(cup):
+    window = Collection.objects.create(title="For two", slug="for-two")
+    window.products.add(cup)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        CollectionEntry.objects.create(collection=window, product=cup)
+    window.delete()
+    cup.refresh_from_db()
+    assert (CollectionEntry.objects.exists(), cup.is_active) == (False, True)
 
 
 def test_a_new_price_leaves_a_trace(cup):
