@@ -11,8 +11,10 @@ from strangler.capability import WHOLE
 from strangler.regression.plugin import capability_of
 from strangler.regression.record import Record
 from strangler.regression.stack import Stack
+from strangler.regression.surface import Surface
 from tests.fixtures.shop import Shop, shop, shop_project
 from tests.regression.people import People
+from tests.regression.promised import surfaces
 from tests.regression.stacks import PUBLIC_NAME, SIGNER, Share, ShopStacks
 from tests.regression.through import SHARES, Remembered, Through
 
@@ -76,3 +78,9 @@ def through(
 @pytest.fixture(scope="session")
 def remembered() -> Remembered:
     return Remembered()
+
+
+@pytest.fixture(scope="session")
+def promised(shop: Shop) -> dict[str, Surface]:
+    """What the monolith promises, by capability."""
+    return surfaces(shop)
