@@ -9,7 +9,7 @@ from time import perf_counter
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from strangler.service import panel, problem, trace
+from strangler.service import deadline, panel, problem, trace
 from strangler.service.health import Check, Readiness
 from strangler.service.identity import HEADER, Identity, Verifier, acting
 from strangler.service.log import RequestLog
@@ -66,8 +66,8 @@ class Chassis:
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
-            token = _token(scope)
-            with acting(await self._visitor(token), token):
+            token = _sent(scope, _IDENTITY)
+            with deadline.within(deadline.read(_sent(scope, _DEADLINE))), acting(await self._visitor(token), token):
                 await self._app(scope, receive, answer)
         except Exception as error:
             # The named top of a request. Frameworks may shape their answer and raise all the same.
@@ -119,10 +119,11 @@ class _Answer:
             await response(scope, receive, self)
 
 
-def _token(scope: Scope) -> str | None:
-    """Return the identity that came, if any. Two make nonsense together, as they would through WSGI."""
-    found = [value.decode("latin-1") for key, value in scope["headers"] if key == _IDENTITY]
+def _sent(scope: Scope, name: bytes) -> str | None:
+    """Return a header that is sent once, if it came. Two make nonsense together, as they would through WSGI."""
+    found = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
     return ",".join(found) if found else None
 
 
 _IDENTITY = HEADER.encode()
+_DEADLINE = deadline.HEADER.encode()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from strangler.service import panel, problem, trace
+from strangler.service import deadline, panel, problem, trace
 from strangler.service.health import PlainCheck, PlainReadiness
 from strangler.service.identity import Verifier, acting
 from strangler.service.log import RequestLog
@@ -31,6 +31,7 @@ ROUTE: Final = "strangler.route"
 """Where the application leaves the route label of a request in its environ."""
 
 _IDENTITY: Final = "HTTP_STRANGLER_IDENTITY"
+_DEADLINE: Final = "HTTP_STRANGLER_DEADLINE"
 _Failure = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 
@@ -111,6 +112,7 @@ class _Answer:
         self._panel.metrics.in_flight.inc()
         self._open.callback(self._record)
         try:
+            self._open.enter_context(deadline.within(deadline.read(self._environ.get(_DEADLINE))))
             self._open.enter_context(self._visitor())
             self._body = self._of(self._app(self._environ, self._start))
         except Exception as error:

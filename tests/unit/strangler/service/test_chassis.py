@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from strangler.service import Chassis, SettingRefused, Unavailable
+from strangler.service.deadline import remaining
 from strangler.service.health import Check
 from strangler.service.identity import current, current_token
 from strangler.service.log import RequestLog
@@ -39,8 +40,12 @@ async def me(request: Request) -> Response:
     return PlainTextResponse(f"{visitor.name} {current_token() is not None}" if visitor else "nobody")
 
 
+async def left(request: Request) -> Response:
+    return PlainTextResponse(str(remaining()))
+
+
 class Served:
-    """A chassis around four routes, and the request lines it wrote."""
+    """A chassis around five routes, and the request lines it wrote."""
 
     def __init__(self, checks: Mapping[str, Check] | None = None, issuer: Issuer | None = None) -> None:
         self.lines = io.StringIO()
@@ -50,6 +55,7 @@ class Served:
                 Route("/defect", defect),
                 Route("/gone", gone),
                 Route("/me", me),
+                Route("/left", left),
             ],
             exception_handlers=dict(SHAPES),
         )
@@ -176,3 +182,10 @@ def test_an_identity_that_does_not_verify_is_a_401_problem_and_never_nobody() ->
 
 def test_without_a_verifier_everybody_is_nobody() -> None:
     assert Served().get("/me", **ISSUER.headers()).text == "nobody"
+
+
+def test_how_long_the_caller_still_waits_is_known_while_its_request_is_answered() -> None:
+    served = Served()
+    assert 4 < float(served.get("/left", **{"strangler-deadline": "5000"}).text) <= 5
+    assert served.get("/left").text == served.get("/left", **{"strangler-deadline": "soon"}).text == "None"
+    assert remaining() is None

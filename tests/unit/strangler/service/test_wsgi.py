@@ -13,6 +13,7 @@ from wsgiref.validate import validator
 import pytest
 
 from strangler.service import SettingRefused, Unavailable
+from strangler.service.deadline import remaining
 from strangler.service.health import PlainCheck, PlainReadiness
 from strangler.service.identity import current, current_token
 from strangler.service.log import RequestLog
@@ -61,6 +62,11 @@ def late_start(environ: WSGIEnvironment, start_response: StartResponse) -> Itera
     start_response("202 Accepted", PLAIN)
     yield named()
     yield b" and " + named()
+
+
+def left(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", PLAIN)
+    yield str(remaining()).encode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +130,8 @@ class Served:
             raise Unavailable("the database does not answer")
         if path == "/late":
             return late_start(environ, start_response)
+        if path == "/left":
+            return left(environ, start_response)
         if path == "/body":
             start_response("200 OK", PLAIN)
             return self.body
@@ -277,3 +285,10 @@ def test_without_a_verifier_everybody_is_nobody() -> None:
 def test_a_document_that_is_not_json_is_refused() -> None:
     with pytest.raises(SettingRefused, match="the OpenAPI document of shop is not JSON"):
         Chassis(item, name="shop", openapi={"x": object()})
+
+
+def test_how_long_the_caller_still_waits_is_known_while_its_body_is_made() -> None:
+    served = Served()
+    assert 4 < float(served.get("/left", **{"strangler-deadline": "5000"}).body) <= 5
+    assert served.get("/left").body == served.get("/left", **{"strangler-deadline": "soon"}).body == b"None"
+    assert remaining() is None
