@@ -72,12 +72,16 @@ def remove(cart, product):
 
 @transaction.atomic
 def merge(cart, user):
-    """Let an anonymous cart's items join the user's own, as many of them as there may be."""
+    """Let an anonymous cart's items join the user's own, as far as they may."""
     own = Cart.objects.get_or_create(user=user)[0]
+    _locked(own)
     for item in lines(cart):
         kept = own.items.filter(product=item.product).first() or CartItem(cart=own, product=item.product, quantity=0)
-        kept.quantity = min(MOST_OF_ONE, kept.quantity + item.quantity)
-        kept.save()
+        try:
+            _keep(kept, min(MOST_OF_ONE, item.product.stock, kept.quantity + item.quantity))
+        except ValidationError:  # nothing of it is left
+            continue
+    own.save(update_fields=["updated_at"])
     cart.delete()
     return own
 
@@ -91,6 +95,8 @@ def _keep(item, quantity):
     product = item.product
     if not product.is_active:
         raise ValidationError(_("%(name)s is not for sale any more.") % {"name": product.name})
+    if item.cart.items.exclude(product__currency=product.currency).exists():
+        raise ValidationError(_("%(name)s is sold in another currency.") % {"name": product.name})
     if not 0 < quantity <= MOST_OF_ONE:
         raise ValidationError(_("At most %(count)s of one product.") % {"count": MOST_OF_ONE})
     if quantity > product.stock:

@@ -43,7 +43,7 @@ class OrderAdmin(admin.ModelAdmin):
     readonly_fields = [field.name for field in Order._meta.fields]
     date_hierarchy = "placed_at"
     inlines = [LineInline, ShipmentInline, EventInline]
-    actions = ["ship", "cancel"]
+    actions = ["ship", "cancel", "put_away"]
 
     def has_add_permission(self, request):
         return False
@@ -58,6 +58,10 @@ class OrderAdmin(admin.ModelAdmin):
     @admin.action(description=_("Cancel the selected orders"))
     def cancel(self, request, queryset):
         self._each(request, queryset, checkout.cancel)
+
+    @admin.action(description=_("Put the selected orders away"))
+    def put_away(self, request, queryset):
+        self._each(request, queryset, checkout.put_away)
 
     def _each(self, request, queryset, step):
         done = 0

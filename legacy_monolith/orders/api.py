@@ -1,6 +1,7 @@
 from django.core.exceptions import ValidationError as Refused
 from django.utils.decorators import method_decorator
 from django.utils.http import http_date
+from django.utils.translation import gettext as _
 from django.views.decorators.http import conditional_page
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
@@ -16,18 +17,25 @@ from accounts.models import Address
 from cart import shopping
 from orders import checkout
 from orders.models import Coupon, Order, OrderEvent, OrderLine
-from payments.gateway import GatewayError
+from payments.gateway import GatewayError, passes_luhn
 from payments.models import Payment
 from payments.pay import pay
 from shop.api import StableOrdering, WithMoney
 
 
-class PaymentRefused(APIException):
+class Unpaid(APIException):
+    """The order that is named stands, and may be paid again."""
+
+    def __init__(self, order):
+        super().__init__({"detail": self.default_detail, "number": str(order.number)})
+
+
+class PaymentRefused(Unpaid):
     status_code = status.HTTP_402_PAYMENT_REQUIRED
     default_detail = "The bank declined this card. Nothing was charged."
 
 
-class BankSilent(APIException):
+class BankSilent(Unpaid):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_detail = "The bank does not answer. Nothing was charged; please try again."
 
@@ -82,18 +90,28 @@ class AddressInOrder(serializers.ModelSerializer):
         fields = ["name", "street", "postcode", "city", "country"]
 
 
-class Placing(serializers.Serializer):
-    address = AddressInOrder()
-    billing_address = AddressInOrder(required=False)
-    coupon = serializers.SlugRelatedField(slug_field="code", queryset=Coupon.objects.all(), required=False)
-
-
 class Card(serializers.Serializer):
     number = serializers.CharField(max_length=23, write_only=True)
     holder = serializers.CharField(max_length=120)
 
     def validate_number(self, number):
-        return "".join(number.split())
+        number = "".join(number.split())
+        if not passes_luhn(number):
+            raise serializers.ValidationError(_("This is no card number."))
+        return number
+
+
+class Placing(serializers.Serializer):
+    address = AddressInOrder()
+    billing_address = AddressInOrder(required=False)
+    coupon = serializers.CharField(max_length=40, required=False)
+    card = Card(required=False, help_text="Without one the order waits to be paid.")
+
+    def validate_coupon(self, code):
+        coupon = Coupon.objects.filter(code__iexact=code).first()
+        if coupon is None:
+            raise serializers.ValidationError(_("There is no such coupon."))
+        return coupon
 
 
 class OrderFilter(filters.FilterSet):
@@ -128,9 +146,12 @@ class OrderViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet):
         headers = {"Last-Modified": http_date(order.updated_at.timestamp()), "Cache-Control": "private, no-cache"}
         return Response(self.get_serializer(order).data, headers=headers)
 
-    @extend_schema(request=Placing, responses={201: OrderSerializer})
+    @extend_schema(request=Placing, responses={201: OrderSerializer, 402: None, 503: None})
     def create(self, request):
-        """Order what is in the cart."""
+        """Order what is in the cart, and pay for it when a card is given.
+
+        A card that does not pay leaves the order placed; the answer names it.
+        """
         asked = Placing(data=request.data)
         asked.is_valid(raise_exception=True)
         wanted = asked.validated_data
@@ -142,6 +163,8 @@ class OrderViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet):
             coupon=wanted.get("coupon"),
             billing_address=dict(wanted["billing_address"]) if "billing_address" in wanted else None,
         )
+        if "card" in wanted:
+            self._charge(order, wanted["card"])
         return self._told(order, status.HTTP_201_CREATED)
 
     @extend_schema(request=Card, responses={200: OrderSerializer, 402: None, 503: None})
@@ -150,12 +173,7 @@ class OrderViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet):
         """Charge a card for the order; one that is paid is not charged again."""
         order, card = self.get_object(), Card(data=request.data)
         card.is_valid(raise_exception=True)
-        try:
-            payment = _step(pay, order, card.validated_data["number"], card.validated_data["holder"])
-        except GatewayError as error:
-            raise BankSilent from error
-        if payment.status != Payment.Status.PAID:
-            raise PaymentRefused
+        self._charge(order, card.validated_data)
         return self._told(order)
 
     @extend_schema(request=None, responses=OrderSerializer)
@@ -165,6 +183,14 @@ class OrderViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet):
         order = self.get_object()
         _step(checkout.cancel, order)
         return self._told(order)
+
+    def _charge(self, order, card):
+        try:
+            payment = _step(pay, order, card["number"], card["holder"])
+        except GatewayError as error:
+            raise BankSilent(order) from error
+        if payment.status != Payment.Status.PAID:
+            raise PaymentRefused(order)
 
     def _told(self, order, code=status.HTTP_200_OK):
         return Response(self.get_serializer(self.get_queryset().get(pk=order.pk)).data, code)

@@ -35,9 +35,7 @@ def place(cart, user, address, coupon=None, billing_address=None):
     items = shopping.lines(cart)
     if not items:
         raise ValidationError(_("The cart is empty."))
-    for item in items:
-        if not item.product.is_active:
-            raise ValidationError(_("%(name)s is not for sale any more.") % {"name": item.product.name})
+    currency = _currency(items)
     subtotal = sum(item.total for item in items)
     discount = _used(coupon, items) if coupon else Decimal(0)
     shipping = Decimal(0) if subtotal - discount >= FREE_FROM else SHIPPING
@@ -50,6 +48,7 @@ def place(cart, user, address, coupon=None, billing_address=None):
         discount=discount,
         shipping=shipping,
         total=subtotal - discount + shipping,
+        currency=currency,
     )
     OrderLine.objects.bulk_create(
         OrderLine(
@@ -57,10 +56,21 @@ def place(cart, user, address, coupon=None, billing_address=None):
         )
         for item in items
     )
-    _record(order, Kind.PLACED, lines=len(items))
+    note(order, Kind.PLACED, lines=len(items))
     order_placed.send(Order, order=order)
     cart.items.all().delete()
     return order
+
+
+def _currency(items):
+    """Return what all of the items are sold in."""
+    currency = items[0].product.currency
+    for item in items:
+        if not item.product.is_active:
+            raise ValidationError(_("%(name)s is not for sale any more.") % {"name": item.product.name})
+        if item.product.currency != currency:
+            raise ValidationError(_("%(name)s is sold in another currency.") % {"name": item.product.name})
+    return currency
 
 
 def _used(coupon, items):
@@ -100,18 +110,34 @@ def ship(order, carrier, tracking=""):
 
 
 @transaction.atomic
+def put_away(order):
+    """Leave an order that is done with out of all lists; its rows are kept. Raises ``ValidationError``."""
+    locked = Order.objects.select_for_update().get(pk=order.pk)
+    if locked.status not in {Status.SHIPPED, Status.CANCELLED}:
+        raise _not_from(locked)
+    locked.deleted_at = order.deleted_at = timezone.now()
+    locked.save(update_fields=["deleted_at", "updated_at"])
+
+
+def note(order, kind, **data):
+    """Record what happened to an order; this counts as a change of it."""
+    order.save(update_fields=["updated_at"])
+    OrderEvent.objects.create(order=order, kind=kind, data=data)
+
+
+@transaction.atomic
 def _step(order, kind, signal, **data):
     """Take a step that is legal from the order's state, as it is in the database now."""
     locked = Order.objects.select_for_update().get(pk=order.pk)
     allowed, leads_to = STEPS[kind]
     if locked.status not in allowed:
-        raise ValidationError(_("The order is %(status)s.") % {"status": locked.get_status_display().lower()})
+        raise _not_from(locked)
     locked.status = order.status = leads_to
-    locked.save(update_fields=["status", "updated_at"])
-    _record(locked, kind, **data)
+    locked.save(update_fields=["status"])
+    note(locked, kind, **data)
     signal.send(Order, order=locked)
     return locked
 
 
-def _record(order, kind, **data):
-    OrderEvent.objects.create(order=order, kind=kind, data=data)
+def _not_from(order):
+    return ValidationError(_("The order is %(status)s.") % {"status": order.get_status_display().lower()})

@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from orders.checkout import mark_paid
+from orders.checkout import mark_paid, note
 from orders.models import Order, OrderEvent
 from payments import gateway
 from payments.models import GatewayCall, Payment, Refund
@@ -55,7 +55,7 @@ def _attempt(order, number, holder):
     if status == Payment.Status.PAID:
         mark_paid(order)
     elif status == Payment.Status.DECLINED:
-        OrderEvent.objects.create(order=order, kind=OrderEvent.Kind.DECLINED, data={"payment": str(payment.pk)})
+        note(order, OrderEvent.Kind.DECLINED, payment=str(payment.pk))
     return payment
 
 
@@ -69,7 +69,5 @@ def refund(payment, reason=""):
         raise ValidationError(_("Nothing was paid."))
     locked.status = payment.status = Payment.Status.REFUNDED
     locked.save(update_fields=["status"])
-    OrderEvent.objects.create(
-        order=locked.order, kind=OrderEvent.Kind.REFUNDED, data={"payment": str(locked.pk), "reason": reason}
-    )
+    note(locked.order, OrderEvent.Kind.REFUNDED, payment=str(locked.pk), reason=reason)
     return Refund.objects.create(payment=locked, amount=locked.amount, reason=reason)

@@ -129,6 +129,18 @@ def test_an_order_that_is_unchanged_is_not_sent_again(api, ann, cup):
     assert api.get(address, headers={"If-Modified-Since": first.headers["Last-Modified"]}).status_code == 304
 
 
+def test_a_card_that_was_declined_is_a_change_of_the_order(api, ann, cup):
+    number = ordered(api, cup)["number"]
+    Order.objects.update(updated_at=timezone.now() - timedelta(hours=1))
+    first = api.get(f"{ORDERS}{number}/")
+    answered(api.post(f"{ORDERS}{number}/pay/", GOOD | {"number": DECLINED}), 402)
+    since = {"If-Modified-Since": first.headers["Last-Modified"]}
+    assert [event["kind"] for event in answered(api.get(f"{ORDERS}{number}/", headers=since))["events"]] == [
+        "placed",
+        "declined",
+    ]
+
+
 def test_orders_are_narrowed_ordered_and_paged(api, ann, cup):
     numbers = [ordered(api, cup, 1)["number"] for _ in range(3)]
     Order.objects.filter(number=numbers[0]).update(placed_at=timezone.now() - timedelta(days=9), total=1)
@@ -157,7 +169,12 @@ def test_the_list_of_orders_takes_as_many_queries_for_three_as_for_one(api, ann,
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ({"coupon": "NONE"}, {"coupon": ["Object with code=NONE does not exist."]}),
+        ({"coupon": "NONE"}, {"coupon": ["There is no such coupon."]}),
+        ({"coupon": "\0"}, {"coupon": ["Null characters are not allowed."]}),
+        (
+            {"card": {"number": "4242424242424241"}},
+            {"card": {"number": ["This is no card number."], "holder": ["This field is required."]}},
+        ),
         (
             {"address": {}},
             {"address": {name: ["This field is required."] for name in ("name", "street", "postcode", "city")}},
@@ -167,6 +184,7 @@ def test_the_list_of_orders_takes_as_many_queries_for_three_as_for_one(api, ann,
 def test_what_is_wrong_with_an_order_is_told(api, ann, cup, more, problem):
     api.post(ITEMS, {"product": cup.id})
     assert answered(api.post(ORDERS, {"address": ADDRESS} | more), 400) == problem
+    assert not Order.objects.exists()
 
 
 def test_nothing_is_ordered_of_an_empty_cart(api, ann):
@@ -175,13 +193,29 @@ def test_nothing_is_ordered_of_an_empty_cart(api, ann):
 
 
 def test_a_card_pays_once(api, ann, cup):
-    address = f"{ORDERS}{ordered(api, cup)['number']}/pay/"
+    number = ordered(api, cup)["number"]
+    address = f"{ORDERS}{number}/pay/"
     declined = answered(api.post(address, GOOD | {"number": DECLINED}), 402)
-    assert declined == {"detail": "The bank declined this card. Nothing was charged."}
+    assert declined == {"detail": "The bank declined this card. Nothing was charged.", "number": number}
     assert "does not answer" in answered(api.post(address, GOOD | {"number": DEAD_LINE}), 503)["detail"]
     assert answered(api.post(address, GOOD | {"number": "1234"}), 400) == {"number": ["This is no card number."]}
     assert answered(api.post(address, GOOD))["status"] == answered(api.post(address, GOOD))["status"] == "paid"
     assert Payment.objects.filter(status="paid").count() == 1
+
+
+def test_an_order_is_placed_and_paid_at_once(api, ann, cup):
+    told = ordered(api, cup, card=GOOD)
+    assert (told["status"], [event["kind"] for event in told["events"]]) == ("paid", ["placed", "paid"])
+    assert "4242424242424242" not in str(told)
+
+
+@pytest.mark.parametrize(("card", "status"), [(DECLINED, 402), (DEAD_LINE, 503)])
+def test_an_order_whose_card_does_not_pay_is_named_and_waits(api, ann, cup, card, status):
+    api.post(ITEMS, {"product": cup.id})
+    refused = answered(api.post(ORDERS, {"address": ADDRESS, "card": GOOD | {"number": card}}), status)
+    assert answered(api.get(f"{ORDERS}{refused['number']}/"))["status"] == "placed"
+    assert answered(api.post(f"{ORDERS}{refused['number']}/pay/", GOOD))["status"] == "paid"
+    assert answered(api.get(CART))["count"] == 0
 
 
 def test_an_order_is_cancelled_once(api, ann, cup):
@@ -326,9 +360,11 @@ def test_staff_ship_cancel_refund_and_receive_by_action(admin_client, api, ann, 
 
     act("orders_order", "ship", first)
     act("orders_order", "cancel", first, second)
+    act("orders_order", "put_away", first)
     act("payments_payment", "give_back", *Payment.objects.all())
     act("inventory_delivery", "receive", delivery)
-    assert list(Order.objects.order_by("id").values_list("status", flat=True)) == ["shipped", "cancelled"]
+    assert list(Order.everything.order_by("id").values_list("status", flat=True)) == ["shipped", "cancelled"]
+    assert list(Order.objects.all()) == [second]
     assert set(Payment.objects.values_list("status", flat=True)) == {"refunded"}
     cup.refresh_from_db()
     assert cup.stock == 8

@@ -202,10 +202,36 @@ def test_events_lie_in_the_partition_of_their_month(ann, cup):
         assert cursor.fetchall() == [("orders_orderevent_default",), ("orders_orderevent_2025_02",)]
 
 
-def test_a_deleted_order_is_left_out_and_kept(ann, cup):
+def test_an_order_that_is_put_away_is_left_out_and_kept(ann, cup):
     order = order_of(ann, (cup, 1))
-    Order.objects.update(deleted_at=timezone.now())
+    with pytest.raises(ValidationError, match="The order is placed"):
+        checkout.put_away(order)
+    checkout.cancel(order)
+    checkout.put_away(order)
     assert (list(Order.objects.all()), list(ann.orders.all()), list(Order.everything.all())) == ([], [], [order])
+    assert OrderEvent.objects.first().order == order
+
+
+def test_an_order_is_of_one_currency(ann, cup):
+    francs = factories.stocked(5, name="Fondue", price="100.00", currency="CHF")
+    assert order_of(ann, (francs, 1)).currency == "CHF"
+    cart = cart_with(ann, (cup, 1))
+    with pytest.raises(ValidationError, match="Fondue is sold in another currency"):
+        shopping.add(cart, francs, 1)
+    cart.items.create(product=francs, quantity=1)
+    with pytest.raises(ValidationError, match="Fondue is sold in another currency"):
+        checkout.place(cart, ann, ADDRESS)
+
+
+def test_a_cart_that_joins_another_takes_what_there_is(ann, cup):
+    gone, few = factories.stocked(9), factories.stocked(9)
+    own, brought = cart_with(ann, (cup, 3)), Cart.objects.create()
+    for product, quantity in [(cup, 3), (gone, 1), (few, 2)]:
+        shopping.add(brought, product, quantity)
+    StockLevel.objects.filter(product=gone).update(on_hand=0)
+    assert shopping.merge(brought, ann) == own
+    assert [(line.product, line.quantity) for line in shopping.lines(own)] == [(cup, 5), (few, 2)]
+    assert list(Cart.objects.all()) == [own]
 
 
 def test_a_delivery_is_received_once(cup):
