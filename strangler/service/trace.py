@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -31,6 +31,10 @@ class Trace:
     def traceparent(self) -> str:
         """The header to send along with a request of our own."""
         return f"00-{self.trace_id}-{self.span_id}-{self.sampled:02x}"
+
+    def child(self) -> Trace:
+        """Return the place of a request that is made in order to answer this one."""
+        return replace(self, span_id=os.urandom(8).hex(), parent_id=self.span_id)
 
 
 CURRENT: Final[ContextVar[Trace | None]] = ContextVar("strangler_service_trace", default=None)

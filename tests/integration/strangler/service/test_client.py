@@ -1,0 +1,196 @@
+"""Calls to real servers: what they carry, when they are repeated, and when they end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from strangler.service import SettingRefused, Unavailable, deadline, trace
+from strangler.service.budget import Budget
+from strangler.service.client import Client, Unanswered
+from strangler.service.identity import acting
+from tests.fixtures.answering import Answering, Heard, Told, answering
+from tests.fixtures.identity import Issuer
+from tests.fixtures.ports import free_port
+
+Call = Callable[[Client], Awaitable[httpx.Response]]
+
+
+def made(url: str, call: Call, *, budget: Budget | None = None, most_bytes: int = 1_000) -> httpx.Response:
+    async def make() -> httpx.Response:
+        async with Client(url, caller="shop/1", timeout_s=1.0, budget=budget, most_bytes=most_bytes) as client:
+            return await call(client)
+
+    return asyncio.run(make())
+
+
+def asking(path: str = "/items/", method: str = "GET", headers: Mapping[str, str] | None = None) -> Call:
+    return lambda client: client.request(method, path, params={"page": "2"}, headers=headers)
+
+
+@contextmanager
+def failing(*statuses: int) -> Iterator[Answering]:
+    """Answer with each of the statuses in turn, and with 200 after them."""
+    left = list(statuses)
+    with answering(lambda heard: Told(status=left.pop(0) if left else 200, body=b"item")) as server:
+        yield server
+
+
+@pytest.fixture
+def slow() -> Iterator[Answering]:
+    """A server that answers when nobody waits any more."""
+    over = threading.Event()
+
+    def late(heard: Heard) -> Told:
+        over.wait()
+        return Told()
+
+    with answering(late) as server:
+        yield server
+        over.set()
+
+
+def test_an_answer_comes_back_whole() -> None:
+    with answering(lambda heard: Told(status=404, body=b"nothing", headers={"ETag": '"1"'})) as server:
+        response = made(server.url, asking())
+    assert (response.status_code, response.content, response.headers["etag"]) == (404, b"nothing", '"1"')
+    [heard] = server.heard
+    assert (heard.target, heard.headers["user-agent"]) == ("/items/?page=2", "shop/1")
+
+
+def test_a_call_carries_the_request_that_is_answered() -> None:
+    issuer = Issuer()
+    token = issuer.token()
+    ours = trace.read([(b"traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"), (b"x-request-id", b"r-1")])
+    before = trace.CURRENT.set(ours)
+    try:
+        with failing() as server, acting(issuer.verifier().identify(token), token), deadline.within(0.5):
+            made(server.url, asking(headers={"Api-Version": "2"}))
+    finally:
+        trace.CURRENT.reset(before)
+    [heard] = server.heard
+    version, trace_id, span_id, flags = heard.headers["traceparent"].split("-")
+    assert (version, trace_id, flags) == ("00", "a" * 32, "01")
+    assert span_id not in (ours.span_id, ours.parent_id)
+    assert (heard.headers["x-request-id"], heard.headers["strangler-identity"]) == ("r-1", token)
+    assert 0 < int(heard.headers["strangler-deadline"]) <= 500
+    assert heard.headers["api-version"] == "2"
+
+
+def test_a_call_for_nobody_says_so_by_silence() -> None:
+    with failing() as server:
+        made(server.url, asking())
+    [heard] = server.heard
+    assert "strangler-identity" not in heard.headers
+    assert heard.headers["x-request-id"] == heard.headers["traceparent"].split("-")[1]
+    assert 0 < int(heard.headers["strangler-deadline"]) <= 1000
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_what_may_be_asked_twice_is_asked_again(method: str) -> None:
+    with failing(503, 502) as server:
+        assert made(server.url, asking(method=method)).status_code == 200
+    assert len(server.heard) == 3
+    assert len({heard.headers["traceparent"] for heard in server.heard}) == 3
+
+
+def test_it_is_not_asked_for_ever() -> None:
+    with (
+        failing(504, 504, 504, 504) as server,
+        pytest.raises(Unanswered, match=f"GET {server.url}/items/ answered 504"),
+    ):
+        made(server.url, asking())
+    assert len(server.heard) == 3
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_what_may_not_be_asked_twice_is_asked_once(method: str) -> None:
+    with failing(503) as server, pytest.raises(Unavailable):
+        made(server.url, asking(method=method))
+    assert len(server.heard) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 500, 301])
+def test_an_answer_is_an_answer(status: int) -> None:
+    with failing(status) as server:
+        assert made(server.url, asking()).status_code == status
+    assert len(server.heard) == 1
+
+
+def test_nobody_listening_is_asked_again_while_the_budget_lasts() -> None:
+    budget = Budget(share=0.0, least=1)
+    with pytest.raises(Unanswered, match="ConnectError"):
+        made(f"http://127.0.0.1:{free_port()}", asking(), budget=budget)
+    assert repr(budget) == "Budget(1 retries of 1 calls in 10 s)"
+
+
+def test_calls_that_all_fail_are_hardly_more_than_calls() -> None:
+    with failing(*[503] * 1000) as server:
+
+        async def many(client: Client) -> httpx.Response:
+            for _ in range(40):
+                with pytest.raises(Unanswered):
+                    await client.get("/items/")
+            return httpx.Response(200)
+
+        made(server.url, many)
+    assert len(server.heard) == 40 + 8
+
+
+def test_a_call_ends_with_its_time(slow: Answering) -> None:
+    begun = time.monotonic()
+    with pytest.raises(Unanswered, match=r"gave no answer in 1\.000 s"):
+        made(slow.url, asking())
+    assert time.monotonic() - begun < 1.4
+
+
+def test_a_call_ends_with_the_request_that_it_is_made_for(slow: Answering) -> None:
+    begun = time.monotonic()
+    with deadline.within(0.2), pytest.raises(Unanswered):
+        made(slow.url, asking())
+    assert time.monotonic() - begun < 0.9
+
+
+def test_nobody_is_asked_when_it_is_too_late() -> None:
+    with failing() as server, deadline.within(0), pytest.raises(Unanswered):
+        made(server.url, asking())
+    assert server.heard == []
+
+
+def test_an_answer_may_not_be_endless() -> None:
+    with answering(lambda heard: Told(body=b"x" * 1_001)) as server:
+        with pytest.raises(Unanswered, match="more than 1000 bytes"):
+            made(server.url, asking())
+        assert len(server.heard) == 1
+        assert len(made(server.url, asking(), most_bytes=1_001).content) == 1_001
+
+
+def test_an_answer_may_not_be_packed() -> None:
+    def packed(heard: Heard) -> Told:
+        assert heard.headers["accept-encoding"] == "identity"
+        return Told(body=b"x", headers={"Content-Encoding": "gzip"})
+
+    with answering(packed) as server, pytest.raises(Unanswered, match="encoding"):
+        made(server.url, asking())
+
+
+def test_the_query_is_not_told() -> None:
+    with pytest.raises(Unanswered) as raised:
+        made(f"http://127.0.0.1:{free_port()}", asking("/items/%0A/"))
+    assert "/items/%0A/: " in str(raised.value)
+    assert "page" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "shop", "ftp://shop", "http://", "http://a:b@shop", "http://shop?x=1", "http://shop:port"]
+)
+def test_an_address_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SettingRefused, match="is no address of a service") as raised:
+        Client(text, caller="shop/1")
+    assert "a:b@" not in str(raised.value)
