@@ -23,7 +23,7 @@ from tests.fixtures.waiting import until
 ROOT: Final = Path(__file__).parents[2]
 # Offsets of demo.toml's ports.
 OFFSETS: Final = (0, 1, 101, 900, 432, 379)
-PROXY, ADMIN, MONOLITH, POSTGRES, VALKEY = 0, 900, 1, 432, 379
+PROXY, ADMIN, MONOLITH, CATALOG, POSTGRES, VALKEY = 0, 900, 1, 101, 432, 379
 _START_S: Final = 90.0
 _STOP_S: Final = 15.0
 
@@ -127,6 +127,13 @@ class Demo:
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         return httpx.get(self.url(path), headers=headers, timeout=10)
+
+    def answers(self, offset: int, path: str) -> bool:
+        """Return whether the member of the family at a port answers 200."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.base + offset}{path}", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def family(self) -> list[psutil.Process]:
         assert self.process is not None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Final
 
@@ -13,21 +16,27 @@ Look = Callable[[str], None]
 """Takes the name of what is on the page now."""
 
 PRODUCT_API: Final = "/api/catalog/products/?search=wool&page_size=3"
+CARD: Final = "4242 4242 4242 4242"
 
 
 def browse(visit: Visit, look: Look) -> str:
-    """Look at the storefront, search, and open a product; return its path."""
+    """Look at the storefront, search, and open a product that is in stock; return its path."""
     visit.go("/en/")
     expect(visit.page.locator("main")).to_be_visible()
     look("home")
-    visit.go("/en/products/?q=wool")
-    cards = visit.page.locator("main a[href^='/en/products/'][href$='/']")
+    visit.page.locator("header").get_by_role("searchbox").fill("wool")
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_url("**/en/products/?q=wool")
+    cards = visit.page.locator("li.card:not(:has(.out)) a[href^='/en/products/']")
     expect(cards.first).to_be_visible()
     look("search")
     path = cards.first.get_attribute("href")
     assert path is not None
-    assert visit.go(path).status == 200
-    expect(visit.page.locator("h1")).to_be_visible()
+    cards.first.click()
+    visit.page.wait_for_url(f"**{path}")
+    expect(visit.page.get_by_role("button", name="Add to cart")).to_be_visible()
+    # Reviews and bar are fetched into the page.
+    expect(visit.page.locator("#reviews").get_by_text(re.compile("review|written about"))).not_to_have_count(0)
     look("product")
     return path
 
@@ -42,19 +51,68 @@ def log_in(visit: Visit, name: str, look: Look) -> None:
     look("account")
 
 
-def review(visit: Visit, path: str, words: str, look: Look) -> None:
-    """Write a review of the product at ``path`` and see it there."""
+def buy(visit: Visit, path: str, look: Look) -> None:
+    """Put the product at ``path`` into the cart, check out and pay; see the paid order."""
     visit.go(path)
-    form = visit.page.locator("form[action*='/reviews/write/']")
-    if not form.count():  # the seed has given this reader a review of it already
-        visit.page.get_by_role("button", name="Delete my review").first.click()
-        visit.go(path)
+    expect(visit.page.get_by_role("button", name="Log out")).to_be_visible()  # the bar has come, and the token with it
+    visit.page.get_by_label("Quantity").fill("1")
+    visit.page.get_by_role("button", name="Add to cart").click()
+    visit.page.wait_for_url("**/en/cart/")
+    expect(visit.page.get_by_text("is in your cart.").first).to_be_visible()
+    look("cart")
+    visit.page.get_by_role("link", name="Check out").click()
+    for label, words in (("Name", "Ann"), ("Street", "Gasse 1"), ("Postcode", "10115"), ("City", "Berlin")):
+        visit.page.locator("#checkout").get_by_label(label, exact=True).fill(words)
+    look("checkout")
+    visit.page.get_by_role("button", name="Place the order").click()
+    visit.page.get_by_label("Card number").fill(CARD)
+    visit.page.get_by_label("Name on the card").fill("Ann")
+    look("pay")
+    visit.page.get_by_role("button", name="Pay now").click()
+    expect(visit.page.get_by_text("Thank you! Your order is paid.")).to_be_visible()
+    expect(visit.page.locator(".status.paid").first).to_be_visible()
+    look("order")
+    visit.go("/en/orders/")
+    expect(visit.page.locator(".orders .status.paid").first).to_be_visible()
+    look("orders")
+
+
+def review(visit: Visit, path: str, words: str, look: Look) -> None:
+    """Write a review with a photo of the product at ``path`` and see both there."""
+    slug = path.rstrip("/").rpartition("/")[2]
+    take_back(visit, path)
+    visit.go(f"/en/reviews/write/{slug}/")
+    form = visit.page.locator("main form")
     form.locator("[name=rating]").select_option("4")
     form.locator("[name=title]").fill(words)
     form.locator("[name=body]").fill(f"{words}, and more of it.")
+    form.locator("input[type=file]").set_input_files({"name": "cup.png", "mimeType": "image/png", "buffer": photo()})
+    look("review-form")
     form.get_by_role("button", name="Send").click()
-    expect(visit.page.get_by_role("heading", name=words)).to_be_visible()
+    visit.page.wait_for_url(f"**/en/reviews/of/{slug}/*")
+    article = visit.page.locator("article.review", has=visit.page.get_by_role("heading", name=words))
+    expect(article).to_be_visible()
+    expect(article.locator("img").first).to_have_js_property("naturalWidth", 64)
     look("review")
+
+
+def take_back(visit: Visit, path: str) -> None:
+    """Delete this reader's review of the product at ``path``, if there is one."""
+    visit.go(f"/en/reviews/of/{path.rstrip('/').rpartition('/')[2]}/")
+    mine = visit.page.get_by_role("button", name="Delete my review")
+    if mine.count():
+        mine.first.click()
+        expect(visit.page.get_by_text("Your review is deleted.")).to_be_visible()
+
+
+def photo() -> bytes:
+    """Return a picture of 64 by 48 points as a PNG."""
+    rows = b"".join(b"\0" + b"".join(bytes((x * 4, y * 5, 120)) for x in range(64)) for y in range(48))
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", 64, 48, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def log_out(visit: Visit) -> None:
@@ -64,7 +122,7 @@ def log_out(visit: Visit) -> None:
 
 
 def administer(visit: Visit, look: Look) -> None:
-    """Log in to the admin and open the list of products."""
+    """Log in to the admin and open the lists of products and of orders."""
     visit.go("/admin/")
     visit.page.fill("#id_username", "admin")
     visit.page.fill("#id_password", "demo")
@@ -73,6 +131,9 @@ def administer(visit: Visit, look: Look) -> None:
     visit.go("/admin/catalog/product/")
     expect(visit.page.locator("#result_list")).to_be_visible()
     look("admin")
+    visit.go("/admin/orders/order/")
+    expect(visit.page.locator("#result_list")).to_be_visible()
+    look("admin-orders")
 
 
 def read_api(visit: Visit, times: int) -> list[str]:
