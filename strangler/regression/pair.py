@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from strangler.parity.compare import Answer, Difference, differences
 from strangler.parity.exempt import Exemption
 from strangler.regression.case import Case
 from strangler.regression.stack import Stack
+
+# A list that is ordered otherwise differs in every line of it.
+_MOST_TOLD: Final = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +29,10 @@ class Comparison:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        return tuple(each.told(*self.names) for each in self.found)
+        """Say what differs, one line each; past the first of them only how many more there are."""
+        told = tuple(each.told(*self.names) for each in self.found[:_MOST_TOLD])
+        more = len(self.found) - len(told)
+        return (*told, f"and {more} more") if more else told
 
     def __str__(self) -> str:
         return "\n".join([str(self.case), *self.lines])

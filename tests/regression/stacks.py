@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -51,7 +52,8 @@ class ShopStacks:
         self._shop = shop
         self._folder = folder
         self._exits = exits
-        self._running: dict[object, str] = {}
+        self._numbers = count(1)
+        self._running: dict[str, str] = {}
         self._proxies: dict[Share, ProxyProcess] = {}
         (folder / "jwks.json").write_text(json.dumps(SIGNER.jwks()))
 
@@ -66,18 +68,22 @@ class ShopStacks:
     @property
     def monolith(self) -> str:
         if UPSTREAM not in self._running:
-            self._start(UPSTREAM, UPSTREAM, _GUNICORN, MONOLITH, {"STRANGLER_IDENTITY_SECRET": _BETWEEN})
+            said = {"STRANGLER_IDENTITY_SECRET": _BETWEEN}
+            self._running[UPSTREAM] = self._started(UPSTREAM, _GUNICORN, MONOLITH, said, self._exits)
         return self._running[UPSTREAM]
 
-    def service(self, name: str, folder: Path | None = None) -> str:
-        """Return where a service answers; with ``folder``, one that runs the code in there."""
-        if (name, folder) not in self._running:
-            self._shop.service(name)  # makes its database
-            serve = ("-m", f"{name}_service", "serve", "--listen=127.0.0.1:{port}")
-            log = f"--request-log={self._folder / f'{name}-requests'}"
-            said = {"STRANGLER_JWKS": str(self._folder / "jwks.json"), "CATALOG_URL": self.monolith}
-            self._start((name, folder), name, (*serve, log), folder or SERVICES / name, said)
-        return self._running[name, folder]
+    def service(self, name: str) -> str:
+        if name not in self._running:
+            self._running[name] = self.run(name, SERVICES / name, self._exits)
+        return self._running[name]
+
+    def run(self, name: str, folder: Path, exits: ExitStack) -> str:
+        """Run a service whose code is in ``folder``, and return where it answers until ``exits`` ends it."""
+        self._shop.service(name)  # makes its database
+        serve = ("-m", f"{name}_service", "serve", "--listen=127.0.0.1:{port}")
+        log = f"--request-log={self._folder / f'{name}-requests'}"
+        said = {"STRANGLER_JWKS": str(self._folder / "jwks.json"), "CATALOG_URL": self.monolith}
+        return self._started(name, (*serve, log), folder, said, exits)
 
     def proxy(self, share: Share) -> ProxyProcess:
         """Return a proxy that sends so much to the service."""
@@ -98,8 +104,9 @@ class ShopStacks:
         upstreams = {UPSTREAM: (self.monolith,), files.service: (self.service(files.service),)}
         return RoutingTable(version=1, upstreams=upstreams, capabilities=(files.routed(state),))
 
-    def _start(self, key: object, name: str, command: Sequence[str], folder: Path, said: Mapping[str, str]) -> None:
+    def _started(
+        self, name: str, command: Sequence[str], folder: Path, said: Mapping[str, str], exits: ExitStack
+    ) -> str:
         environment = {**self._shop.environment, "MEDIA_ROOT": str(self._folder / "media"), **said}
-        log = self._folder / f"{name}-{len(self._running)}.log"
-        process = self._exits.enter_context(Process.started(command, folder, environment, log))
-        self._running[key] = process.url
+        log = self._folder / f"{name}-{next(self._numbers)}.log"
+        return exits.enter_context(Process.started(command, folder, environment, log)).url
