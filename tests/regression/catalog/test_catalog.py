@@ -7,7 +7,6 @@ import pytest
 from strangler.regression import BothStacks, Case
 from tests.regression.catalog.cases import CASES, CATEGORIES, PRODUCTS
 from tests.regression.named import shown
-from tests.regression.through import Through
 
 SHOWN = (PRODUCTS, f"{PRODUCTS}8/", f"{PRODUCTS}?category=textiles&page=last", CATEGORIES, f"{CATEGORIES}below/")
 REFUSED = (f"{PRODUCTS}?page=0", f"{PRODUCTS}?min_price=x", f"{PRODUCTS}999999/", "/api/catalog/nothing/")
@@ -24,17 +23,11 @@ DATES = (
 
 
 pytestmark = pytest.mark.capability("catalog")
-each_case = pytest.mark.parametrize("case", CASES, ids=shown)
 
 
-@each_case
+@pytest.mark.parametrize("case", CASES, ids=shown)
 def test_both_stacks_answer_alike(both_stacks: BothStacks, case: Case) -> None:
     both_stacks.agree(case)
-
-
-@each_case
-def test_the_proxy_passes_on_what_the_stack_says(through: Through, case: Case) -> None:
-    through.agree(case)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
