@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.convertors import Convertor, register_url_convertor
-from starlette.routing import Route
+from starlette.convertors import register_url_convertor
 from starlette.types import Receive, Scope, Send
 
-from catalog_service import answer, filters, shapes
-from catalog_service.answer import Answer
-from catalog_service.asked import Asked, Malformed, Site, Stranger
+from catalog_service import filters, shapes
 from catalog_service.catalog import Catalog
-from catalog_service.conditions import Conditions
 from catalog_service.language import LANGUAGES, of_path
-from catalog_service.page import NoSuchPage, PageAsked
 from catalog_service.pages import Pages, missing
 from catalog_service.shapes import Row
-from strangler.service import Chassis
+from strangler.service import Chassis, answer
+from strangler.service.answer import Answer
+from strangler.service.asked import Asked, Malformed, Site, Stranger
+from strangler.service.conditions import Conditions
 from strangler.service.database import Database
 from strangler.service.log import RequestLog
+from strangler.service.page import PageAsked
 from strangler.service.problem import SHAPES
+from strangler.service.resource import Answering, Elsewhere, Exact, Resource, Written
 
 _NOT_FOUND: Final = {"detail": "Not found."}
-_NO_PAGE: Final = {"detail": "Invalid page."}
-_NO_VERSION: Final = {"detail": 'Invalid version in "Api-Version" header.'}
 _VERSIONS: Final = ("1", "2")
-
-Answering = Callable[[Asked], Awaitable[Answer]]
 
 
 def build(database: Database, site: Site, requests: RequestLog) -> Chassis:
@@ -41,12 +36,12 @@ def build(database: Database, site: Site, requests: RequestLog) -> Chassis:
     catalog = Catalog(database)
     asks, pages = Questions(catalog), Pages(catalog)
     routes = [
-        _Exact("/api/catalog/products/", _Resource(asks.products, site)),
-        _Exact("/api/catalog/products/{id:digits}/", _Resource(asks.product, site)),
-        _Exact("/api/catalog/categories/", _Resource(asks.categories, site)),
-        _Exact("/api/catalog/categories/{slug:slug}/", _Resource(asks.category, site)),
-        _Exact("/{language:language}/products/", _Page(pages.products, site)),
-        _Exact("/{language:language}/products/{slug:slug}/", _Page(pages.product, site)),
+        Exact("/api/catalog/products/", Resource(asks.products, site, _VERSIONS)),
+        Exact("/api/catalog/products/{id:digits}/", Resource(asks.product, site, _VERSIONS)),
+        Exact("/api/catalog/categories/", Resource(asks.categories, site, _VERSIONS)),
+        Exact("/api/catalog/categories/{slug:slug}/", Resource(asks.category, site, _VERSIONS)),
+        Exact("/{language:language}/products/", _Page(pages.products, site)),
+        Exact("/{language:language}/products/{slug:slug}/", _Page(pages.product, site)),
     ]
 
     @asynccontextmanager
@@ -57,7 +52,7 @@ def build(database: Database, site: Site, requests: RequestLog) -> Chassis:
 
     app = Starlette(routes=routes, exception_handlers=dict(SHAPES), lifespan=lifespan)
     app.router.redirect_slashes = False
-    app.router.default = _Elsewhere(routes, site)
+    app.router.default = Elsewhere(routes, site, missing=_missing, language=of_path)
     document = json.loads(files("catalog_service").joinpath("openapi.json").read_bytes())
     return Chassis(app, name="catalog", openapi=document, checks={"database": database.check}, requests=requests)
 
@@ -101,37 +96,8 @@ def _product(row: Row, asked: Asked) -> dict[str, Any]:
     return told if asked.version == "1" else shapes.with_currency(told)
 
 
-class _Resource:
-    """Answers every method at one address of the API."""
-
-    def __init__(self, answering: Answering, site: Site) -> None:
-        self._answering = answering
-        self._site = site
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        told = await self._told(scope)
-        await told.send(send, head=scope["method"] == "HEAD")
-
-    async def _told(self, scope: Scope) -> Answer:
-        try:
-            asked = Asked.of(scope, self._site)
-            spoken = asked.version in _VERSIONS
-            if spoken and asked.method not in ("GET", "HEAD"):
-                return answer.refused(405, {"detail": f'Method "{asked.method}" not allowed.'})
-            told = await self._read(asked) if spoken else answer.refused(406, _NO_VERSION)
-        except Stranger:
-            return answer.stranger()
-        except Malformed:
-            return answer.malformed(None)
-        return answer.under(told, Conditions.of(asked.headers)) if asked.method == "GET" else told
-
-    async def _read(self, asked: Asked) -> Answer:
-        try:
-            return await self._answering(asked)
-        except filters.Unreadable as unreadable:
-            return answer.refused(400, unreadable.errors)
-        except NoSuchPage:
-            return answer.refused(404, _NO_PAGE)
+def _missing(asked: Asked) -> Answer:
+    return answer.missing() if asked.path.startswith("/api/") else missing(asked, resolved=False)
 
 
 class _Page:
@@ -160,53 +126,8 @@ class _Page:
         return answer.under(told, Conditions.of(asked.headers)) if found else told
 
 
-class _Elsewhere:
-    """Answers where no route is: a forgotten slash is put right, anything else is not found."""
-
-    def __init__(self, routes: Sequence[Route], site: Site) -> None:
-        self._routes = routes
-        self._site = site
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._told(scope).send(send, head=scope["method"] == "HEAD")
-
-    def _told(self, scope: Scope) -> Answer:
-        try:
-            asked = Asked.of(scope, self._site)
-        except Stranger:
-            return answer.stranger()
-        slashed = f"{asked.path}/"
-        if not asked.path.endswith("/") and any(route.path_regex.fullmatch(slashed) for route in self._routes):
-            return answer.moved(asked.target_at(slashed), of_path(asked.path))
-        return answer.missing() if asked.path.startswith("/api/") else missing(asked, resolved=False)
-
-
-class _Slug(Convertor[str]):
-    regex = "[-a-zA-Z0-9_]+"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-class _Digits(_Slug):
-    regex = "[0-9]+"
-
-
-class _Language(_Slug):
+class _Language(Written):
     regex = "|".join(LANGUAGES)
 
 
-register_url_convertor("slug", _Slug())
-register_url_convertor("digits", _Digits())
 register_url_convertor("language", _Language())
-
-
-class _Exact(Route):
-    """A route that ends where its path ends; a trailing newline is not the same address."""
-
-    def __init__(self, path: str, endpoint: _Resource | _Page) -> None:
-        super().__init__(path, endpoint)
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")

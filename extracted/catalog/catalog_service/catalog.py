@@ -10,11 +10,11 @@ from typing import Any, Final
 from catalog_service import queries
 from catalog_service.filters import Filters
 from catalog_service.numbering import PER_PAGE, Numbered
-from catalog_service.page import PageAsked
 from catalog_service.search import Search, Shelf
 from catalog_service.shapes import Row
 from catalog_service.words import pattern
 from strangler.service.database import Database
+from strangler.service.page import PageAsked
 
 _MOST: Final = 2**63 - 1
 

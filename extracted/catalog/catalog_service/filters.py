@@ -9,6 +9,7 @@ from typing import Final
 
 from catalog_service.money import at_least, at_most
 from catalog_service.words import words
+from strangler.service.answer import Refused
 
 _NO_NUMBER: Final = "Enter a number."
 _TOO_MUCH: Final = "Ensure this value is less than or equal to 1e+50."
@@ -18,12 +19,11 @@ _TRUE_OR_FALSE: Final = {"1": True, "true": True, "0": False, "false": False}
 _ORDERINGS: Final = {"name", "price", "created_at"}
 
 
-class Unreadable(Exception):
+class Unreadable(Refused):
     """Filters that cannot be understood; ``errors`` is the body to answer with."""
 
     def __init__(self, errors: object) -> None:
-        super().__init__(errors)
-        self.errors = errors
+        super().__init__(400, errors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from catalog_service.asked import Asked
 from catalog_service.language import LANGUAGES, number, said
+from strangler.service.asked import Asked
 
 _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("catalog_service"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True

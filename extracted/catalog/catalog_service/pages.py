@@ -5,13 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from catalog_service import answer, search, shapes
-from catalog_service.answer import Answer
-from catalog_service.asked import Asked
+from catalog_service import search, shapes
 from catalog_service.catalog import Catalog
 from catalog_service.html import rendered
 from catalog_service.language import LANGUAGES, of_path, of_visitor
 from catalog_service.shapes import Row
+from strangler.service import answer
+from strangler.service.answer import Answer
+from strangler.service.asked import Asked
 
 _COLUMNS_ABOVE: Final = 2
 

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
-from catalog_service.conditions import Conditions, instant, tags
 from django.utils.http import parse_etags, parse_http_date_safe
 from hypothesis import given
 from hypothesis import strategies as st
+
+from strangler.service.conditions import Conditions, instant, tags
 
 TAG, AT = '"a"', "Fri, 01 Mar 2024 12:00:00 GMT"
 EARLIER, LATER = "Fri, 01 Mar 2024 11:59:59 GMT", "Fri, 01 Mar 2024 12:00:01 GMT"

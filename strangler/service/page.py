@@ -1,4 +1,4 @@
-"""Pages: which rows a page number means, and the links to its neighbours."""
+"""Pages of a list, numbered as by Django REST framework: which rows a number means, and the links to its neighbours."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
-from catalog_service.asked import Asked
+from strangler.service.answer import Refused
+from strangler.service.asked import Asked
 
 _USUAL: Final = 20
 _MOST: Final = 100
 
 
-class NoSuchPage(Exception):
+class NoSuchPage(Refused):
     """The number asked for is none, or there are not so many pages."""
+
+    def __init__(self) -> None:
+        super().__init__(404, {"detail": "Invalid page."})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 import pytest
-from catalog_service.asked import Asked
-from catalog_service.page import NoSuchPage, PageAsked
+
+from strangler.service.asked import Asked
+from strangler.service.page import NoSuchPage, PageAsked
 
 
 def asked(query: str) -> Asked:

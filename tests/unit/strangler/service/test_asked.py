@@ -1,6 +1,7 @@
 import pytest
-from catalog_service.asked import Asked, Malformed, Site, Stranger
 from starlette.types import Scope
+
+from strangler.service.asked import Asked, Malformed, Site, Stranger
 
 
 def scope(query: bytes = b"", *headers: tuple[bytes, bytes], client: str = "10.0.0.9") -> Scope:

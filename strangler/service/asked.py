@@ -1,4 +1,4 @@
-"""A request as the catalog understands it: where it was sent, what it asks, under which conditions."""
+"""A request as a Django project understands it, for a service that answers in its place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Stranger(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Under which names the shop is reachable, and who may say that the outer connection is TLS.
+    """Under which names a service is reachable, and who may say that the outer connection is TLS.
 
     A peer in ``trusted`` says so with ``X-Forwarded-Proto: https``. Where ``tls_header`` is set, it counts from
     anyone, and alone.

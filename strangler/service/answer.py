@@ -1,4 +1,7 @@
-"""An answer as a value, and the shapes that all of the catalog's answers share."""
+"""An answer as a value, in the shapes that Django and its REST framework give theirs.
+
+A service that takes a route over answers as the monolith did, headers included; clients and caches notice nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Final
 
 from starlette.types import Send
 
-from catalog_service.conditions import Conditions
+from strangler.service.conditions import Conditions
 
 _SHIELD: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -41,6 +44,15 @@ _BAD_REQUEST: Final = """
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
+class Refused(Exception):
+    """A resource that exists will not do as asked: answer ``status`` with ``data``, which says why."""
+
+    def __init__(self, status: int, data: object) -> None:
+        super().__init__(data)
+        self.status = status
+        self.data = data
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Status, headers (without the length, which follows from the body) and body."""
@@ -56,8 +68,8 @@ class Answer:
         await send({"type": "http.response.body", "body": b"" if head else self.body})
 
 
-def found(data: object, *, changed_at: datetime | None) -> Answer:
-    """Return 200 with ``data``; ``changed_at`` is when anything in the catalog last changed."""
+def found(data: object, *, changed_at: datetime | None = None) -> Answer:
+    """Return 200 with ``data``, which anybody may keep and must ask for again; ``changed_at`` is when it changed."""
     fresh = {"Cache-Control": "no-cache"}
     if changed_at is not None:
         fresh["Last-Modified"] = formatdate(int(changed_at.timestamp()), usegmt=True)
