@@ -75,11 +75,40 @@ def credentials() -> Credentials:
 class _Opened:
     """The stacks that were asked for so far, each opened once; one that was not there is not tried again."""
 
-    def __init__(self, addresses: Addresses, credentials: Credentials) -> None:
+    def __init__(self) -> None:
+        self._stacks: dict[tuple[str, str, str, Credentials], Stack | Unreachable] = {}
+        self.exits = ExitStack()
+
+    def connected(self, address: str, name: str, public_name: str, credentials: Credentials) -> Stack | Unreachable:
+        key = (address, name, public_name, credentials)
+        if key not in self._stacks:
+            stack = Stack(address, name=name, public_name=public_name, credentials=credentials)
+            self._stacks[key] = self._tried(stack)
+        return self._stacks[key]
+
+    def _tried(self, stack: Stack) -> Stack | Unreachable:
+        self.exits.callback(stack.close)
+        try:
+            stack.connect()
+        except Unreachable as exc:
+            return exc
+        return stack
+
+
+@pytest.fixture(scope="session")
+def _opened() -> Iterator[_Opened]:
+    opened = _Opened()
+    with opened.exits:
+        yield opened
+
+
+class _Stacks:
+    """The stacks as one test may ask them: a folder's conftest may put others in their place."""
+
+    def __init__(self, addresses: Addresses, credentials: Credentials, opened: _Opened) -> None:
         self._addresses = addresses
         self._credentials = credentials
-        self._stacks: dict[str, Stack | Unreachable] = {}
-        self.exits = ExitStack()
+        self._opened = opened
 
     def open(self, name: str, capability: str | None = None) -> Stack:
         found = self._found(name, capability)
@@ -92,61 +121,48 @@ class _Opened:
             address = self._addresses.of(name, capability)
         except Unknown as exc:
             return exc
-        if address not in self._stacks:
-            self._stacks[address] = self._connected(name, address)
-        return self._stacks[address]
-
-    def _connected(self, name: str, address: str) -> Stack | Unreachable:
-        stack = Stack(address, name=name, public_name=self._addresses.public_name, credentials=self._credentials)
-        self.exits.callback(stack.close)
-        try:
-            stack.connect()
-        except Unreachable as exc:
-            return exc
-        return stack
-
-
-@pytest.fixture(scope="session")
-def _opened(stack_addresses: Addresses, credentials: Credentials) -> Iterator[_Opened]:
-    opened = _Opened(stack_addresses, credentials)
-    with opened.exits:
-        yield opened
+        return self._opened.connected(address, name, self._addresses.public_name, self._credentials)
 
 
 @pytest.fixture
-def monolith(request: pytest.FixtureRequest, _opened: _Opened) -> Stack:
+def _stacks(stack_addresses: Addresses, credentials: Credentials, _opened: _Opened) -> _Stacks:
+    return _Stacks(stack_addresses, credentials, _opened)
+
+
+@pytest.fixture
+def monolith(request: pytest.FixtureRequest, _stacks: _Stacks) -> Stack:
     """The monolith, asked directly."""
     _wanted(request, MONOLITH)
-    return _opened.open(MONOLITH)
+    return _stacks.open(MONOLITH)
 
 
 @pytest.fixture
-def service(request: pytest.FixtureRequest, _opened: _Opened) -> Stack:
+def service(request: pytest.FixtureRequest, _stacks: _Stacks) -> Stack:
     """The service of the test's capability, asked directly."""
     _wanted(request, SERVICE)
-    return _opened.open(SERVICE, capability_of(request.node))
+    return _stacks.open(SERVICE, capability_of(request.node))
 
 
 @pytest.fixture
-def proxy(request: pytest.FixtureRequest, _opened: _Opened) -> Stack:
+def proxy(request: pytest.FixtureRequest, _stacks: _Stacks) -> Stack:
     """The proxy, which decides who answers."""
     _record(request.node)
-    return _opened.open(PROXY)
+    return _stacks.open(PROXY)
 
 
 @pytest.fixture(params=[MONOLITH, SERVICE])
-def stack(request: pytest.FixtureRequest, _opened: _Opened) -> Stack:
+def stack(request: pytest.FixtureRequest, _stacks: _Stacks) -> Stack:
     """Each of the two stacks: the test runs once for each that ``--stack`` asks for."""
     _wanted(request, request.param)
-    return _opened.open(request.param, capability_of(request.node))
+    return _stacks.open(request.param, capability_of(request.node))
 
 
 @pytest.fixture
-def both_stacks(request: pytest.FixtureRequest, _opened: _Opened, compared: Record) -> BothStacks:
+def both_stacks(request: pytest.FixtureRequest, _stacks: _Stacks, compared: Record) -> BothStacks:
     """Both stacks, for the same question."""
     _wanted(request, _BOTH)
-    service = _opened.open(SERVICE, capability_of(request.node))
-    return BothStacks(one=_opened.open(MONOLITH), other=service, note=compared.note)
+    service = _stacks.open(SERVICE, capability_of(request.node))
+    return BothStacks(one=_stacks.open(MONOLITH), other=service, note=compared.note)
 
 
 def _wanted(request: pytest.FixtureRequest, stack: str) -> None:
