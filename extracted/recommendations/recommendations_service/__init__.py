@@ -1,0 +1,1 @@
+"""Recommendations: products like another one, computed from what the catalog answers."""
