@@ -37,7 +37,7 @@ async def _refused(request: Request, error: Exception) -> Problem:
 
 
 async def _unavailable(request: Request, error: Exception) -> Problem:
-    return unavailable()
+    return of(error)
 
 
 async def _defect(request: Request, error: Exception) -> Problem:
