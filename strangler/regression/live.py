@@ -32,6 +32,8 @@ _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Django takes any token of this length (CSRF_SECRET_LENGTH) that cookie and header agree about.
 _CSRF_TOKEN: Final = "strangler0regression0live0client"  # noqa: S105 - known to everybody, it guards nothing here
 _QUERY_COUNTERS: Final = frozenset({"django_assert_num_queries", "django_assert_max_num_queries"})
+# Made anew, their rows would have other ids than those that the server keeps.
+_REMEMBERED: Final = frozenset({"auth_permission", "django_content_type"})
 # What the server and the hop add, and an application never sees in its own answer.
 _OF_THE_HOP: Final = frozenset({"connection", "date", "keep-alive", "server", "transfer-encoding"})
 _SPELT: Final = {"Etag": "ETag", "Www-Authenticate": "WWW-Authenticate"}
@@ -83,6 +85,7 @@ class LiveClient:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
+        from django.core.management.commands import flush
         from django.test.client import ClientHandler
 
         hook = self._config.hook
@@ -93,7 +96,23 @@ class LiveClient:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ClientHandler, "__call__", answered)
+            patch.setattr(flush, "sql_flush", _flushing)
             return (yield)
+
+
+def _flushing(style: Any, connection: Any, reset_sequences: bool = True, allow_cascade: bool = False) -> list[str]:
+    """Return the statements that empty the database, but for what a running server has in memory.
+
+    Rows are deleted, not tables truncated: tests make few, and 230 tests of a shop took 29 s instead of 61. Django's
+    foreign keys are checked at the end, so that the order does not matter.
+    """
+    quoted = connection.ops.quote_name
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    emptied = [table for table in tables if table not in _REMEMBERED]
+    asked = " UNION ALL ".join(f"SELECT %s WHERE EXISTS (SELECT 1 FROM {quoted(table)})" for table in emptied)  # noqa: S608 - quoted
+    with connection.cursor() as cursor:
+        cursor.execute(asked, emptied)
+        return [f"DELETE FROM {quoted(table)}" for (table,) in cursor.fetchall()]  # noqa: S608 - quoted
 
 
 def _in_process(item: pytest.Item) -> str | None:
@@ -123,7 +142,7 @@ class Wire:
                 environ["REQUEST_METHOD"], _target(environ), skip_host=True, skip_accept_encoding=True
             )
             for name, value in {**_headers(environ), **credentials}.items():
-                connection.putheader(name, value.encode("latin-1"))
+                connection.putheader(name, value.encode("latin-1" if max(value, default="") <= "\xff" else "utf-8"))
             if body or environ.get("CONTENT_LENGTH"):
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body or None)

@@ -23,8 +23,8 @@ from tests.fixtures.shop import MONOLITH, SERVICES, Shop
 from tests.regression.own.process import Process
 
 PUBLIC_NAME: Final = "localhost:8000"
-_BETWEEN: Final = "what monolith and proxy share, in tests only"
-_GUNICORN: Final = ("-m", "gunicorn", "--workers=1", "--threads=2", "--log-level=warning", "--bind=127.0.0.1:{port}")
+BETWEEN: Final = "what monolith and proxy share, in tests only"
+GUNICORN: Final = ("-m", "gunicorn", "--workers=1", "--threads=2", "--log-level=warning", "--bind=127.0.0.1:{port}")
 _PROXY: Final = """
 from strangler_proxy.main import _run
 table, secret, between = sys.argv[1:]
@@ -41,6 +41,14 @@ class Share:
 
     capability: str
     share: int
+
+
+def proxied(table: RoutingTable, place: Path, exits: ExitStack) -> ProxyProcess:
+    """Run a proxy that routes by ``table``, kept in the file ``place``, and knows visitors as the shop does."""
+    place.write_text(seal(table, PIPE).decode())
+    process = exits.enter_context(ProxyProcess(_PROXY, str(place), SECRET, BETWEEN))
+    assert process.said, process.end() or process.errors
+    return process
 
 
 class ShopStacks:
@@ -68,8 +76,8 @@ class ShopStacks:
     @property
     def monolith(self) -> str:
         if UPSTREAM not in self._running:
-            said = {"STRANGLER_IDENTITY_SECRET": _BETWEEN}
-            self._running[UPSTREAM] = self._started(UPSTREAM, _GUNICORN, MONOLITH, said, self._exits)
+            said = {"STRANGLER_IDENTITY_SECRET": BETWEEN}
+            self._running[UPSTREAM] = self._started(UPSTREAM, GUNICORN, MONOLITH, said, self._exits)
         return self._running[UPSTREAM]
 
     def service(self, name: str) -> str:
@@ -89,10 +97,7 @@ class ShopStacks:
         """Return a proxy that sends so much to the service."""
         if share not in self._proxies:
             place = self._folder / f"{share.capability}-{share.share}.table"
-            place.write_text(seal(self._table(share), PIPE).decode())
-            process = ProxyProcess(_PROXY, str(place), SECRET, _BETWEEN)
-            self._proxies[share] = self._exits.enter_context(process)
-            assert process.said, process.end() or process.errors
+            self._proxies[share] = proxied(self._table(share), place, self._exits)
         return self._proxies[share]
 
     def _table(self, share: Share) -> RoutingTable:
