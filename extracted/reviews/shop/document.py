@@ -26,9 +26,11 @@ MEANINGS = {
     "304": (None, "Not changed since"),
     "400": ("Problems", "Something in the request is wrong"),
     "401": ("Refusal", "Nobody is logged in, or the token is unknown"),
+    "402": ("Refusal", "The bank declined"),
     "403": ("Refusal", "Not allowed to whoever asks"),
     "404": ("Refusal", "Not there"),
     "406": ("Refusal", "No such version"),
+    "503": ("Refusal", "Not now; try again"),
     "429": ("Refusal", "Too many writes; Retry-After tells when to try again"),
 }
 
@@ -59,6 +61,10 @@ class Description(AutoSchema):
         if operation:
             for status in self._refusals(operation):
                 operation["responses"].setdefault(status, self._refusal(*MEANINGS[status]))
+            for status, response in operation["responses"].items():
+                # What a view only names as possible is told in the shape of all refusals.
+                if status >= "400" and "content" not in response:
+                    response.update(self._refusal(*MEANINGS.get(status, ("Refusal", "Refused"))))
         return operation
 
     def _refusals(self, operation):
