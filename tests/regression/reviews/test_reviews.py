@@ -1,0 +1,83 @@
+"""Every request for reviews has one answer, whichever stack gives it, and every write leaves the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from strangler.regression import BothStacks, Case
+from tests.fixtures.reviewed import ANNS, BARE, CUP, PLATE, restore
+from tests.fixtures.shop import Shop
+from tests.regression.named import shown
+from tests.regression.reviews.cases import ANSWERED, CASES, OF_CUP, REVIEWS
+from tests.regression.reviews.writes import WRITES
+
+pytestmark = pytest.mark.capability("reviews")
+
+LEFT: Final = tuple(f"/api/catalog/products/{number}/reviews/?page_size=100" for number in (CUP, PLATE, BARE))
+OF_A_LIST: Final = {
+    "$.results[*].created_at": "the moment of a write",
+    "$.results[*].photos[*].image": "a name that nobody can guess",
+    "etag": "of a body that holds what may differ",
+    "last-modified": "the moment of a write",
+}
+
+
+@pytest.fixture
+def fresh(shop: Shop) -> Iterator[None]:
+    """The same rows in both databases, before and after something is written."""
+    databases = (shop.monolith, shop.service("reviews"))
+    for url in databases:
+        restore(url)
+    yield
+    for url in databases:
+        restore(url)
+
+
+@pytest.mark.parametrize("case", CASES, ids=shown)
+def test_both_stacks_answer_alike(both_stacks: BothStacks, case: Case) -> None:
+    both_stacks.agree(case)
+
+
+@pytest.mark.parametrize("target", ANSWERED)
+def test_what_is_unchanged_is_not_sent_again(both_stacks: BothStacks, target: str) -> None:
+    plain = dict(both_stacks.agree(Case(target=target)).headers)
+    for condition, validator in (("If-None-Match", "etag"), ("If-Modified-Since", "last-modified")):
+        for method in ("GET", "HEAD") if validator in plain else ():
+            both_stacks.agree(Case(target=target, method=method, headers={condition: plain[validator]}))
+    if "last-modified" in plain:
+        again = both_stacks.service.ask(Case(target=target, headers={"If-None-Match": plain["etag"]}))
+        assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.parametrize("case", WRITES, ids=shown)
+def test_a_write_is_answered_alike_and_leaves_the_same(both_stacks: BothStacks, fresh: None, case: Case) -> None:
+    answer = both_stacks.agree(case)
+    assert answer.status < 500
+    for target in LEFT:
+        both_stacks.agree(Case(target=target, exempt=OF_A_LIST if answer.status < 400 else {}))
+
+
+@pytest.mark.parametrize("listed", [REVIEWS, OF_CUP])
+def test_the_pages_of_a_list_hold_every_review_once(both_stacks: BothStacks, listed: str) -> None:
+    seen: list[int] = []
+    target: str | None = f"{listed}?ordering=rating&page_size=97&author="
+    while target:
+        page = both_stacks.agree(Case(target=target)).json()
+        seen += [review["id"] for review in page["results"]]
+        target = page["next"] and page["next"].removeprefix("http://localhost:8000")
+    assert len(seen) == len(set(seen)) == page["count"]
+
+
+def test_a_review_that_was_deleted_may_be_written_again(both_stacks: BothStacks, fresh: None) -> None:
+    again = next(case for case in WRITES if case.target == REVIEWS and case.as_user == "ann")
+    for expected, case in (
+        (204, Case(target=f"{REVIEWS}{ANNS}/", method="DELETE", as_user="ann")),
+        (404, Case(target=f"{REVIEWS}{ANNS}/", method="DELETE", as_user="ann")),
+        (201, again),
+        (400, replace(again, exempt={})),
+    ):
+        assert both_stacks.agree(case).status == expected
