@@ -38,7 +38,7 @@ def place(cart, user, address, coupon=None, billing_address=None):
     currency = _currency(items)
     subtotal = sum(item.total for item in items)
     discount = _used(coupon, items) if coupon else Decimal(0)
-    shipping = Decimal(0) if subtotal - discount >= FREE_FROM else SHIPPING
+    shipping = shipping_of(subtotal - discount)
     order = Order.objects.create(
         user=user,
         shipping_address=address,
@@ -71,6 +71,11 @@ def _currency(items):
         if item.product.currency != currency:
             raise ValidationError(_("%(name)s is sold in another currency.") % {"name": item.product.name})
     return currency
+
+
+def shipping_of(amount):
+    """Return what it costs to send goods worth ``amount``."""
+    return Decimal(0) if amount >= FREE_FROM else SHIPPING
 
 
 def _used(coupon, items):

@@ -29,7 +29,10 @@ def checkout(request):
     form = ShippingForm(request.POST or None, instance=_known_address(request.user))
     if request.method == "POST" and form.is_valid() and (placed := _placed(request, cart, form)):
         return redirect("storefront:pay", number=placed.number)
-    return render(request, "storefront/checkout.html", {"form": form, "lines": lines, "total": shopping.total(cart)})
+    subtotal = shopping.total(cart)
+    shipping = ordering.shipping_of(subtotal)
+    context = {"form": form, "lines": lines, "shipping": shipping, "total": subtotal + shipping}
+    return render(request, "storefront/checkout.html", context)
 
 
 @never_cache

@@ -49,7 +49,9 @@ def test_from_the_shelf_to_a_paid_order(client, ann, cup):
     assert client.post("/en/cart/add/cup/", {"quantity": 2}).headers["Location"] == "/en/cart/"
     assert "25.00" in page(client.get("/en/cart/"))
     client.force_login(ann)
-    assert "Cup" in page(client.get("/en/checkout/"))
+    checkout = page(client.get("/en/checkout/"))
+    assert "4.90&nbsp;EUR" in checkout
+    assert "29.90&nbsp;EUR" in checkout
     order = placed(client, keep="on")
     assert ann.addresses.get(kind=Address.Kind.SHIPPING).city == "Berlin"
     assert "29.90" in page(client.get(f"/en/checkout/{order.number}/"))
