@@ -74,6 +74,7 @@ class ProductFilter(filters.FilterSet):
     min_price = filters.NumberFilter(field_name="price", method="from_price")
     max_price = filters.NumberFilter(field_name="price", method="to_price")
     in_stock = filters.BooleanFilter(field_name="stock", method="by_stock")
+    slug = filters.CharFilter(label="The one product whose page has this name in its address")
 
     class Meta:
         model = Product

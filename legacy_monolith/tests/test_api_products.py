@@ -23,7 +23,7 @@ def shelf(db):
     garden = factories.category(name="Garden", slug="garden")
     return [
         factories.product(name="Küchenmesser", category=knives, price="49.90", stock=3, description="Scharf."),
-        factories.product(name="apron", category=kitchen, price="19.90", stock=0),
+        factories.product(name="apron", slug="an-apron", category=kitchen, price="19.90", stock=0),
         factories.product(name="Trowel", category=garden, price="19.90", stock=7, sku="GAR-77"),
         factories.product(name="Broken rake", category=garden, price="5.00", is_active=False),
     ]
@@ -136,6 +136,8 @@ def test_errors_are_in_one_language(api):
         ("?min_price=10&max_price=20&in_stock=true", ["Trowel"]),
         ("?in_stock=true", ["Küchenmesser", "Trowel"]),
         ("?in_stock=false", ["apron"]),
+        ("?slug=an-apron", ["apron"]),
+        ("?slug=apron", []),
         ("?in_stock=perhaps", ["Küchenmesser", "apron", "Trowel"]),
         ("?ordering=price", ["apron", "Trowel", "Küchenmesser"]),
         ("?ordering=-price", ["Küchenmesser", "apron", "Trowel"]),

@@ -77,8 +77,13 @@ class Catalog:
 
     async def products(self, filters: Filters, page: PageAsked) -> Listed:
         found = {f"word{number}": pattern(word) for number, word in enumerate(filters.words)}
-        bounds = {"branch": _array(filters.branch), "min_cents": filters.min_cents, "max_cents": filters.max_cents}
-        given = {name: value for name, value in bounds.items() if value is not None}
+        wanted = {
+            "branch": _array(filters.branch),
+            "min_cents": filters.min_cents,
+            "max_cents": filters.max_cents,
+            "slug": filters.slug,
+        }
+        given = {name: value for name, value in wanted.items() if value is not None}
         conditions = (*given, *_stock(filters.in_stock))
         statement = queries.products(conditions, len(found), filters.ordering)
         return await self._listed(statement, {**given, **found, **_limits(page)})

@@ -34,6 +34,7 @@ class Filters:
     min_cents: int | None = None
     max_cents: int | None = None
     in_stock: bool | None = None
+    slug: str | None = None
     words: tuple[str, ...] = ()
     ordering: tuple[str, ...] = ()
 
@@ -48,6 +49,8 @@ def read(parameters: Mapping[str, str], branch: tuple[int, ...] | None) -> Filte
         _check_category(category, branch, errors)
     least = _bound(parameters, "min_price", errors)
     most = _bound(parameters, "max_price", errors)
+    if "\0" in (slug := parameters.get("slug", "").strip()):
+        errors["slug"] = [_NO_NUL]
     if errors:
         raise Unreadable(errors)
     search = parameters.get("search", "")
@@ -58,6 +61,7 @@ def read(parameters: Mapping[str, str], branch: tuple[int, ...] | None) -> Filte
         min_cents=None if least is None else at_least(least),
         max_cents=None if most is None else at_most(most),
         in_stock=_TRUE_OR_FALSE.get(parameters.get("in_stock", "").lower()),
+        slug=slug or None,
         words=words(search),
         ordering=_ordering(parameters.get("ordering", "")),
     )

@@ -92,6 +92,7 @@ _CONDITIONS: Final = MappingProxyType(
         "max_cents": SQL("p.price_cents <= %(max_cents)s"),
         "stocked": SQL("p.stock > 0"),
         "sold_out": SQL("p.stock = 0"),
+        "slug": SQL("p.slug = %(slug)s"),
     }
 )
 _ORDERINGS: Final = MappingProxyType(

@@ -138,6 +138,20 @@ def _filters() -> Iterator[Case]:
         yield Case(target=_listed(max_price=bound))
     for stock in ("true", "false", "True", "FALSE", "1", "0", "2", "yes", "", "null", " true"):
         yield Case(target=_listed(in_stock=stock))
+    for slug in (
+        "reviewed-cup",
+        "reviewed-gone",
+        "nothing",
+        "REVIEWED-CUP",
+        " reviewed-cup ",
+        "",
+        " ",
+        "\x00",
+        "ü",
+        "a" * 300,
+    ):
+        yield Case(target=_listed(slug=slug))
+    yield Case(target=_listed(slug="\x00", min_price="x", category="nothing"))
     yield Case(target=_listed(category="nothing", min_price="x", max_price="1e99", search="a\x00b", page="0"))
     yield Case(target=_listed(max_price="x", category="textiles", min_price="y"))
     yield Case(target=_listed(min_price="x"), method="HEAD")
