@@ -60,9 +60,12 @@ def _serve(asked):
     if asked.request_log:
         os.environ["REVIEWS_REQUEST_LOG"] = asked.request_log
     configure(service="reviews", level=_level(os.environ.get("LOG_LEVEL", "INFO")))
+    threads = _threads(os.environ.get("REVIEWS_THREADS", "8"))
+    # Here rather than in a worker: what is wrong with a setting is said once.
     from reviews_service.serving import Server
+    from reviews_service.wsgi import application
 
-    Server(listen, _threads(os.environ.get("REVIEWS_THREADS", "8"))).run()
+    Server(application, listen, threads).run()
 
 
 def _level(text):

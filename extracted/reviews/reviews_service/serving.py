@@ -30,7 +30,8 @@ class JsonLog(Logger):
 
 
 class Server(BaseApplication):
-    def __init__(self, listen, threads):
+    def __init__(self, application, listen, threads):
+        self._application = application
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
         self._wanted = {
             "bind": f"{host}:{listen.port}",
@@ -51,6 +52,4 @@ class Server(BaseApplication):
             self.cfg.set(name, self._wanted[name])
 
     def load(self):
-        from reviews_service.wsgi import application
-
-        return application
+        return self._application
