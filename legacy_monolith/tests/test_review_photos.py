@@ -121,7 +121,7 @@ def test_a_review_is_written_with_its_photos(by_ann):
     assert kept_files() == sorted(photo["image"].removeprefix("/media/reviews/") for photo in (first, second))
 
 
-def test_a_photo_is_shown_at_its_address(by_ann, mine, client, monkeypatch):
+def test_a_photo_is_kept_where_its_address_says(by_ann, mine):
     photo = add(by_ann, mine, picture()).json()
     assert set(photo) == {"id", "image", "width", "height"}
     assert photo["image"].startswith("/media/reviews/")
@@ -144,7 +144,7 @@ def test_five_photos_at_once_are_refused_and_nothing_is_kept(by_ann):
     assert (Review.objects.count(), kept_files()) == (0, [])
 
 
-def test_what_is_wrong_with_a_photo_is_said(by_ann, mine, monkeypatch):
+def test_what_is_wrong_with_a_photo_is_said(by_ann, mine):
     assert add(by_ann, mine, upload(b"x")).json() == {"image": [NO_PICTURE]}
     assert add(by_ann, mine, upload(b"")).json() == {"image": ["The submitted file is empty."]}
     assert by_ann.post(f"{REVIEWS}{mine.id}/photos/", {}).json() == {"image": ["No file was submitted."]}
