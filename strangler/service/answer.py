@@ -27,6 +27,7 @@ _ALLOW: Final = {"Allow": "GET, HEAD"}
 _JSON: Final = {"Content-Type": "application/json"}
 _HTML: Final = {"Content-Type": "text/html; charset=utf-8"}
 _VERSIONED: Final = {"Vary": "Api-Version"}
+_PERSONAL: Final = {"Cache-Control": "no-store, private"}
 _FRESH_PAGE: Final = {"Cache-Control": "public, max-age=0, must-revalidate"}
 _KEPT_BY_304: Final = ("Cache-Control", "Content-Language", "ETag", "Last-Modified", "Vary")
 _KEPT_BY_412: Final = ("Cache-Control", "Content-Language")
@@ -81,6 +82,26 @@ def refused(status: int, data: object) -> Answer:
     """Return an error of a resource that exists: its body says why."""
     headers = {**_JSON, **_ALLOW, **_VERSIONED, **_SHIELD, **_FRAME}
     return Answer(status=status, headers=headers, body=rendered(data))
+
+
+def personal(status: int, data: object, *, allow: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return what concerns one visitor, which nobody else may keep; ``data`` None has no body."""
+    shared = {"Allow": allow, **_PERSONAL, "Vary": "Api-Version, Cookie", **_SHIELD, **_FRAME, **(headers or {})}
+    if data is None:
+        return Answer(status=status, headers=shared)
+    return Answer(status=status, headers={**_JSON, **shared}, body=rendered(data))
+
+
+def personal_page(status: int, body: bytes, language: str, *, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return a page for one visitor."""
+    shared = {**_HTML, **_PERSONAL, "Vary": "Cookie", "Content-Language": language, **_SHIELD, **_FRAME}
+    return Answer(status=status, headers={**shared, **(headers or {})}, body=body)
+
+
+def sent_on(target: str, language: str) -> Answer:
+    """Return where a visitor goes from here, this time."""
+    headers = {**_HTML, "Location": target, **_PERSONAL, "Vary": "Cookie", "Content-Language": language, **_SHIELD}
+    return Answer(status=302, headers={**headers, **_FRAME})
 
 
 def page(body: bytes, language: str) -> Answer:
