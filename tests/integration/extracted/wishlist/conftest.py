@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -12,17 +13,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import psycopg
 import pytest
+from psycopg import sql
 
+from strangler.local import Postgres, ensure_database, ensure_role
 from tests.fixtures.answering import Answering, Heard, Told, answering
 from tests.fixtures.identity import Issuer
-from tests.fixtures.postgres import MakeDatabase
+from tests.fixtures.postgres import PASSWORD
 from tests.fixtures.shop import ROOT, SERVICES
 from tests.regression.own.process import Process
 
 FOLDER: Final = SERVICES / "wishlist"
 SERVE: Final = ("-m", "wishlist_service", "serve", "--listen=127.0.0.1:{port}")
 ISSUER: Final = Issuer()
+_numbers = itertools.count(1)
 
 
 def environment(**said: str) -> dict[str, str]:
@@ -70,20 +75,42 @@ def serving(database: str, url: str, folder: Path) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture
-def wishes_url(make_database: MakeDatabase) -> str:
-    url = make_database()
-    assert verb("migrate", WISHLIST_DATABASE_URL=url).stdout == "applied 0001_wishes.sql\n"
-    return url
+@pytest.fixture(scope="module")
+def wishes_url(postgres: Postgres) -> Iterator[str]:
+    name = f"wishes{next(_numbers)}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        ensure_role(connection, name, PASSWORD)
+        ensure_database(connection, name, name)
+        url = postgres.url(name, name, PASSWORD)
+        assert verb("migrate", WISHLIST_DATABASE_URL=url).stdout == "applied 0001_wishes.sql\n"
+        yield url
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
-@pytest.fixture
-def beside() -> Iterator[Answering]:
+@pytest.fixture(scope="module")
+def catalog_server() -> Iterator[Answering]:
     with answering(catalog) as server:
         yield server
 
 
+@pytest.fixture(scope="module")
+def running(wishes_url: str, catalog_server: Answering, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(wishes_url, catalog_server.url, tmp_path_factory.mktemp("wishlist")) as client:
+        yield str(client.base_url)
+
+
 @pytest.fixture
-def served(wishes_url: str, beside: Answering, tmp_path: Path) -> Iterator[httpx.Client]:
-    with serving(wishes_url, beside.url, tmp_path) as client:
+def beside(catalog_server: Answering) -> Answering:
+    """The catalog, which has heard nothing yet."""
+    catalog_server.heard.clear()
+    return catalog_server
+
+
+@pytest.fixture
+def served(running: str, wishes_url: str, beside: Answering) -> Iterator[httpx.Client]:
+    """The service; nobody keeps anything yet."""
+    with psycopg.connect(wishes_url) as connection:
+        connection.execute("TRUNCATE wish")
+    with httpx.Client(base_url=running, timeout=10) as client:
         yield client
