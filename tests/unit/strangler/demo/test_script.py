@@ -143,6 +143,12 @@ def test_the_examples_own_file_is_right() -> None:
     names = [*setting.ports, *setting.secrets, setting.redis, "PYTHON", "STRANGLER", "LOCAL"]
     variables = dict.fromkeys((*names, *(v for each in setting.databases for v in each.variables)), "1")
     script = read_script(root / "demo.toml", variables)
-    assert [process.name for process in script.processes] == ["monolith", "catalog", "reviews", "recommendations"]
+    assert [process.name for process in script.processes] == [
+        "monolith",
+        "catalog",
+        "reviews",
+        "wishlist",
+        "recommendations",
+    ]
     assert len(script.hints) == 3
     assert script.tour is not None
