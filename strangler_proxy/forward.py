@@ -412,12 +412,12 @@ class Exchange:
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             endpoint.pending -= 1
+        if self._downstream.choked:
+            self._downstream.choke(False)
         upstream, self._upstream = self._upstream, None
         if upstream is None:
             return
         upstream.exchange = None
-        if self._downstream.choked:
-            self._downstream.choke(False)
         if broken or upstream.surplus or upstream.transport.is_closing():
             upstream.transport.abort()
             return

@@ -55,6 +55,14 @@ def test_a_refused_connection_is_a_problem_for_programs_and_a_page_for_people() 
         assert failures(proxy) == {("monolith", "refused"): 4}
 
 
+def test_an_upload_that_nobody_takes_does_not_stop_the_next_request() -> None:
+    small = replace(SETTINGS, limits=Limits(buffer=1000))
+    with Proxy(small, routing_table(NOWHERE)) as proxy, Client(proxy.port) as client:
+        found = client.post("/", b"x" * 2000)  # comes whole, and is more than may wait
+        assert (found.status, found.header("connection")) == (502, "keep-alive")
+        assert client.get("/").status == 502
+
+
 def test_a_dead_service_costs_its_own_capability_only() -> None:
     capability = Capability(
         name="catalog",
