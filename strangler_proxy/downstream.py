@@ -208,7 +208,7 @@ class Downstream(RequestStream, asyncio.Protocol):
         try:
             self._backlog = self.feed(data)
         except Refused as refused:
-            if not self._final:  # what follows the last request is nobody's
+            if not self._final or self._receiving is not None:  # what follows the last request is nobody's
                 self._spoil(refused)
 
     def _spoil(self, refused: Refused) -> None:

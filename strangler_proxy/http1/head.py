@@ -122,9 +122,9 @@ def read_request(
     head = RequestHead(_METHODS.get(method) or method.decode("ascii"), target, minor)
     head.keep_alive = keep_alive
     connection = _sort(head, headers)
-    _read_target(head)
     if head.host is None and minor == 1:
         raise Refused(400, "there is no Host header")
+    _read_target(head)
     if connection:
         _read_connection(head, tokens(connection))
     else:
@@ -246,6 +246,8 @@ def _path_of_absolute(head: RequestHead) -> bytes:
         raise Refused(400, "the target is neither a path nor an http address")
     if head.host is not None and match[1].lower() != head.host.lower():
         raise Refused(400, "the target names another host than the Host header")
+    if not _is_host(match[1]):
+        raise Refused(400, "the host in the target is no host")
     head.host = match[1]
     return match[2] or b"/"
 

@@ -49,6 +49,8 @@ REFUSED = {
     "space in target": b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
     "target without slash": b"GET a HTTP/1.1\r\nHost: x\r\n\r\n",
     "other scheme": b"GET ftp://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no host but in the target": b"GET http://x/ HTTP/1.1\r\n\r\n",
+    "no host in target of 1.0": b"GET http://a;b:c/ HTTP/1.0\r\n\r\n",
     "other host in target": b"GET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
@@ -97,6 +99,12 @@ def test_refuses_bad_chunks_and_never_ends_the_body_for_the_stack(case: str) -> 
         data = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + BAD_CHUNKS[case] + NEXT
         assert _status_and_end(proxy.port, data) == (400, True)
     assert origin.bodies == []
+
+
+def test_refuses_a_bad_chunk_of_a_connection_s_last_request() -> None:
+    with proxied(never_answer) as (proxy, _):
+        data = HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n"
+        assert _status_and_end(proxy.port, data) == (400, True)
 
 
 @pytest.mark.parametrize(
