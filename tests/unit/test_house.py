@@ -1,4 +1,4 @@
-"""The toolkit knows nothing of the worked example: a demo that needs a special case is a defect of the toolkit."""
+"""The toolkit knows nothing of the worked example, nor the shop of the toolkit: a special case would be a defect."""
 
 from __future__ import annotations
 
@@ -24,3 +24,21 @@ def test_no_module_of_the_toolkit_names_the_example(module: Path) -> None:
     for name in names - docstrings:
         for word in EXAMPLE:
             assert word not in name, f"{module.name} names {word}: {name[:80]!r}"
+
+
+def test_the_shop_needs_nothing_of_the_toolkit() -> None:
+    """It is a project of its own; what the toolkit offers a monolith is installed by name, where it is there."""
+    imported = {
+        name.partition(".")[0]
+        for path in (ROOT / "legacy_monolith").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert "django" in imported
+    assert not imported & {"strangler", "strangler_proxy", "strangler_django"}
