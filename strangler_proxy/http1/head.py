@@ -189,6 +189,8 @@ def _read_special(head: RequestHead, role: Role, pair: Pair) -> None:
         case Role.EXPECT:
             head.expect = value if head.minor == 1 else b""  # RFC 9110 section 10.1.1: ignored from 1.0
         case Role.AUTHORIZATION:
+            if head.authorization is not None:  # nobody could tell which of them a stack goes by
+                raise Refused(400, "there are several Authorization headers")
             head.authorization = value
             head.pairs.append(pair)
         case Role.OVERRIDE:
@@ -257,6 +259,8 @@ _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?@]+)(/.*|\?.*|)")
 
 def _read_connection(head: RequestHead, connection: frozenset[bytes]) -> None:
     head.pairs = without_nominated(head.pairs, connection)
+    if b"authorization" in connection:
+        head.authorization = None
     wanted = b"upgrade" in connection and head.minor == 1 and head.framing is Framing.NONE
     # An upgrade to h2c would carry requests that nothing here looks into; RFC 9113 gave it up.
     if not wanted or b"h2c" in tokens((head.upgrade,)):
@@ -271,7 +275,10 @@ def write_request(head: RequestHead, forwarded: bytes, authority: bytes) -> byte
     host = authority if head.host is None else head.host
     lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method.encode(), head.target, host)]
     lines += [b": ".join(pair) for pair in head.pairs]
-    lines += [b"Cookie: " + cookie for cookie in head.cookies]
+    if head.cookies:
+        # As one (RFC 9113 section 8.2.3): WSGI servers join several with a comma, which ends no cookie, and a stack
+        # would read another session than the one that the proxy asked about.
+        lines.append(b"Cookie: " + b"; ".join(head.cookies))
     framing = head.framing
     if framing is _LENGTH:
         lines.append(b"Content-Length: %d" % head.length)

@@ -54,6 +54,7 @@ REFUSED = {
     "other host in target": b"GET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+    "two credentials": b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Token a\r\nAuthorization: Token b\r\n\r\n",
     "host with path": b"GET / HTTP/1.1\r\nHost: x/y\r\n\r\n",
     "host with user": b"GET / HTTP/1.1\r\nHost: a@x\r\n\r\n",
     "host with space": b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",

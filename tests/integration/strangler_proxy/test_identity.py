@@ -159,6 +159,22 @@ def test_a_token_is_named() -> None:
         assert len(monolith.questions) == 2
 
 
+def test_several_cookie_headers_name_the_visitor_whom_the_stack_reads_in_them() -> None:
+    with installed() as (monolith, service, proxy), proxy.client() as client:
+        client.get(
+            "/notes", "Cookie: theme=dark; sessionid=abc", "Cookie: sessionid=def; strangler_visitor=x", "X-A: b"
+        )
+        assert [each["session"] for each in monolith.questions] == ["def"]
+        assert b"\r\nCookie: theme=dark; sessionid=abc; sessionid=def\r\n" in service.heads[0]
+        assert service.heads[0].count(b"Cookie: ") == 1
+
+
+def test_a_credential_that_does_not_pass_names_nobody() -> None:
+    with installed() as (monolith, service, proxy), proxy.client() as client:
+        client.get("/notes", TOKEN, "Connection: Authorization")
+        assert (monolith.questions, told(service)) == ([], None)
+
+
 def test_nobody_is_remembered_as_nobody() -> None:
     with installed() as (monolith, service, proxy), proxy.client() as client:
         for _ in range(3):
