@@ -298,7 +298,7 @@ def test_what_follows_a_response_is_not_taken_for_another(at_once: bool) -> None
             with proxy.client() as client:
                 assert client.get("/").body == b"mine"
                 # What comes after the next request has gone out cannot be told from its answer (RFC 9112 section 9.2).
-                until(lambda: proxy.call(lambda: proxy.board.pool.endpoints[0].open) == 0)
+                until(lambda: proxy.call(lambda: proxy.board.pool.endpoints[0].open) == 0, "the connection ends")
 
 
 def test_limits_are_settings() -> None:
