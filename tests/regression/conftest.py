@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
 from strangler.capability import WHOLE
+from strangler.regression.pair import BothStacks, Comparison
 from strangler.regression.plugin import capability_of
 from strangler.regression.record import Record
 from strangler.regression.stack import Stack
@@ -75,9 +77,20 @@ def through(
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def remembered() -> Remembered:
     return Remembered()
+
+
+@pytest.fixture
+def both_stacks(both_stacks: BothStacks, remembered: Remembered) -> BothStacks:
+    """Both stacks; what they say is remembered for the proxy's turn."""
+
+    def note(comparison: Comparison) -> None:
+        both_stacks.note(comparison)
+        remembered.keep(both_stacks, comparison)
+
+    return replace(both_stacks, note=note)
 
 
 @pytest.fixture(scope="session")

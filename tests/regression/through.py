@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
 from typing import Final
+from zlib import crc32
 
 from strangler.capability import WHOLE
 from strangler.parity.compare import Answer
 from strangler.parity.exempt import declared
 from strangler.regression.case import Case
-from strangler.regression.pair import Disagreement, Note, compared
+from strangler.regression.pair import BothStacks, Comparison, Disagreement, Note, compared
 from strangler.regression.stack import Stack
 from strangler.routing.bucket import bucket
 from strangler.routing.keys import sign_visitor
@@ -31,7 +31,7 @@ NO_HOSTS: Final = ("localhost:port", "[::1", "a b")
 
 
 class Remembered:
-    """What the stacks answer directly, asked once for all shares; only what changes nothing is remembered."""
+    """What the stacks answer directly, asked once for all shares; only of what changes nothing."""
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], Answer] = {}
@@ -43,6 +43,13 @@ class Remembered:
         if key not in self._answers:
             self._answers[key] = stack.ask(case)
         return self._answers[key]
+
+    def keep(self, both: BothStacks, comparison: Comparison) -> None:
+        """Remember what both have just said."""
+        case = comparison.case
+        if not case.unsafe:
+            self._answers[both.monolith.address, repr(case)] = comparison.one
+            self._answers[both.service.address, repr(case)] = comparison.other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,29 +64,28 @@ class Through:
     directly: Remembered = field(default_factory=Remembered)
 
     def agree(self, case: Case) -> None:
-        """Assert that each visitor is told what the stack says that answers them. Raises ``Disagreement``."""
+        """Assert that a visitor is told what the stack says that answers them. Raises ``Disagreement``.
+
+        Where visitors are divided, half of all cases are asked by one whom the monolith answers, half by another.
+        """
         __tracebackhide__ = True
         if case.headers.get("Host") in NO_HOSTS:
             assert self.proxy.ask(case).status == 400
             return
-        for below, visited in self._visited(case):
-            owner = self.service if below and not case.unsafe else self.monolith
-            answers = self.directly.ask(owner, _as_passed_on(case)), self.proxy.ask(visited)
-            comparison = compared(visited, (owner, self.proxy), answers, EXEMPT)
-            self.note(comparison)
-            if comparison.found:
-                raise Disagreement(comparison)
+        divided = 0 < self.share.share < WHOLE
+        below = crc32(repr(case).encode()) % 2 == 1 if divided else self.share.share == WHOLE
+        owner = self.service if below and not case.unsafe else self.monolith
+        visited = self._visited(case, below) if divided else case
+        answers = self.directly.ask(owner, _as_passed_on(case)), self.proxy.ask(visited)
+        comparison = compared(visited, (owner, self.proxy), answers, EXEMPT)
+        self.note(comparison)
+        if comparison.found:
+            raise Disagreement(comparison)
 
-    def _visited(self, case: Case) -> Iterator[tuple[bool, Case]]:
-        """Yield the case for each kind of visitor, and whether the service answers those."""
-        share = self.share.share
-        if share in (0, WHOLE):
-            yield share == WHOLE, case
-            return
-        for below in (False, True):
-            cookie = _visitor(self.share.capability, share, below)
-            given = case.headers.get("Cookie")
-            yield below, replace(case, headers={**case.headers, "Cookie": f"{cookie}; {given}" if given else cookie})
+    def _visited(self, case: Case, below: bool) -> Case:
+        cookie = _visitor(self.share.capability, self.share.share, below)
+        given = case.headers.get("Cookie")
+        return replace(case, headers={**case.headers, "Cookie": f"{cookie}; {given}" if given else cookie})
 
 
 def _as_passed_on(case: Case) -> Case:

@@ -7,6 +7,7 @@ import pytest
 from strangler.regression import BothStacks, Case
 from tests.regression.named import shown
 from tests.regression.recommendations.cases import CASES, LIKE
+from tests.regression.through import Through
 
 pytestmark = pytest.mark.capability("recommendations")
 
@@ -14,6 +15,11 @@ pytestmark = pytest.mark.capability("recommendations")
 @pytest.mark.parametrize("case", CASES, ids=shown)
 def test_both_stacks_answer_alike(both_stacks: BothStacks, case: Case) -> None:
     both_stacks.agree(case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=shown)
+def test_the_proxy_passes_on_what_the_stack_says(through: Through, case: Case) -> None:
+    through.agree(case)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

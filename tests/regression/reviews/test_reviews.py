@@ -14,6 +14,7 @@ from tests.fixtures.shop import Shop
 from tests.regression.named import shown
 from tests.regression.reviews.cases import ANSWERED, CASES, OF_CUP, REVIEWS
 from tests.regression.reviews.writes import WRITES
+from tests.regression.through import Through
 
 pytestmark = pytest.mark.capability("reviews")
 
@@ -40,6 +41,11 @@ def fresh(shop: Shop) -> Iterator[None]:
 @pytest.mark.parametrize("case", CASES, ids=shown)
 def test_both_stacks_answer_alike(both_stacks: BothStacks, case: Case) -> None:
     both_stacks.agree(case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=shown)
+def test_the_proxy_passes_on_what_the_stack_says(through: Through, case: Case) -> None:
+    through.agree(case)
 
 
 @pytest.mark.parametrize("target", ANSWERED)
