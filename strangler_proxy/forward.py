@@ -418,7 +418,9 @@ class Exchange:
         if upstream is None:
             return
         upstream.exchange = None
-        if broken or upstream.surplus or upstream.transport.is_closing():
+        # A stack may answer what it has not read; another request would wait behind the rest, perhaps for ever.
+        unread = self.head.framing is not _NONE and upstream.transport.get_write_buffer_size() > 0
+        if broken or unread or upstream.surplus or upstream.transport.is_closing():
             upstream.transport.abort()
             return
         if self._paused:

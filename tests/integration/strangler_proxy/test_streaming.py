@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+from dataclasses import replace
 
 import psutil
 import pytest
 
-from tests.fixtures.proxy import Origin, Served, proxied
+from strangler_proxy.downstream import Downstream
+from strangler_proxy.settings import Limits
+from tests.fixtures.proxy import SETTINGS, Origin, Proxy, Served, proxied
 from tests.fixtures.waiting import until
 
 PIECE = bytes(range(256)) * 256  # 64 kB
@@ -154,6 +157,34 @@ def test_a_stack_that_does_not_read_stops_the_client() -> None:
         while sent < len(PIECE) * PIECES:
             sent += client.sock.send(PIECE[sent % len(PIECE) :])
         assert client.response("PUT").body == b"stored"
+
+
+def test_a_stack_that_answers_without_reading_is_not_asked_again_over_what_it_has_not_read() -> None:
+    go = threading.Event()
+
+    def script(origin: Origin, served: Served) -> None:
+        if not served.head().startswith(b"PUT "):
+            served.answer(b"next")
+            return
+        assert go.wait(10)
+        served.answer(b"enough")
+        served.exactly(1 << 30)
+
+    size = 16 * 1024 * 1024  # more than the kernel holds for two who do not read
+    roomy = replace(SETTINGS, limits=Limits(buffer=2 * size))
+    with proxied(script, roomy) as (proxy, origin), proxy.client() as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        until(lambda: proxy.call(lambda: _taken(proxy)), "the proxy has the whole request")
+        go.set()
+        assert client.response("PUT").body == b"enough"
+        assert client.get("/").body == b"next"
+        assert origin.accepted == 2
+
+
+def _taken(proxy: Proxy) -> bool:
+    (downstream,) = proxy.board.watched
+    assert isinstance(downstream, Downstream)
+    return downstream._current is not None and downstream._receiving is None
 
 
 def test_a_slow_client_does_not_hold_the_next_one_on_the_same_upstream() -> None:
