@@ -192,7 +192,7 @@ class Downstream(RequestStream, asyncio.Protocol):
         elif self._in_head:
             self._refuse(Refused(408, "The request's head did not come in time."))
         else:
-            self.transport.close()
+            self._finish()
 
     def abort(self) -> None:
         self.transport.abort()

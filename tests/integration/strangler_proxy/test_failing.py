@@ -221,6 +221,20 @@ def test_idle_connections_end_in_silence() -> None:
         assert used.sock.recv(1) == b""
 
 
+def test_a_client_that_never_reads_its_answer_is_let_go() -> None:
+    size = 16 * 1024 * 1024  # more than the kernel holds for a client that does not read
+
+    def script(origin: Origin, served: Served) -> None:
+        served.head()
+        served.answer(b"x" * size)
+
+    roomy = replace(HASTY, limits=Limits(buffer=2 * size))
+    with proxied(script, roomy) as (proxy, _), proxy.client(receive_buffer=4096) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: proxy.call(lambda: len(proxy.board.watched) == 1), "the connection is there")
+        until(lambda: proxy.call(lambda: not proxy.board.watched), "the connection is gone", seconds=5)
+
+
 def test_pooled_connections_end_before_the_server_would() -> None:
     with proxied(settings=HASTY) as (proxy, _), proxy.client() as client:
         assert client.get("/").status == 200
