@@ -3,7 +3,8 @@
 Who is asked learns which request it is about (``traceparent``, ``X-Request-ID``), whose it is (``Strangler-Identity``)
 and how long its answer is of use (``Strangler-Deadline``). A call ends when the request's deadline does. What may be
 asked twice is asked again when nobody answered, inside a ``Budget``, after a pause drawn from the whole range ("full
-jitter", Brooker: Exponential Backoff and Jitter, 2015), so that those who failed together do not return together.
+jitter", Brooker: Exponential Backoff and Jitter, 2015), so that those who failed together do not return together. An
+answer that has begun and breaks off is not asked for again: whoever gave it has done the work once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -66,6 +68,8 @@ class Client:
             base_url=self.base_url,
             # A response that is packed small may be huge: its size could not be bounded by what was received.
             headers={"User-Agent": caller, "Accept-Encoding": "identity"},
+            # One client asks for all visitors: what one of them is given to keep, another must never send.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             limits=_LIMITS,
             timeout=None,  # noqa: S113 - a call has one deadline, not one for each of its parts
             trust_env=False,
@@ -103,17 +107,22 @@ class Client:
     ) -> httpx.Response:
         """Return the answer, whatever its status, with its whole body.
 
-        Raises ``Unanswered`` when there is none before the deadline, or none but 502, 503 and 504.
+        ``path`` begins with a slash; it is what of the service is asked for, never another server. Raises
+        ``Unanswered`` when there is no answer before the deadline, or none but 502, 503 and 504.
         """
+        if not path.startswith("/"):
+            raise ValueError(f"{path!r} is no path of {self.base_url}; it begins with a slash")
         left = _shortest(deadline.remaining(), self._timeout_s)
-        self._budget.called(time.monotonic())
         request = self._http.build_request(method, path, params=params, headers=headers, json=json)
+        if left <= 0:
+            raise Unanswered(f"{_named(request)} was not asked: whoever wanted to know waits no more")
+        self._budget.called(time.monotonic())
         try:
             with deadline.within(left):
                 async with asyncio.timeout(left):
                     return await self._repeated(request)
         except TimeoutError as error:
-            raise Unanswered(f"{self._named(request)} gave no answer in {left:.3f} s") from error
+            raise Unanswered(f"{_named(request)} gave no answer in {left:.3f} s") from error
 
     async def _repeated(self, request: httpx.Request) -> httpx.Response:
         attempts = _ATTEMPTS if request.method in _IDEMPOTENT else 1
@@ -134,32 +143,39 @@ class Client:
         request.headers.update(_context())
         try:
             response = await self._http.send(request, stream=True)
-            try:
-                answer = httpx.Response(
-                    response.status_code, headers=response.headers, content=await self._body(response), request=request
-                )
-            finally:
-                await response.aclose()
         except httpx.TransportError as error:
-            raise _Nobody(f"{self._named(request)}: {type(error).__name__}: {error}") from error
-        if answer.status_code in _NOBODY_ANSWERED:
-            raise _Nobody(f"{self._named(request)} answered {answer.status_code}")
-        return answer
+            raise _Nobody(_failed(request, error)) from error
+        body = await self._body(response)
+        if response.status_code in _NOBODY_ANSWERED:
+            raise _Nobody(f"{_named(request)} answered {response.status_code}")
+        return httpx.Response(response.status_code, headers=response.headers, content=body, request=request)
 
     async def _body(self, response: httpx.Response) -> bytes:
+        try:
+            return await self._read(response)
+        except httpx.TransportError as error:
+            raise Unanswered(_failed(response.request, error)) from error
+        finally:
+            await response.aclose()
+
+    async def _read(self, response: httpx.Response) -> bytes:
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise Unanswered(f"{self._named(response.request)} answered in an encoding that was not asked for")
+            raise Unanswered(f"{_named(response.request)} answered in an encoding that was not asked for")
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self._most_bytes:
-                raise Unanswered(f"{self._named(response.request)} answered more than {self._most_bytes} bytes")
+                raise Unanswered(f"{_named(response.request)} answered more than {self._most_bytes} bytes")
         return bytes(body)
 
-    def _named(self, request: httpx.Request) -> str:
-        # Never the query: that is where personal data travels.
-        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-        return f"{request.method} {self.base_url}{path}"
+
+def _named(request: httpx.Request) -> str:
+    # Never the query: that is where personal data travels.
+    return f"{request.method} {request.url.copy_with(query=None)}"
+
+
+def _failed(request: httpx.Request, error: httpx.TransportError) -> str:
+    return f"{_named(request)}: {type(error).__name__}: {error}"
 
 
 def _address(text: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -40,6 +42,55 @@ def failing(*statuses: int) -> Iterator[Answering]:
     left = list(statuses)
     with answering(lambda heard: Told(status=left.pop(0) if left else 200, body=b"item")) as server:
         yield server
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nitem"
+# Closing sends a reset instead of what is still to be sent.
+RESET = struct.pack("ii", 1, 0)
+
+
+class Scripted:
+    """A peer that says ``scripts`` in turn, one a connection, and hangs up; None is a reset."""
+
+    def __init__(self, scripts: tuple[bytes | None, ...]) -> None:
+        self.asked = 0
+        self._scripts = scripts
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def run(self) -> None:
+        with self._socket:
+            for script in self._scripts:
+                self._say(script)
+
+    def _say(self, script: bytes | None) -> None:
+        connection, _ = self._socket.accept()
+        with connection:
+            if not connection.recv(65_536):
+                return
+            self.asked += 1
+            if script is None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            else:
+                connection.sendall(script)
+
+    def hang_up(self) -> None:
+        """Answer connections that nobody made, so that ``run`` comes to its end."""
+        for _ in self._scripts:
+            with suppress(OSError):
+                socket.create_connection(self._socket.getsockname(), 1).close()
+
+
+@contextmanager
+def scripted(*scripts: bytes | None) -> Iterator[Scripted]:
+    peer = Scripted(scripts)
+    thread = threading.Thread(target=peer.run, daemon=True)
+    thread.start()
+    try:
+        yield peer
+    finally:
+        peer.hang_up()
+        thread.join(10)
 
 
 @pytest.fixture
@@ -130,6 +181,57 @@ def test_nobody_listening_is_asked_again_while_the_budget_lasts() -> None:
     assert repr(budget) == "Budget(1 retries of 1 calls in 10 s)"
 
 
+@pytest.mark.parametrize("silence", [None, b"", b"HTTP/1.1 200 O"], ids=["reset", "closed", "half a line"])
+def test_who_hangs_up_before_an_answer_is_asked_again(silence: bytes | None) -> None:
+    with scripted(silence, ANSWER) as peer:
+        assert made(peer.url, asking()).content == b"item"
+    assert peer.asked == 2
+
+
+@pytest.mark.parametrize("silence", [None, b""], ids=["reset", "closed"])
+def test_who_hangs_up_on_what_may_not_be_asked_twice_is_not_asked_again(silence: bytes | None) -> None:
+    with scripted(silence, ANSWER) as peer, pytest.raises(Unanswered):
+        made(peer.url, asking(method="POST"))
+    assert peer.asked == 1
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nitem",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nitem\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfour\r\nitem\r\n",
+    ],
+    ids=["cut", "cut chunks", "no chunks"],
+)
+def test_an_answer_that_breaks_off_is_none_and_not_asked_for_again(begun: bytes) -> None:
+    with scripted(begun, ANSWER) as peer, pytest.raises(Unanswered, match="RemoteProtocolError"):
+        made(peer.url, asking())
+    assert peer.asked == 1
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\0\0\0\0\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", b"x" * 200_000],
+    ids=["zeros", "ssh", "length", "endless"],
+)
+def test_what_is_no_answer_is_none(garbage: bytes) -> None:
+    with scripted(*[garbage] * 3) as peer, pytest.raises(Unanswered, match=f"GET {peer.url}/items/: "):
+        made(peer.url, asking())
+
+
+def test_what_one_visitor_is_given_to_keep_no_other_sends() -> None:
+    with answering(lambda heard: Told(headers={"Set-Cookie": "sessionid=maria; Path=/"})) as server:
+
+        async def twice(client: Client) -> httpx.Response:
+            first = await client.get("/items/")
+            assert first.headers["set-cookie"].startswith("sessionid=maria")
+            return await client.get("/items/")
+
+        made(server.url, twice)
+    assert ["cookie" in heard.headers for heard in server.heard] == [False, False]
+
+
 def test_calls_that_all_fail_are_hardly_more_than_calls() -> None:
     with failing(*[503] * 1000) as server:
 
@@ -158,9 +260,11 @@ def test_a_call_ends_with_the_request_that_it_is_made_for(slow: Answering) -> No
 
 
 def test_nobody_is_asked_when_it_is_too_late() -> None:
-    with failing() as server, deadline.within(0), pytest.raises(Unanswered):
-        made(server.url, asking())
+    budget = Budget()
+    with failing() as server, deadline.within(0), pytest.raises(Unanswered, match="waits no more"):
+        made(server.url, asking(), budget=budget)
     assert server.heard == []
+    assert repr(budget) == "Budget(0 retries of 0 calls in 10 s)"
 
 
 def test_an_answer_may_not_be_endless() -> None:
@@ -185,6 +289,26 @@ def test_the_query_is_not_told() -> None:
         made(f"http://127.0.0.1:{free_port()}", asking("/items/%0A/"))
     assert "/items/%0A/: " in str(raised.value)
     assert "page" not in str(raised.value)
+
+
+def test_an_address_may_have_a_path() -> None:
+    with failing(504, 504, 504) as server, pytest.raises(Unanswered, match=f"GET {server.url}/shop/items/ answered"):
+        made(f"{server.url}/shop/", asking())
+    assert server.heard[0].target == "/shop/items/?page=2"
+
+
+@pytest.mark.parametrize("path", ["", "items/", "http://elsewhere.example/items/"])
+def test_no_other_server_is_asked(path: str) -> None:
+    with failing() as server:
+        with pytest.raises(ValueError, match="begins with a slash"):
+            made(server.url, asking(path))
+        assert server.heard == []
+
+
+def test_a_path_that_names_a_server_is_a_path_all_the_same() -> None:
+    with failing() as server:
+        assert made(server.url, asking("//elsewhere.example/items/")).status_code == 200
+    assert len(server.heard) == 1
 
 
 @pytest.mark.parametrize(
