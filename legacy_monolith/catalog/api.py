@@ -18,6 +18,8 @@ from shop.api import StableOrdering, WithMoney
 CENT = Decimal("0.01")
 # No price has so many digits.
 BEYOND = Decimal(10) ** 12
+# As many as there may be before the point.
+MOST_DECIMALS = 50
 
 
 class CategoryInProduct(serializers.ModelSerializer):
@@ -71,8 +73,8 @@ class ProductFilter(filters.FilterSet):
         method="in_branch",
         label="Slug of a category; what stands below it counts too",
     )
-    min_price = filters.NumberFilter(field_name="price", method="from_price")
-    max_price = filters.NumberFilter(field_name="price", method="to_price")
+    min_price = filters.NumberFilter(field_name="price", method="from_price", decimal_places=MOST_DECIMALS)
+    max_price = filters.NumberFilter(field_name="price", method="to_price", decimal_places=MOST_DECIMALS)
     in_stock = filters.BooleanFilter(field_name="stock", method="by_stock")
     slug = filters.CharFilter(label="The one product whose page has this name in its address")
 
@@ -94,7 +96,7 @@ class ProductFilter(filters.FilterSet):
 
 
 def _in_cents(bound, rounding):
-    """Return what a bound means among prices; the database takes neither 40,000 decimals nor 50 digits kindly."""
+    """Return what a bound means among prices; the database need not count 50 digits."""
     return max(-BEYOND, min(BEYOND, bound)).quantize(CENT, rounding)
 
 

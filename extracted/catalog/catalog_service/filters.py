@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 from typing import Final
@@ -12,6 +12,8 @@ from catalog_service.words import words
 from strangler.service.answer import Refused
 
 _NO_NUMBER: Final = "Enter a number."
+_MOST_DECIMALS: Final = 50
+_TOO_FINE: Final = f"Ensure that there are no more than {_MOST_DECIMALS} decimal places."
 _TOO_MUCH: Final = "Ensure this value is less than or equal to 1e+50."
 _NO_CHOICE: Final = "Select a valid choice. That choice is not one of the available choices."
 _NO_NUL: Final = "Null characters are not allowed."
@@ -85,9 +87,17 @@ def _bound(parameters: Mapping[str, str], name: str, errors: dict[str, list[str]
     if not bound.is_finite():
         errors[name] = [_NO_NUMBER]
         return None
-    if bound > Decimal("1e50"):
-        errors[name] = [_TOO_MUCH]
+    if wrong := list(_wrong(bound)):
+        errors[name] = wrong
     return bound
+
+
+def _wrong(bound: Decimal) -> Iterator[str]:
+    exponent = bound.as_tuple().exponent
+    if isinstance(exponent, int) and -exponent > _MOST_DECIMALS:
+        yield _TOO_FINE
+    if bound > Decimal("1e50"):
+        yield _TOO_MUCH
 
 
 def _ordering(text: str) -> tuple[str, ...]:

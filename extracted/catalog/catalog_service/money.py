@@ -28,7 +28,7 @@ def at_most(bound: Decimal) -> int:
 
 
 def _cents(bound: Decimal, rounding: str) -> int:
-    if bound.adjusted() > 20:  # more than a bigint holds: no need to spell it out
+    if bound and bound.adjusted() > 20:  # more than a bigint holds: no need to spell it out
         return _MOST if bound > 0 else -_MOST
     cents = int(_WIDE.multiply(bound, Decimal(100)).to_integral_value(rounding, _WIDE))
     return max(-_MOST, min(_MOST, cents))

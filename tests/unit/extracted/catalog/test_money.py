@@ -30,6 +30,11 @@ def test_next_to_nothing_is_above_nothing() -> None:
     assert (at_least(Decimal("1e-999999")), at_most(Decimal("1e-999999"))) == (1, 0)
 
 
+@pytest.mark.parametrize("text", ["0", "-0", "0e40000", "0e-40000"])
+def test_nothing_is_nothing_however_it_is_written(text: str) -> None:
+    assert (at_least(Decimal(text)), at_most(Decimal(text))) == (0, 0)
+
+
 def test_a_bound_of_many_digits_does_not_move() -> None:
     assert at_least(Decimal("14.90" + "0" * 500)) == 1490
     assert at_least(Decimal("14.90" + "0" * 500 + "1")) == 1491
