@@ -137,9 +137,9 @@ def malformed(language: str | None) -> Answer:
     return Answer(status=400, headers=headers, body=_BAD_REQUEST.encode())
 
 
-def stranger() -> Answer:
+def stranger(language: str | None = None) -> Answer:
     """Return the answer to whoever asks under a name that is not ours."""
-    return Answer(status=400, headers={**_HTML, **_SHIELD}, body=_BAD_REQUEST.encode())
+    return Answer(status=400, headers={**_HTML, **_spoken(language), **_SHIELD}, body=_BAD_REQUEST.encode())
 
 
 def _spoken(language: str | None) -> dict[str, str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from starlette.types import Scope
 
 # What may stand unquoted in a URL, and in the path of one (RFC 3986, sections 2.2 and 3.3).
 _IN_URL: Final = "/#%[]=:;$&()+,!?*@'~"
 _IN_PATH: Final = "/:@&+$,-_.!~*'()"
+_AS_WRITTEN: Final = "strangler-as-written"
 _MOST_PARAMETERS: Final = 1_000
 _HOST: Final = re.compile(r"([a-z0-9.-]+|\[[a-f0-9]*:[a-f0-9.:]+\])(?::[0-9]+)?")
 
@@ -80,7 +82,7 @@ class Asked:
         return cls(
             method=scope["method"],
             scheme=site.scheme(scope, headers),
-            path=scope["path"],
+            path=_path(scope),
             query=scope["query_string"].decode("latin-1"),
             headers=headers,
             captured=scope.get("path_params", {}),
@@ -116,6 +118,21 @@ class Asked:
     @property
     def url(self) -> str:
         return f"{self.scheme}://{self.headers['host']}{self.target}"
+
+
+def _path(scope: Scope) -> str:
+    """Return the path, of whose bytes those that are no text stay as they were written."""
+    raw = scope.get("raw_path")
+    return unquote_to_bytes(raw).decode(errors=_AS_WRITTEN) if raw else str(scope["path"])
+
+
+def _as_written(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return quote(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_AS_WRITTEN, _as_written)
 
 
 def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -81,7 +81,7 @@ class Elsewhere:
         try:
             asked = Asked.of(scope, self._site)
         except Stranger:
-            return answer.stranger()
+            return answer.stranger(self._language(scope["path"]))
         slashed = f"{asked.path}/"
         if not asked.path.endswith("/") and any(route.path_regex.fullmatch(slashed) for route in self._routes):
             return answer.moved(asked.target_at(slashed), self._language(asked.path))

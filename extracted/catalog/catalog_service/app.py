@@ -119,7 +119,7 @@ class _Page:
                 return answer.page_refused(language)
             told = await self._answering(asked)
         except Stranger:
-            return answer.stranger()
+            return answer.stranger(language)
         except Malformed:
             return answer.malformed(language)
         found = told.status == 200 and asked.method == "GET"

@@ -1,4 +1,7 @@
+from urllib.parse import unquote_to_bytes
+
 import pytest
+from django.utils.encoding import repercent_broken_unicode
 from starlette.types import Scope
 
 from strangler.service.asked import Asked, Malformed, Site, Stranger
@@ -57,6 +60,15 @@ def test_far_too_many_parameters_make_no_sense() -> None:
 
 def test_the_url_is_the_one_that_the_client_used() -> None:
     assert Asked.of(scope(b"q=%C3%BC"), SITE).url == "http://shop.example/a%20b?q=%C3%BC"
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [(b"/%C3%BC", "/ü"), (b"/%FFx", "/%FFx"), (b"/%ed%a0%80/", "/%ED%A0%80/"), (b"/%25FF", "/%FF"), (b"/%zz", "/%zz")],
+)
+def test_bytes_of_a_path_that_are_no_text_stay_as_they_were_written(raw: bytes, path: str) -> None:
+    asked = Asked.of({**scope(), "raw_path": raw}, SITE)
+    assert (asked.path, repercent_broken_unicode(unquote_to_bytes(raw)).decode()) == (path, path)
 
 
 def test_who_is_trusted_may_say_that_it_was_tls() -> None:
