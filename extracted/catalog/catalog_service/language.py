@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from http.cookies import CookieError, SimpleCookie
 from types import MappingProxyType
 from typing import Final
+
+from starlette.requests import cookie_parser
 
 from catalog_service.german import TEXTS
 
@@ -16,8 +17,12 @@ USUAL: Final = "en"
 _COOKIE: Final = "django_language"
 _IN_PATH: Final = re.compile(r"/(\w+([@-]\w+){0,2})(/|$)")
 # RFC 9110, section 12.5.4, as far as browsers use it.
-_WANTED: Final = re.compile(r"([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*|\*)(?:\s*;\s*q=(0(?:\.\d{,3})?|1(?:\.0{,3})?))?")
+_WISH: Final = re.compile(
+    r"([a-z]{1,8}(?:-[a-z0-9]{1,8})*|\*)(?:\s*;\s*q=(0(?:\.[0-9]{,3})?|1(?:\.0{,3})?))?(?:\s*,\s*|$)"
+)
 _MOST_ACCEPTED: Final = 500
+# Longer numbers would fill a page with zeros.
+_MOST_DIGITS: Final = 200
 
 
 def of_path(path: str) -> str | None:
@@ -33,12 +38,9 @@ def of_visitor(headers: Mapping[str, str]) -> str:
 
 
 def _wishes(headers: Mapping[str, str]) -> Iterator[str]:
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
-    except CookieError:
-        cookie = None
-    if cookie is not None:
-        yield cookie.value
+    cookies = cookie_parser(headers.get("cookie", ""))
+    if _COOKIE in cookies:
+        yield cookies[_COOKIE]
     for code in _accepted(headers.get("accept-language", "")):
         if code == "*":
             return
@@ -46,11 +48,19 @@ def _wishes(headers: Mapping[str, str]) -> Iterator[str]:
 
 
 def _accepted(header: str) -> list[str]:
-    found = [_WANTED.fullmatch(part.strip()) for part in header.lower()[:_MOST_ACCEPTED].split(",") if part.strip()]
-    if None in found:
+    """Return the codes in ``header``, most wanted first; none of a header that breaks the rules."""
+    between, codes, qualities = (_WISH.split(_bounded(header))[place::3] for place in range(3))
+    if any(between):
         return []
-    wishes = [(float(match[2] or 1), match[1]) for match in found if match is not None]
-    return [code for quality, code in sorted(wishes, key=lambda wish: -wish[0]) if quality]
+    wishes = sorted(zip(codes, qualities, strict=True), key=lambda wish: -float(wish[1] or 1))
+    return [code for code, _ in wishes]
+
+
+def _bounded(header: str) -> str:
+    """Return the wishes that end within what is read of a header."""
+    if len(header) <= _MOST_ACCEPTED:
+        return header.lower()
+    return header[: max(0, header.rfind(",", 0, _MOST_ACCEPTED))].lower()
 
 
 def _known(code: str) -> str | None:
@@ -70,5 +80,11 @@ def number(value: object, language: str) -> str:
         return str(value)
     written = str(value)
     if isinstance(value, Decimal) or "e" in written:
-        written = f"{Decimal(written):f}"
+        written = _spelled(Decimal(written))
     return written.replace(".", ",") if language == "de" else written
+
+
+def _spelled(value: Decimal) -> str:
+    _, digits, exponent = value.as_tuple()
+    long = not isinstance(exponent, int) or abs(exponent) + len(digits) > _MOST_DIGITS
+    return f"{value:e}" if long else f"{value:f}"

@@ -9,6 +9,9 @@ from urllib.parse import urlencode
 from strangler.regression import Case
 from tests.regression.catalog.cases import FRAMED
 
+RENEWED = dict.fromkeys(("set-cookie", "vary"), "only the stack that gives cookies takes back one that is none")
+OUTSIDE = {"content-length": "the monolith refuses a strange host before it measures the body, and sends it chunked"}
+
 LANGUAGES = ("en", "de")
 
 
@@ -23,13 +26,19 @@ def _addresses() -> Iterator[Case]:
             yield Case(target=f"/{language}/{path}", method="HEAD")
         for path in ("products", "products/some-thing?q=%C3%BC"):
             yield Case(target=f"/{language}/{path}", exempt=FRAMED)
-        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
             yield Case(target=f"/{language}/products/", method=method, body=b"")
+            yield Case(target=f"/{language}/products/nothing/", method=method, body=b"")
+        for path in ("products/%FF/", "products/%ED%A0%80/?q=%FF", "pro%64ucts/?q=a", "products/nothing/?q=%22%3Cb%3E"):
+            yield Case(target=f"/{language}/{path}")
     for path in ("/fr/products/", "/fr/products", "/de-at/products/", "/xx/products/a/"):
         yield Case(target=path)
         yield Case(target=path, headers={"Accept-Language": "de-CH, en;q=0.5"})
         yield Case(target=path, headers={"Cookie": "django_language=de", "Accept-Language": "en"})
-    yield Case(target="/fr/products/", headers={"Accept-Language": "fr, *;q=0.5, de;q=0.1"})
+    for accepted in ("fr, *;q=0.5, de;q=0.1", "de;q=0", "de,,en", "fr," * 166 + "de,en", "fr," * 166 + "deutsch"):
+        yield Case(target="/fr/products/", headers={"Accept-Language": accepted})
+    for cookie in ("x; django_language=de", 'a="; django_language=de', "django_language=en; django_language=de-AT"):
+        yield Case(target="/fr/products/", headers={"Cookie": cookie})
     yield Case(target="/fr/products/", headers={"Accept-Language": "de;q=0, nonsense;;"})
     yield Case(target="/en/products/", headers={"Accept-Language": "de", "Cookie": "django_language=de"})
 
@@ -87,4 +96,26 @@ def _conditional() -> Iterator[Case]:
         yield Case(target="/en/products/?q=wool", headers={"Accept": accept})
 
 
-PAGES = [*_addresses(), *_searches(), *_conditional()]
+def _visitors() -> Iterator[Case]:
+    known = "sessionid=abcdefghijklmnopqrstuvwxyz012345; csrftoken=" + "x" * 32 + "; messages=x; django_language=en"
+    for language, (name, value) in product(
+        LANGUAGES,
+        (
+            ("Cookie", known),
+            ("Authorization", "Token 0123456789abcdef"),
+            ("Accept-Encoding", "gzip, br"),
+            ("Accept-Language", "fr"),
+            ("Api-Version", "3"),
+            ("Origin", "https://elsewhere.example"),
+            ("Range", "bytes=0-9"),
+            ("X-Requested-With", "XMLHttpRequest"),
+        ),
+    ):
+        yield Case(target=_list(language, q="wool"), headers={name: value})
+    for cookie in ("csrftoken=x", "sessionid=x"):
+        yield Case(target="/en/products/nothing/", headers={"Cookie": cookie}, exempt=RENEWED)
+    for path in ("products/", "products/a/b/", "products"):
+        yield Case(target=f"/de/{path}", headers={"Host": "evil.example"}, exempt=OUTSIDE)
+
+
+PAGES = [*_addresses(), *_searches(), *_conditional(), *_visitors()]
