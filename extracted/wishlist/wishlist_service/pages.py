@@ -89,8 +89,9 @@ class Page:
             told = answer.personal_page(405, b"", language)
             return replace(told, headers={**told.headers, "Allow": ", ".join(sorted(self._methods))})
         visitor = current()
-        if visitor is None:
-            return answer.sent_on(f"/{language}/account/login/?next={quote(asked.target)}", language)
+        # A token is for the API; on a page it makes nobody a visitor, as on the shop's other pages.
+        if visitor is None or visitor.via != "session":
+            return self._to_login(asked, language)
         try:
             call = Call(asked=asked, visitor=visitor, body=await body_of(receive))
             call.guard(self._guard)
@@ -102,6 +103,11 @@ class Page:
         except Unavailable as gone:
             problem.of(gone)  # writes down who is away
             return away(asked, language)
+
+    def _to_login(self, asked: Asked, language: str) -> Answer:
+        # The login leads back with a GET, which not every address knows.
+        back = asked.target if "GET" in self._methods else f"/{language}/wishlist/"
+        return answer.sent_on(f"/{language}/account/login/?next={quote(back)}", language)
 
 
 def with_form(template: str, call: Call, language: str, **context: object) -> Answer:

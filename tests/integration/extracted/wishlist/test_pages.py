@@ -68,7 +68,8 @@ def test_pages_are_kept_by_nobody_and_speak_their_language(served: httpx.Client)
     [
         ("GET", LIST, "/en/wishlist/"),
         ("GET", "/de/wishlist/add/cup-1/?x=%C3%BC", "/de/wishlist/add/cup-1/%3Fx%3D%25C3%25BC"),
-        ("POST", "/en/wishlist/remove/1/", "/en/wishlist/remove/1/"),
+        ("POST", ADD, ADD),
+        ("POST", "/en/wishlist/remove/1/", "/en/wishlist/"),
     ],
 )
 def test_whoever_is_not_logged_in_is_sent_to_do_so(
@@ -77,6 +78,13 @@ def test_whoever_is_not_logged_in_is_sent_to_do_so(
     answer = served.request(method, path)
     assert (answer.status_code, answer.headers["cache-control"]) == (302, "no-store, private")
     assert answer.headers["location"] == f"{path[:3]}/account/login/?next={following}"
+
+
+def test_a_program_with_a_token_is_no_visitor_of_a_page(served: httpx.Client) -> None:
+    program = ISSUER.headers(sub="7", via="token")
+    assert served.get(LIST, headers=program).headers["location"] == "/en/account/login/?next=/en/wishlist/"
+    assert served.post(ADD, headers=program).headers["location"] == f"/en/account/login/?next={ADD}"
+    assert "is empty" in served.get(LIST, headers=maria()).text
 
 
 def test_a_visitor_without_a_secret_gets_one_that_will_pass(served: httpx.Client) -> None:
