@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from strangler.capability import WHOLE
 from strangler.regression.pair import BothStacks, Comparison
 from strangler.regression.plugin import capability_of
 from strangler.regression.record import Record
@@ -45,7 +44,7 @@ def proxied(stack_addresses: ShopStacks, credentials: People) -> Iterator[Proxie
         if share not in stacks:
             stacks[share] = Stack(
                 f"http://127.0.0.1:{stack_addresses.proxy(share).port}",
-                name=f"proxy at {share.share * 100 // WHOLE} %",
+                name=f"proxy ({share})",
                 public_name=PUBLIC_NAME,
                 credentials=credentials,
             )
@@ -56,7 +55,7 @@ def proxied(stack_addresses: ShopStacks, credentials: People) -> Iterator[Proxie
         each.close()
 
 
-@pytest.fixture(params=SHARES, ids=lambda share: f"{share * 100 // WHOLE}%")
+@pytest.fixture(params=SHARES, ids=str)
 def through(
     request: pytest.FixtureRequest,
     monolith: Stack,
@@ -66,7 +65,7 @@ def through(
     compared: Record,
 ) -> Through:
     """The proxy at each of the shares."""
-    share = Share(capability=str(capability_of(request.node)), share=request.param)
+    share = replace(request.param, capability=str(capability_of(request.node)))
     return Through(
         share=share,
         proxy=proxied(share),

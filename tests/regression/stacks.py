@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from strangler.capability import Data, Stack, Stage, State
+from strangler.capability import BORN, WHOLE, Data, Stack, Stage, State
 from strangler.regression.addresses import MONOLITH as THE_MONOLITH
 from strangler.regression.addresses import Unknown
 from strangler.routing.keys import Keys
@@ -37,10 +37,14 @@ SIGNER: Final = Signer(Keys.derive(SECRET).identity)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A capability, and how much of its reads the service answers, in basis points."""
+    """A capability, how much of its reads the service answers, in basis points, and who owns its data."""
 
-    capability: str
+    capability: str = ""
     share: int
+    owner: Stack = Stack.MONOLITH
+
+    def __str__(self) -> str:
+        return "moved" if self.owner is Stack.SERVICE else f"{self.share * 100 // WHOLE}%"
 
 
 def proxied(table: RoutingTable, place: Path, exits: ExitStack) -> ProxyProcess:
@@ -96,16 +100,16 @@ class ShopStacks:
     def proxy(self, share: Share) -> ProxyProcess:
         """Return a proxy that sends so much to the service."""
         if share not in self._proxies:
-            place = self._folder / f"{share.capability}-{share.share}.table"
+            place = self._folder / f"{share.capability}-{share}.table"
             self._proxies[share] = proxied(self._table(share), place, self._exits)
         return self._proxies[share]
 
     def _table(self, share: Share) -> RoutingTable:
         files = self._shop.project.capabilities[share.capability]
-        state = files.first_state
-        if state.owner is Stack.MONOLITH:
-            stage = Stage.CANARY if share.share else Stage.MONOLITH
-            state = State(share=share.share, stage=stage, data=Data.NONE)
+        stage = Stage.CANARY if share.share else Stage.MONOLITH
+        state = State(share=share.share, stage=stage, data=Data.NONE)
+        if Stack.SERVICE in (share.owner, files.born):
+            state = BORN  # whoever was moved stands where those begin that were born there
         upstreams = {UPSTREAM: (self.monolith,), files.service: (self.service(files.service),)}
         return RoutingTable(version=1, upstreams=upstreams, capabilities=(files.routed(state),))
 

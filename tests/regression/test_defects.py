@@ -64,8 +64,9 @@ def differing(monolith: Stack, remembered: Remembered, shop: Shop) -> Iterator[D
         if name == "reviews":
             written.update((shop.monolith, shop.service(name)))
         for case in CASES[name]:
+            told = remembered.ask(monolith, case, restore_all)
             restore_all()
-            answers = remembered.ask(monolith, case), service.ask(case)
+            answers = told, service.ask(case)
             comparison = compared(case, (monolith, service), answers)
             if comparison.found:
                 yield comparison

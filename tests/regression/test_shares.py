@@ -27,7 +27,7 @@ def answered(process: ProxyProcess) -> Counter[str]:
     return counts
 
 
-@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("share", [each.share for each in SHARES])
 def test_a_share_of_the_visitors_is_answered_by_the_service(
     stack_addresses: ShopStacks, proxied: Proxied, share: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
@@ -9,6 +10,7 @@ from typing import Final
 from zlib import crc32
 
 from strangler.capability import WHOLE
+from strangler.capability import Stack as Owner
 from strangler.parity.compare import Answer
 from strangler.parity.exempt import declared
 from strangler.regression.case import Case
@@ -19,7 +21,9 @@ from strangler.routing.keys import sign_visitor
 from tests.fixtures.proxy import KEYS
 from tests.regression.stacks import Share
 
-SHARES: Final = (0, WHOLE // 2, WHOLE)
+SHARES: Final = (Share(share=0), Share(share=WHOLE // 2), Share(share=WHOLE))
+HALF: Final = SHARES[1]
+MOVED: Final = Share(share=WHOLE, owner=Owner.SERVICE)
 # What the proxy adds to an answer of its own, or takes out.
 EXEMPT: Final = declared(
     {
@@ -28,28 +32,27 @@ EXEMPT: Final = declared(
 )
 # A Host that is none is nobody's: the proxy refuses it with 400 as both stacks do, in its own words.
 NO_HOSTS: Final = ("localhost:port", "[::1", "a b")
+Before = Callable[[], None]
 
 
 class Remembered:
-    """What the stacks answer directly, asked once for all shares; only of what changes nothing."""
+    """What the stacks answer directly to a case, asked once for all shares."""
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], Answer] = {}
 
-    def ask(self, stack: Stack, case: Case) -> Answer:
-        if case.unsafe:
-            return stack.ask(case)
+    def ask(self, stack: Stack, case: Case, before: Before) -> Answer:
         key = (stack.address, repr(case))
         if key not in self._answers:
+            before()
             self._answers[key] = stack.ask(case)
         return self._answers[key]
 
     def keep(self, both: BothStacks, comparison: Comparison) -> None:
-        """Remember what both have just said."""
-        case = comparison.case
-        if not case.unsafe:
-            self._answers[both.monolith.address, repr(case)] = comparison.one
-            self._answers[both.service.address, repr(case)] = comparison.other
+        """Remember what both have just said, if it is the first time."""
+        case = repr(comparison.case)
+        self._answers.setdefault((both.monolith.address, case), comparison.one)
+        self._answers.setdefault((both.service.address, case), comparison.other)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,26 +66,40 @@ class Through:
     note: Note
     directly: Remembered = field(default_factory=Remembered)
 
-    def agree(self, case: Case) -> None:
+    def agree(self, case: Case, before: Before = lambda: None) -> None:
         """Assert that a visitor is told what the stack says that answers them. Raises ``Disagreement``.
 
         Where visitors are divided, half of all cases are asked by one whom the monolith answers, half by another.
+        ``before`` puts the rows back that a case may change.
         """
         __tracebackhide__ = True
         if case.headers.get("Host") in NO_HOSTS:
             assert self.proxy.ask(case).status == 400
             return
-        divided = 0 < self.share.share < WHOLE
-        below = crc32(repr(case).encode()) % 2 == 1 if divided else self.share.share == WHOLE
-        owner = self.service if below and not case.unsafe else self.monolith
-        visited = self._visited(case, below) if divided else case
-        answers = self.directly.ask(owner, _as_passed_on(case)), self.proxy.ask(visited)
+        below = self._below(case)
+        owner = self.service if below else self.monolith
+        visited = self._visited(case, below)
+        direct = self.directly.ask(owner, _as_passed_on(case), before)
+        before()
+        answers = direct, self.proxy.ask(visited)
         comparison = compared(visited, (owner, self.proxy), answers, EXEMPT)
         self.note(comparison)
         if comparison.found:
             raise Disagreement(comparison)
 
+    def _below(self, case: Case) -> bool:
+        """Return whether the service answers."""
+        if case.unsafe:
+            return self.share.owner is Owner.SERVICE
+        return crc32(repr(case).encode()) % 2 == 1 if self._divided else self.share.share == WHOLE
+
+    @property
+    def _divided(self) -> bool:
+        return 0 < self.share.share < WHOLE
+
     def _visited(self, case: Case, below: bool) -> Case:
+        if not self._divided:
+            return case
         cookie = _visitor(self.share.capability, self.share.share, below)
         given = case.headers.get("Cookie")
         return replace(case, headers={**case.headers, "Cookie": f"{cookie}; {given}" if given else cookie})

@@ -14,7 +14,7 @@ from tests.fixtures.shop import Shop
 from tests.regression.named import shown
 from tests.regression.reviews.cases import ANSWERED, CASES, OF_CUP, REVIEWS
 from tests.regression.reviews.writes import WRITES
-from tests.regression.through import Through
+from tests.regression.through import HALF, MOVED, Through
 
 pytestmark = pytest.mark.capability("reviews")
 
@@ -65,6 +65,16 @@ def test_a_write_is_answered_alike_and_leaves_the_same(both_stacks: BothStacks, 
     assert answer.status < 500
     for target in LEFT:
         both_stacks.agree(Case(target=target, exempt=OF_A_LIST if answer.status < 400 else {}))
+
+
+@pytest.mark.parametrize("through", [HALF, MOVED], indirect=True, ids=str)
+@pytest.mark.parametrize("case", WRITES[::2], ids=shown)
+def test_a_write_goes_to_the_owner(through: Through, fresh: None, shop: Shop, case: Case) -> None:
+    def again() -> None:
+        for url in (shop.monolith, shop.service("reviews")):
+            restore(url)
+
+    through.agree(case, again)
 
 
 @pytest.mark.parametrize("listed", [REVIEWS, OF_CUP])
