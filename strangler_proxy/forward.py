@@ -349,6 +349,8 @@ class Exchange:
             return
         self._received.append(rest)
         self.relay()
+        if self._over:  # the client left just now
+            return
         early = self._downstream.release()
         self._upstream = upstream.exchange = None
         endpoint.pending -= 1

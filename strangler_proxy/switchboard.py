@@ -101,8 +101,17 @@ class Switchboard:
             self.log.close()
 
     def _tick(self) -> None:
+        # Each expires in a call of its own, and the next tick is certain before: what fails in one connection must not
+        # take the time from all others.
+        loop = asyncio.get_running_loop()
+        self._ticking = loop.call_later(TICK, self._tick)
         now = self.time()
-        for each in [each for each in self.watched if each.deadline <= now]:
-            each.expire()
+        for each in self.watched:
+            if each.deadline <= now:
+                loop.call_soon(_expire, each, now)
         self.pool.sweep(now)
-        self._ticking = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+
+def _expire(each: Watched, now: float) -> None:
+    if each.deadline <= now:  # it may have moved since
+        each.expire()

@@ -214,6 +214,28 @@ def test_slow_heads_and_bodies_are_ended_with_408() -> None:
             assert client.closed()
 
 
+class _Broken:
+    """A connection with a defect."""
+
+    deadline = 0.0
+
+    def expire(self) -> None:
+        raise ValueError("a defect")
+
+    def abort(self) -> None: ...
+    def drain(self) -> None: ...
+
+
+def test_a_defect_in_one_connection_leaves_the_others_their_time() -> None:
+    broken = [_Broken() for _ in range(8)]  # a set has no order: one of them comes before the client's
+    with proxied(never_answer, HASTY) as (proxy, _), Client(proxy.port) as client:
+        proxy.call(lambda: proxy.board.watched.update(broken))
+        assert client.get("/").status == 504
+        proxy.call(lambda: proxy.board.watched.difference_update(broken))
+        assert {repr(each["exception"]) for each in proxy.errors} == {"ValueError('a defect')"}
+        proxy.errors.clear()
+
+
 def test_idle_connections_end_in_silence() -> None:
     with proxied(settings=HASTY) as (proxy, _), proxy.client() as idle, proxy.client() as used:
         assert used.get("/").status == 200
