@@ -23,14 +23,21 @@ class Product:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Product:
-        """Raises ``KeyError``, ``TypeError`` or ``ArithmeticError`` for what is no product."""
+        """Raises ``KeyError``, ``TypeError``, ``ValueError`` or ``ArithmeticError`` for what is no product."""
         return cls(
-            id=raw["id"],
+            id=int(raw["id"]),
             category=raw["category"]["slug"],
-            price=Decimal(raw["price"]),
+            price=_price(raw["price"]),
             tags=frozenset(raw["tags"]),
             told={name: raw[name] for name in _TOLD},
         )
+
+
+def _price(text: str) -> Decimal:
+    price = Decimal(text)
+    if not price.is_finite():
+        raise ValueError(f"{text} is no price")
+    return price
 
 
 def rank(product: Product, candidates: Iterable[Product]) -> list[Product]:

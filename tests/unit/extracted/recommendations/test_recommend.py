@@ -89,3 +89,11 @@ def test_what_lacks_something_is_no_product(name: str) -> None:
     del told[name]
     with pytest.raises(KeyError):
         Product.of(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "nonsense"), [("id", "cup"), ("price", "much"), ("price", "NaN"), ("price", "Infinity"), ("tags", None)]
+)
+def test_what_cannot_be_compared_is_no_product(name: str, nonsense: object) -> None:
+    with pytest.raises((TypeError, ValueError, ArithmeticError)):
+        Product.of({**raw(1), name: nonsense})
