@@ -217,10 +217,12 @@ def _read_host(head: RequestHead, value: bytes) -> None:
     if head.host is not None:
         raise Refused(400, "there are several Host headers")
     head.host = value.strip()
-    if not _is_host(head.host):
+    if len(head.host) > _LONGEST_HOST or not _is_host(head.host):
         raise Refused(400, "the Host header is no host")
 
 
+# RFC 1035 section 2.3.4 and a port. Longer ones would fill the cache below with a client's 60 MB.
+_LONGEST_HOST: Final = 255 + 6
 # RFC 3986 section 3.2.2 with a port; an underscore is no host name's, but Docker's.
 _HOST_AND_PORT: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
@@ -248,7 +250,7 @@ def _path_of_absolute(head: RequestHead) -> bytes:
         raise Refused(400, "the target is neither a path nor an http address")
     if head.host is not None and match[1].lower() != head.host.lower():
         raise Refused(400, "the target names another host than the Host header")
-    if not _is_host(match[1]):
+    if len(match[1]) > _LONGEST_HOST or not _is_host(match[1]):
         raise Refused(400, "the host in the target is no host")
     head.host = match[1]
     return match[2] or b"/"

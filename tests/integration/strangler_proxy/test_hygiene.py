@@ -56,6 +56,7 @@ REFUSED = {
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
     "two credentials": b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Token a\r\nAuthorization: Token b\r\n\r\n",
+    "host of a thousand letters": b"GET / HTTP/1.1\r\nHost: " + b"x" * 1000 + b"\r\n\r\n",
     "host with path": b"GET / HTTP/1.1\r\nHost: x/y\r\n\r\n",
     "host with user": b"GET / HTTP/1.1\r\nHost: a@x\r\n\r\n",
     "host with space": b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
