@@ -33,7 +33,9 @@ def products(request):
 @for_everybody
 def product(request, slug):
     shown = get_object_or_404(Product.objects.active().select_related("category__parent"), slug=slug)
-    return render(request, "catalog/product.html", {"product": shown})
+    # Taken here: in a template "attributes.items" would be the attribute of that name, where a product has one.
+    facts = shown.attributes.items() if isinstance(shown.attributes, dict) else ()
+    return render(request, "catalog/product.html", {"product": shown, "facts": facts})
 
 
 @cache_control(public=True, max_age=86400)

@@ -96,6 +96,20 @@ def test_a_product_page_shows_the_product(client, cup):
         assert text in shown
 
 
+@pytest.mark.parametrize(
+    ("attributes", "shown"),
+    [
+        ({"items": 6}, "<dt>Items</dt><dd>6</dd>"),
+        ({"lid": False, "dishwasher_safe": True}, "<dt>Lid</dt><dd>no</dd><dt>Dishwasher safe</dt><dd>yes</dd>"),
+        ([], "</dd>\n      \n    </dl>"),
+    ],
+)
+def test_facts_are_shown_whatever_they_are_called(client, cup, attributes, shown):
+    cup.attributes = attributes
+    cup.save()
+    assert shown in page(client.get("/en/products/cup/"))
+
+
 @pytest.mark.parametrize("path", ["/en/products/", "/en/products/cup/", "/en/products/?q=cup&page=2"])
 def test_pages_of_the_catalog_are_the_same_for_everybody(client, ann, cup, path):
     anonymous = client.get(path)
