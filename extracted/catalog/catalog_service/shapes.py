@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 from catalog_service.money import decimal
 
@@ -79,7 +79,7 @@ def category(row: Row) -> dict[str, object]:
 
 
 def _media(path: str) -> str:
-    return _MEDIA + quote(path.replace("\\", "/").lstrip("/"), safe="/~!*()'")
+    return urljoin(_MEDIA, quote(path.replace("\\", "/"), safe="/~!*()'").lstrip("/"))
 
 
 def _instant(at: datetime) -> str:
