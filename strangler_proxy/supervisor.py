@@ -38,6 +38,8 @@ _SETTLED: Final = 10.0
 # So many deaths before the first report, and starting it again will not help.
 _HOPELESS: Final = 5
 _ASK: Final = 0.5
+# What a worker needs to end after its drain: two seconds at most to take its name out of Valkey and Postgres.
+_FAREWELL: Final = 4.0
 
 
 @dataclass(slots=True, eq=False)
@@ -121,6 +123,10 @@ class Supervisor:
 
     def stop(self) -> None:
         """Close the ports and let the workers drain; called again, end them at once."""
+        loop = asyncio.get_running_loop()
+        for slot in self.slots:
+            patience = _FAREWELL if self.stopping else _FAREWELL + slot.settings.timeouts.drain
+            loop.call_later(patience, _kill, slot)
         self.stopping = True
         for slot in self.slots:
             for listener in slot.listeners:
@@ -173,6 +179,13 @@ class Supervisor:
             pass  # ended in the middle of a line: the one before counts
         slot.writer.close()
         return await asyncio.to_thread(slot.process.wait)
+
+
+def _kill(slot: Slot) -> None:
+    """End a worker that does not end by itself; the supervisor could not end either."""
+    if slot.process is not None and slot.process.poll() is None:
+        _LOG.warning("worker %s does not end, and is killed", slot.settings.worker)
+        slot.process.kill()
 
 
 def vars_of(total: Total) -> dict[str, Any]:

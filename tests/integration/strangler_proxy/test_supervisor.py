@@ -134,6 +134,17 @@ def test_a_second_signal_ends_at_once() -> None:
             client.response()
 
 
+def test_a_worker_that_hangs_does_not_keep_the_proxy_from_ending() -> None:
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
+        hanging, other = proxy.workers()
+        os.kill(hanging, signal.SIGSTOP)
+        proxy.process.send_signal(signal.SIGTERM)
+        until(lambda: not psutil.pid_exists(other), "the other has drained")
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.end() == 0
+        assert "does not end, and is killed" in proxy.errors
+
+
 def test_workers_end_with_their_supervisor() -> None:
     with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
         workers = [psutil.Process(pid) for pid in proxy.workers()]
