@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from strangler.regression.pair import BothStacks, Comparison
@@ -13,6 +14,7 @@ from strangler.regression.plugin import capability_of
 from strangler.regression.record import Record
 from strangler.regression.stack import Stack
 from strangler.regression.surface import Surface
+from tests.fixtures.reviewed import left, restore_over
 from tests.fixtures.shop import Shop, shop, shop_project
 from tests.regression.people import People
 from tests.regression.promised import surfaces
@@ -96,3 +98,29 @@ def both_stacks(both_stacks: BothStacks, remembered: Remembered) -> BothStacks:
 def promised(shop: Shop) -> dict[str, Surface]:
     """What the monolith promises, by capability."""
     return surfaces(shop)
+
+
+class Rows:
+    """The reviews in the databases of both stacks."""
+
+    def __init__(self, shop: Shop, exits: ExitStack) -> None:
+        urls = (shop.monolith, shop.service("reviews"))
+        self._connections = [exits.enter_context(psycopg.connect(url, autocommit=True)) for url in urls]
+
+    def again(self) -> None:
+        """Make them what they were before anything was written."""
+        for each in self._connections:
+            restore_over(each)
+
+    def left(self) -> list[list[tuple[object, ...]]]:
+        """Return those of the monolith, and those of the service."""
+        return [left(each) for each in self._connections]
+
+
+@pytest.fixture(scope="module")
+def rows(shop: Shop) -> Iterator[Rows]:
+    """The reviews' rows, the same at the end as at the beginning."""
+    with ExitStack() as exits:
+        found = Rows(shop, exits)
+        yield found
+        found.again()

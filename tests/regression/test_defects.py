@@ -13,8 +13,8 @@ import pytest
 
 from strangler.regression import Stack
 from strangler.regression.pair import Comparison, compared
-from tests.fixtures.reviewed import ANNS, restore
-from tests.fixtures.shop import SERVICES, Shop
+from tests.fixtures.reviewed import ANNS
+from tests.fixtures.shop import SERVICES
 from tests.regression.catalog.cases import CASES as CATALOG
 from tests.regression.people import People
 from tests.regression.reviews.writes import WRITES
@@ -52,27 +52,21 @@ Differing = Callable[[str, Stack], Iterator[Comparison]]
 
 
 @pytest.fixture
-def differing(monolith: Stack, remembered: Remembered, shop: Shop) -> Iterator[Differing]:
+def differing(request: pytest.FixtureRequest, monolith: Stack, remembered: Remembered) -> Differing:
     """Ask the monolith and a service every case, from the same rows, and tell where they differ."""
-    written: set[str] = set()
-
-    def restore_all() -> None:
-        for url in written:
-            restore(url)
 
     def comparisons(name: str, service: Stack) -> Iterator[Comparison]:
-        if name == "reviews":
-            written.update((shop.monolith, shop.service(name)))
+        # Who asks nothing of the reviews needs none of their rows.
+        again = request.getfixturevalue("rows").again if name == "reviews" else lambda: None
         for case in CASES[name]:
-            told = remembered.ask(monolith, case, restore_all)
-            restore_all()
+            told = remembered.ask(monolith, case, again)
+            again()
             answers = told, service.ask(case)
             comparison = compared(case, (monolith, service), answers)
             if comparison.found:
                 yield comparison
 
-    yield comparisons
-    restore_all()
+    return comparisons
 
 
 def test_there_are_ten() -> None:

@@ -9,8 +9,7 @@ import pytest
 from strangler.regression import Stack
 from strangler.regression.plugin import Judge
 from strangler.regression.surface import Surface
-from tests.fixtures.reviewed import restore
-from tests.fixtures.shop import Shop
+from tests.regression.conftest import Rows
 from tests.regression.reviews.cases import CASES
 from tests.regression.reviews.writes import WRITES
 
@@ -32,11 +31,10 @@ UNSEEN: Final = {
 
 @pytest.mark.capability("reviews")
 def test_everything_that_the_reviews_promise_has_a_case(
-    monolith: Stack, promised: dict[str, Surface], coverage: Judge, shop: Shop
+    monolith: Stack, promised: dict[str, Surface], coverage: Judge, rows: Rows
 ) -> None:
     asked = [(case, monolith.ask(case)) for case in CASES]
     for case in WRITES:
-        restore(shop.monolith)
+        rows.again()
         asked.append((case, monolith.ask(case)))
-    restore(shop.monolith)
     coverage(promised["reviews"], asked, UNSEEN).require()
