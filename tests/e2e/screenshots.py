@@ -10,7 +10,7 @@ from typing import Final
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.e2e.family import Demo, copied, free_base
-from tests.e2e.shopping import PRODUCT_API, administer, browse, buy, log_in, log_out, review, take_back
+from tests.e2e.shopping import PRODUCT_API, administer, browse, buy, log_in, log_out, review, take_back, wish
 from tests.fixtures.browser import DESKTOP, PHONE, chromium, visit
 
 FOLDER: Final = Path("build/screenshots")
@@ -30,6 +30,7 @@ def photograph(browser: Browser, base: str, viewport: dict[str, int], folder: Pa
     buy(visitor, path, look)
     review(visitor, path, "Photographed", look)
     take_back(visitor, path)
+    wish(visitor, path, look)
     log_out(visitor)
     administer(visitor, look)
     assert visitor.go(PRODUCT_API).status == 200

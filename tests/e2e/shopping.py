@@ -115,6 +115,19 @@ def photo() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+def wish(visit: Visit, path: str, look: Look) -> None:
+    """Keep the product at ``path`` on the wish list, see it there, and take it off again."""
+    visit.go(path)
+    visit.page.get_by_role("link", name="Keep on my wish list").click()
+    visit.page.locator("main").get_by_role("button").click()
+    visit.page.wait_for_url("**/en/wishlist/")
+    kept = visit.page.locator("main li", has=visit.page.locator(f"a[href='{path}']"))
+    expect(kept).to_be_visible()
+    look("wishlist")
+    kept.get_by_role("button").click()
+    expect(kept).to_have_count(0)
+
+
 def log_out(visit: Visit) -> None:
     visit.go("/en/")
     visit.page.get_by_role("button", name="Log out").click()

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.e2e.family import CATALOG, Demo, copied, free_base
 from tests.e2e.screenshots import photograph
-from tests.e2e.shopping import administer, browse, buy, log_in, log_out, read_api, review, take_back
+from tests.e2e.shopping import administer, browse, buy, log_in, log_out, read_api, review, take_back, wish
 from tests.fixtures.browser import PHONE, Visit, visit
 from tests.fixtures.waiting import until
 
@@ -82,6 +82,7 @@ def test_a_shopping_trip_notices_nothing_of_moves_and_restarts(browser: Browser,
         before = read_api(visitor, 3)
         buy(visitor, path, unseen)
         review(visitor, path, "As good as ever", unseen)
+        wish(visitor, path, unseen)
         while not (moves.restarts and len(moves.shares) > 4):
             assert read_api(visitor, 5) == before
             visitor.go(path)
@@ -116,6 +117,6 @@ def test_every_page_can_be_photographed(browser: Browser, demo: Demo, tmp_path: 
     names = {path.stem for path in tmp_path.iterdir()}
     assert names == {
         "home", "search", "product", "login", "account", "cart", "checkout", "pay", "order", "orders", "review-form",
-        "review", "admin", "admin-orders", "api",
+        "review", "wishlist", "admin", "admin-orders", "api",
     }  # fmt: skip
     assert all(path.stat().st_size > 5_000 for path in tmp_path.iterdir())
