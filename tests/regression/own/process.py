@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +41,17 @@ class Process:
             assert process.poll() is None, log.read_text()
             yield cls(port=port, process=process)
         finally:
-            process.terminate()
-            process.wait(20)
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end, and then not to wait for whoever might still come: nobody does."""
+    process.terminate()
+    try:
+        process.wait(0.1)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
 
 
 def _accepts(port: int) -> bool:
