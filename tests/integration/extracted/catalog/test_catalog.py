@@ -3,91 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 
 from strangler.local import Postgres, ensure_database, ensure_role
 from tests.fixtures.ports import free_port
 from tests.fixtures.postgres import PASSWORD, MakeDatabase
-from tests.fixtures.shop import ROOT
-
-HOME = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "extracted" / "catalog")))}
-COMMAND = [sys.executable, "-m", "catalog_service"]
-ROWS = """
-INSERT INTO category VALUES (1, NULL, 'Cups', 'cups', 0, '2024-01-01 00:00:00+00');
-INSERT INTO product VALUES (7, '00000000-0000-0000-0000-000000000007', 'CUP-7', 'cup', 'Cup', '', 1, 1990, 'EUR',
-    '{}', '{}', 3, NULL, true, NULL, 0, '2024-01-01 00:00:00+00', '2024-01-02 00:00:00+00');
-"""
-
-
-def verb(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], env={**HOME, **env}, capture_output=True, text=True, check=False)
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in 20 s"
-        time.sleep(0.02)
-
-
-class Served:
-    """The catalog as a process over a database of its own."""
-
-    def __init__(self, url: str, log: Path) -> None:
-        self.log = log
-        address = f"127.0.0.1:{free_port()}"
-        self.client = httpx.Client(base_url=f"http://{address}", timeout=10)
-        self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--listen", address, "--request-log", str(log)],
-            env={**HOME, "CATALOG_DATABASE_URL": url},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def status(self, path: str) -> int:
-        try:
-            return self.client.get(path).status_code
-        except httpx.TransportError:
-            return 0
-
-    def requests(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-    def end(self) -> str:
-        self.client.close()
-        self.process.send_signal(signal.SIGTERM)
-        _, said = self.process.communicate(timeout=20)
-        return said
-
-
-@pytest.fixture
-def catalog_url(make_database: MakeDatabase) -> str:
-    url = make_database()
-    assert verb("migrate", CATALOG_DATABASE_URL=url).returncode == 0
-    with psycopg.connect(url) as connection:
-        connection.execute(ROWS.encode())
-    return url
-
-
-@pytest.fixture
-def served(catalog_url: str, tmp_path: Path) -> Iterator[Served]:
-    catalog = Served(catalog_url, tmp_path / "requests")
-    try:
-        until(lambda: catalog.status("/health/ready") == 200)
-        yield catalog
-    finally:
-        if catalog.process.returncode is None:
-            catalog.end()
+from tests.fixtures.waiting import until
+from tests.integration.extracted.catalog.conftest import Served, verb
 
 
 def test_the_database_is_brought_up_to_date_once(make_database: MakeDatabase) -> None:
@@ -115,12 +40,12 @@ def test_a_wrong_setting_is_one_plain_sentence(env: dict[str, str], said: str) -
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_each_request_is_one_line_with_its_route_and_trace(served: Served) -> None:
+def test_each_request_is_one_line_with_its_route_and_trace(alone: Served) -> None:
     trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "x-request-id": "r-1"}
-    assert served.client.get("/api/catalog/products/7/?token=secret", headers=trace).json()["price"] == "19.90"
-    served.client.head("/api/catalog/nothing/")
-    until(lambda: len(served.requests()) == 2)  # a line follows its answer
-    one, other = served.requests()
+    assert alone.client.get("/api/catalog/products/7/?token=secret", headers=trace).json()["price"] == "19.90"
+    alone.client.head("/api/catalog/nothing/")
+    until(lambda: len(alone.requests()) == 2, "a line follows its answer")
+    one, other = alone.requests()
     assert one["trace_id"] == "a" * 32
     told = {key: one[key] for key in ("service", "method", "route", "path", "status", "request_id")}
     assert told == {
@@ -132,7 +57,7 @@ def test_each_request_is_one_line_with_its_route_and_trace(served: Served) -> No
         "request_id": "r-1",
     }
     assert (other["method"], other["route"], other["status"]) == ("HEAD", "unmatched", 404)
-    assert "secret" not in served.log.read_text()
+    assert "secret" not in alone.log.read_text()
 
 
 def test_the_document_names_every_route_and_field(served: Served) -> None:
@@ -142,16 +67,35 @@ def test_the_document_names_every_route_and_field(served: Served) -> None:
         "/api/catalog/products/{id}/",
         "/api/catalog/categories/",
         "/api/catalog/categories/{slug}/",
+        "/{language}/products/",
+        "/{language}/products/{slug}/",
     }
     for name, path in (("Product", "products/7"), ("Category", "categories/cups")):
-        answer = served.client.get(f"/api/catalog/{path}/").json()
         schema = document["components"]["schemas"][name]
-        assert list(answer) == schema["required"] == list(schema["properties"])
+        for version, fields in (("1", list(schema["properties"])), ("2", schema["required"])):
+            answer = served.client.get(f"/api/catalog/{path}/", headers={"Api-Version": version})
+            assert list(answer.json()) == fields
 
 
-def test_sigterm_ends_it_well_and_its_log_is_json(served: Served) -> None:
-    said = served.end()
-    assert served.process.returncode == 0
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [("1", {"price": "19.90", "currency": "EUR"}), ("2", {"price": {"amount": "19.90", "currency": "EUR"}})],
+)
+def test_a_price_is_told_as_the_client_s_version_has_it(served: Served, version: str, told: dict[str, object]) -> None:
+    answer = served.client.get("/api/catalog/products/7/", headers={"Api-Version": version})
+    assert {name: value for name, value in answer.json().items() if name in ("price", "currency")} == told
+    assert answer.headers["vary"] == "Api-Version"
+
+
+def test_a_version_that_there_is_not_is_refused(served: Served) -> None:
+    answer = served.client.get("/api/catalog/products/7/", headers={"Api-Version": "3"})
+    assert (answer.status_code, answer.headers["vary"]) == (406, "Api-Version")
+    assert answer.json() == {"detail": 'Invalid version in "Api-Version" header.'}
+
+
+def test_sigterm_ends_it_well_and_its_log_is_json(alone: Served) -> None:
+    said = alone.end()
+    assert alone.process.returncode == 0
     assert all(json.loads(line)["service"] == "catalog" for line in said.splitlines())
 
 
@@ -165,14 +109,14 @@ def test_without_its_database_it_says_so_and_it_recovers_by_itself(tmp_path: Pat
         assert verb("migrate", CATALOG_DATABASE_URL=url).returncode == 0
         catalog = Served(url, tmp_path / "requests")
         try:
-            until(lambda: catalog.status("/health/ready") == 200)
+            catalog.ready()
             cluster.stop()
             refused = catalog.client.get("/api/catalog/products/")
             assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
             assert catalog.client.get("/health/ready").json()["checks"] == {"database": "the database does not answer"}
             assert catalog.status("/health/live") == 200
             cluster.start()
-            until(lambda: catalog.status("/health/ready") == 200)
+            catalog.ready()
             assert catalog.status("/api/catalog/products/") == 200
         finally:
             said = catalog.end()
