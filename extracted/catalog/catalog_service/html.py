@@ -16,7 +16,11 @@ from catalog_service.language import LANGUAGES, number, said
 from strangler.service.asked import Asked
 
 _ENVIRONMENT: Final = Environment(
-    loader=PackageLoader("catalog_service"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    loader=PackageLoader("catalog_service"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+    auto_reload=False,
 )
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
