@@ -64,7 +64,8 @@ class Answer:
 
     async def send(self, send: Send, *, head: bool) -> None:
         pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
-        pairs.append((b"content-length", str(len(self.body)).encode()))
+        if self.status != 204:  # which may not tell a length (RFC 9110, section 8.6)
+            pairs.append((b"content-length", str(len(self.body)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": pairs})
         await send({"type": "http.response.body", "body": b"" if head else self.body})
 
