@@ -150,5 +150,5 @@ def test_the_examples_own_file_is_right() -> None:
         "wishlist",
         "recommendations",
     ]
-    assert len(script.hints) == 3
+    assert len(script.hints) == 4
     assert script.tour is not None
