@@ -23,4 +23,4 @@ def page(run: Run) -> str:
 def percent(counts: dict[str, Any]) -> str:
     """Return how much of all kinds is seen."""
     seen, there = (sum(pair[place] for pair in counts.values()) for place in (0, 1))
-    return f"{seen / there:.0%}" if there else "0 of 0"
+    return f"{seen / there:.1%}" if there else "0 of 0"
