@@ -25,6 +25,7 @@ from strangler.project.values import (
     TableMapping,
     Upstream,
 )
+from strangler.routing.address import parse_endpoint, parse_listen
 from strangler.routing.cohort import TOKEN, Cohort, Source
 from strangler.routing.keys import MIN_SECRET
 from strangler.routing.table import MONOLITH, Kind, Route
@@ -40,14 +41,12 @@ _RESERVED: Final = re.compile(r"/\.strangler/[A-Za-z0-9._~/-]{1,200}")
 _PERMISSION: Final = re.compile(r"\w+\.\w+")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER: Final = re.compile(rf"\s*({TOKEN.pattern})\s*:\s*(\S.*)")
-_PLACE: Final = rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST.pattern})"
-_URL: Final = re.compile(rf"http://{_PLACE}(?::([0-9]{{1,5}}))?/?")
-_ADDRESS: Final = re.compile(rf"{_PLACE}:([0-9]{{1,5}})")
-_ENDPOINTS: Final = 'addresses without a path such as ["http://127.0.0.1:8001"]'
+_ENDPOINTS: Final = 'addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]'
 _NETWORKS: Final = 'networks such as ["10.0.0.0/8"]'
 _DATABASE: Final = 'a variable holding a postgresql:// URL, as in "$NAME"'
 _REDIS: Final = 'a variable holding a redis:// URL, as in "$NAME"'
-_LISTEN: Final = 'an address such as "127.0.0.1:8000" or "[::1]:8000"'
+_LISTEN: Final = 'an address such as "127.0.0.1:8000", "[::]:8000", "tls:[::]:8443" or "unix:/run/shop.sock"'
+_ADMIN: Final = 'an address such as "127.0.0.1:8900" or "[::1]:8900"'
 _STACK: Final = re.compile("|".join(Stack))
 _KEY: Final = 'the key\'s columns, as in { id = "id" } (target = source)'
 _COOKIE: Final = 'the name of the session cookie such as "sessionid"'
@@ -122,7 +121,7 @@ def _services(top: Section) -> dict[str, Upstream]:
 
 
 def _upstream(section: Section, name: str) -> Upstream:
-    endpoints = section.texts("endpoints", _ENDPOINTS, check=_with_port(_URL))
+    endpoints = section.texts("endpoints", _ENDPOINTS, check=parse_endpoint)
     upstream = Upstream(name=name, endpoints=endpoints, database=section.secret("database", _DATABASE, _is_postgres))
     section.close()
     return upstream
@@ -142,8 +141,8 @@ def _proxy(section: Section, root: Path) -> Proxy:
     usual = Proxy()
     trusted = section.texts("trusted", _NETWORKS, default=(), check=_check_network)
     proxy = Proxy(
-        listen=section.texts("listen", _LISTEN, default=usual.listen, check=_with_port(_ADDRESS)),
-        admin=section.text("admin", _LISTEN, default=usual.admin, check=_with_port(_ADDRESS)),
+        listen=section.texts("listen", _LISTEN, default=usual.listen, check=_check_listen),
+        admin=section.text("admin", _ADMIN, default=usual.admin, check=_check_admin),
         workers=section.number("workers", "a whole number from 1 to 64", usual.workers, 1, 64),
         trusted=tuple(map(ip_network, trusted)),
         state=root / section.text("state", "the path of a folder", default=str(usual.state)),
@@ -374,13 +373,16 @@ def _one_of(names: Collection[str]) -> Check:
     return check
 
 
-def _with_port(pattern: re.Pattern[str]) -> Check:
-    def check(text: str) -> None:
-        match = pattern.fullmatch(text)
-        if match is None or not 0 < int(match[1] or 80) < 65_536:
-            raise ValueError
+def _check_listen(text: str) -> None:
+    address = parse_listen(text)
+    if not address.path and address.port == 0:
+        raise ValueError("nobody would know which port 0 becomes")
 
-    return check
+
+def _check_admin(text: str) -> None:
+    _check_listen(text)
+    if text.startswith(("unix:", "tls:")):
+        raise ValueError("the admin port is plain TCP")
 
 
 def _check_network(text: str) -> None:

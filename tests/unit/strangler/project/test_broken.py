@@ -46,8 +46,9 @@ def reviews(path: str = "/api/reviews", table: str | None = None) -> Files:
     return files
 
 
-ADDRESSES = 'addresses without a path such as ["http://127.0.0.1:8001"]'
-LISTEN = 'an address such as "127.0.0.1:8000" or "[::1]:8000"'
+ADDRESSES = 'addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]'
+LISTEN = 'an address such as "127.0.0.1:8000", "[::]:8000", "tls:[::]:8443" or "unix:/run/shop.sock"'
+ADMIN = 'an address such as "127.0.0.1:8900" or "[::1]:8900"'
 POSTGRES = 'a variable holding a postgresql:// URL, as in "$NAME"'
 SECRET = 'a variable holding at least 32 random bytes, as in "$NAME"'
 NETWORKS = 'networks such as ["10.0.0.0/8"]'
@@ -106,20 +107,29 @@ CASES: dict[str, tuple[Files, str]] = {
         "wanted one of capabilities, control, env_file, identity, monolith, proxy, service",
     ),
     "endpoint of another scheme": (
-        top("http://127.0.0.1:8001", "https://127.0.0.1:8001"),
-        f"{TOP}: [monolith] endpoints: found 'https://127.0.0.1:8001'; wanted {ADDRESSES}",
+        top("http://127.0.0.1:8001", "ftp://127.0.0.1:8001"),
+        f"{TOP}: [monolith] endpoints: found 'ftp://127.0.0.1:8001' "
+        f"(it begins with none of http://, https:// and unix:); wanted {ADDRESSES}",
     ),
     "endpoint with a path": (
         top("http://127.0.0.1:8101", "http://127.0.0.1:8101/api"),
-        f"{TOP}: [service.catalog] endpoints: found 'http://127.0.0.1:8101/api'; wanted {ADDRESSES}",
+        f"{TOP}: [service.catalog] endpoints: found 'http://127.0.0.1:8101/api' "
+        f"(it has more than a host and a port); wanted {ADDRESSES}",
     ),
     "endpoint with a port beyond": (
         top("http://127.0.0.1:8101", "http://127.0.0.1:80101"),
-        f"{TOP}: [service.catalog] endpoints: found 'http://127.0.0.1:80101'; wanted {ADDRESSES}",
+        f"{TOP}: [service.catalog] endpoints: found 'http://127.0.0.1:80101' "
+        f"(its port is beyond 65535); wanted {ADDRESSES}",
+    ),
+    "endpoint whose socket has no whole path": (
+        top("http://127.0.0.1:8101", "unix:shop.sock"),
+        f"{TOP}: [service.catalog] endpoints: found 'unix:shop.sock' "
+        f"(a Unix socket's path begins with /); wanted {ADDRESSES}",
     ),
     "endpoint with a password": (
         top("http://127.0.0.1:8101", f"http://me:{PASSWORD}/@127.0.0.1:8101"),
-        f"{TOP}: [service.catalog] endpoints: found 'http://***@127.0.0.1:8101'; wanted {ADDRESSES}",
+        f"{TOP}: [service.catalog] endpoints: found 'http://***@127.0.0.1:8101' "
+        f"(it has more than a host and a port); wanted {ADDRESSES}",
     ),
     "no endpoint in the list": (
         top('["http://127.0.0.1:8001"]', "[]"),
@@ -213,15 +223,32 @@ CASES: dict[str, tuple[Files, str]] = {
     ),
     "listen without a port": (
         top("127.0.0.1:8000", "127.0.0.1"),
-        f"{TOP}: [proxy] listen: found '127.0.0.1'; wanted {LISTEN}",
+        f"{TOP}: [proxy] listen: found '127.0.0.1' (there is no port); wanted {LISTEN}",
     ),
     "listen on IPv6 without brackets": (
         top("127.0.0.1:8000", "::1:8000"),
-        f"{TOP}: [proxy] listen: found '::1:8000'; wanted {LISTEN}",
+        f"{TOP}: [proxy] listen: found '::1:8000' (an IPv6 address stands in brackets); wanted {LISTEN}",
+    ),
+    "listen on any address": (
+        top("127.0.0.1:8000", ":8000"),
+        f"{TOP}: [proxy] listen: found ':8000' (there is no host); wanted {LISTEN}",
+    ),
+    "listen on any port": (
+        top("127.0.0.1:8000", "tls:127.0.0.1:0"),
+        f"{TOP}: [proxy] listen: found 'tls:127.0.0.1:0' (nobody would know which port 0 becomes); wanted {LISTEN}",
+    ),
+    "listen on a socket with too long a path": (
+        top("127.0.0.1:8000", f"unix:/{'a' * 107}"),
+        f"{TOP}: [proxy] listen: found 'unix:/{'a' * 70}... "
+        f"(a Unix socket's path has 107 bytes at most); wanted {LISTEN}",
     ),
     "admin with a port beyond": (
         top("[proxy]", '[proxy]\nadmin = "127.0.0.1:70000"'),
-        f"{TOP}: [proxy] admin: found '127.0.0.1:70000'; wanted {LISTEN}",
+        f"{TOP}: [proxy] admin: found '127.0.0.1:70000' (its port is beyond 65535); wanted {ADMIN}",
+    ),
+    "admin on a socket": (
+        top("[proxy]", '[proxy]\nadmin = "unix:/run/admin.sock"'),
+        f"{TOP}: [proxy] admin: found 'unix:/run/admin.sock' (the admin port is plain TCP); wanted {ADMIN}",
     ),
     "network with host bits": (
         top("[proxy]", '[proxy]\ntrusted = ["10.0.0.1/8"]'),

@@ -110,7 +110,7 @@ def test_all_problems_of_all_files_are_said_at_once(tmp_path: Path) -> None:
     assert problems(write(tmp_path, files)) == [
         "strangler.toml: env_file: found line 1 of demo.env, which is no NAME=value; wanted NAME=value",
         "strangler.toml: [monolith] endpoints: found http://$NOWHERE, and NOWHERE is not set; "
-        'wanted addresses without a path such as ["http://127.0.0.1:8001"]',
+        'wanted addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]',
         "strangler.toml: [proxy] workers: found 0; wanted a whole number from 1 to 64",
         "strangler.toml: [proxy]: found unknown key 'colour'; "
         "wanted one of access_log, admin, listen, state, trusted, workers",
@@ -203,38 +203,47 @@ def test_the_network_of_a_balancer_is_a_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["http://127.0.0.1:1", "http://[::1]:8001", "http://[::1]", "http://shop", "http://shop.example:65535/"],
+    [
+        "http://127.0.0.1:1",
+        "http://[::1]:8001",
+        "http://[::1]",
+        "http://shop",
+        "http://shop.example:65535/",
+        "https://shop",
+        "unix:/run/shop.sock",
+    ],
 )
-def test_an_endpoint_is_a_host_and_perhaps_a_port(endpoint: str, tmp_path: Path) -> None:
+def test_an_endpoint_is_a_host_and_perhaps_a_port_or_a_socket(endpoint: str, tmp_path: Path) -> None:
     top = STRANGLER.replace("http://127.0.0.1:8001", endpoint)
     assert load(write(tmp_path, {"strangler.toml": top}), ENV).monolith.endpoints == (endpoint,)
 
 
 @pytest.mark.parametrize(
-    "endpoint",
+    ("endpoint", "reason"),
     [
-        "127.0.0.1:8001",
-        "http://",
-        "http://:8001",
-        "http://shop:",
-        "http://shop:0",
-        "http://shop:65536",
-        "http://shop:8001:8002",
-        "http://shop?x",
-        "http://shop#x",
-        "http://me@shop",
-        "http://shop shop",
-        "http://shop:٨",
-        "ftp://shop",
-        "http://[::1",
+        ("127.0.0.1:8001", "it begins with none of http://, https:// and unix:"),
+        ("http://", "there is no host"),
+        ("http://:8001", "there is no host"),
+        ("http://shop:", "its port is no number"),
+        ("http://shop:0", "nobody can be reached at port 0"),
+        ("http://shop:65536", "its port is beyond 65535"),
+        ("http://shop:8001:8002", "an IPv6 address stands in brackets"),
+        ("http://shop?x", "it has more than a host and a port"),
+        ("http://shop#x", "it has more than a host and a port"),
+        ("http://me@shop", "it has a user"),
+        ("http://shop shop", "its host is no name"),
+        ("http://shop:٨", "its port is no number"),
+        ("ftp://shop", "it begins with none of http://, https:// and unix:"),
+        ("http://[::1", "an IPv6 address stands in brackets"),
+        ("unix:shop.sock", "a Unix socket's path begins with /"),
     ],
 )
-def test_anything_else_is_no_endpoint(endpoint: str, tmp_path: Path) -> None:
+def test_anything_else_is_no_endpoint(endpoint: str, reason: str, tmp_path: Path) -> None:
     top = STRANGLER.replace("http://127.0.0.1:8001", endpoint)
     (problem,) = problems(write(tmp_path, {"strangler.toml": top}))
     shown = "http://***@shop" if "@" in endpoint else endpoint
-    wanted = 'addresses without a path such as ["http://127.0.0.1:8001"]'
-    assert problem == f"strangler.toml: [monolith] endpoints: found {shown!r}; wanted {wanted}"
+    wanted = 'addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]'
+    assert problem == f"strangler.toml: [monolith] endpoints: found {shown!r} ({reason}); wanted {wanted}"
 
 
 def test_routes_of_two_capabilities_may_nest_and_differ_by_conditions(tmp_path: Path) -> None:
