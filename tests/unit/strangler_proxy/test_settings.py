@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 from ipaddress import ip_network
 
-import pytest
-
-from strangler_proxy.errors import ProxyError
-from strangler_proxy.listening import parse_address
 from strangler_proxy.settings import Asking, Limits, Links, Settings, Timeouts
 from strangler_proxy.worker import Orders
 
@@ -33,17 +29,3 @@ def test_orders_survive_the_pipe() -> None:
     assert Orders.from_line(orders.to_line()) == orders
     assert json.loads(orders.to_line())["listeners"] == [3, 4]
     assert "not shown" not in f"{orders!r} {settings.identity!r}"
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:8000", ("::1", 8000)), (":8000", ("127.0.0.1", 8000))],
-)
-def test_addresses(text: str, address: tuple[str, int]) -> None:
-    assert parse_address(text) == address
-
-
-@pytest.mark.parametrize("text", ["8000", "host:", "host:x", "host:70000", ""])
-def test_what_is_no_address_is_said(text: str) -> None:
-    with pytest.raises(ProxyError, match="is no address to listen on"):
-        parse_address(text)
