@@ -63,6 +63,14 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """Which collector gets spans, and of which part of the requests whose callers do not say."""
+
+    endpoint: str  # OTLP over HTTP, path included
+    sample: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a worker needs. ``table`` is the routing table to begin with, sealed with ``PIPE``."""
 
@@ -74,6 +82,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     links: Links = field(default_factory=Links)
     identity: Asking | None = None  # nobody is asked, and services know no visitor
+    tracing: Tracing | None = None
+    server_timing: bool = False  # for everybody; testers are told always
 
     def __repr__(self) -> str:
         return f"Settings(worker={self.worker!r})"
@@ -92,6 +102,8 @@ class Settings:
             limits=Limits(**raw["limits"]),
             links=Links(**raw["links"]),
             identity=_asking(raw["identity"]),
+            tracing=None if raw["tracing"] is None else Tracing(**raw["tracing"]),
+            server_timing=raw["server_timing"],
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from ipaddress import ip_network
 
-from strangler_proxy.settings import Asking, Limits, Links, Settings, Timeouts
+from strangler_proxy.settings import Asking, Limits, Links, Settings, Timeouts, Tracing
 from strangler_proxy.worker import Orders
 
 
@@ -24,6 +24,8 @@ def test_orders_survive_the_pipe() -> None:
             path="/.strangler/identity/",
             permissions=("app.change_model",),
         ),
+        tracing=Tracing(endpoint="http://127.0.0.1:4318/v1/traces", sample=0.5),
+        server_timing=True,
     )
     orders = Orders(settings=settings, listeners=(3, 4))
     assert Orders.from_line(orders.to_line()) == orders
