@@ -1,50 +1,57 @@
 """One client's connection: its requests in order, one at a time on the way.
 
-A client may send requests without awaiting answers (pipelining). Those behind the one under way are parsed as far as
-one slice of bytes has carried them, and reading stops until their turn: what waits is bounded.
+A client may send requests without awaiting answers (pipelining). What stands behind the one under way is kept as it
+came, and reading stops until its turn: what waits is bounded, and so is what a client that does not read its answers
+can make the proxy hold.
 
 A connection that ends while bytes still come would be reset, and a reset can take back an answer that the client has
-not read yet (RFC 9112 section 9.6). So after an early answer the proxy says that it is done, throws away what comes
-for a moment, and closes then.
+not read yet (RFC 9112 section 9.6). So the proxy says that it is done, throws away what comes until the client is
+done, too, or has had everything for a moment, and closes then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
-from collections import deque
+from time import monotonic
 from typing import Final, cast
 
 from strangler_proxy.forward import Exchange
 from strangler_proxy.forwarded import Peer, Trail
-from strangler_proxy.http1.body import Framing
-from strangler_proxy.http1.head import Refused, RequestHead
-from strangler_proxy.http1.hygiene import Pair
-from strangler_proxy.http1.stream import RequestStream
+from strangler_proxy.http1.body import Body, Chunked, Framing, Malformed, Sized
+from strangler_proxy.http1.head import Refused, RequestHead, read_request
 from strangler_proxy.problem import Problem, write_problem
 from strangler_proxy.switchboard import Switchboard
 
 _LINGER: Final = 2.0  # Apache's lingering close
 _RESET: Final = struct.pack("ii", 1, 0)
+# RFC 9112 section 2.2: some clients send an empty line behind a body.
+_BLANK: Final = re.compile(rb"(?:\r\n)+")
+_NONE: Final = Framing.NONE
+_LENGTH: Final = Framing.LENGTH
+_CLOSE: Final = Framing.CLOSE
 
 
-class Downstream(RequestStream, asyncio.Protocol):
-    """Reads requests, hands each to an exchange, and ends when told."""
+class Downstream(asyncio.Protocol):
+    """Reads requests, hands each to an exchange, and ends when told.
+
+    ``peer`` is the client where something before has found out; else it is who the transport says.
+    """
 
     __slots__ = (
-        "_advancing",
-        "_backlog",
         "_board",
-        "_current",
+        "_body",
         "_ended",
         "_eof",
-        "_final",
+        "_exchange",
         "_in_head",
         "_paused",
-        "_pending",
-        "_receiving",
-        "_refused",
+        "_reading",
+        "_rest",
+        "_stuck_since",
+        "_unsent",
         "choked",
         "deadline",
         "full",
@@ -53,27 +60,26 @@ class Downstream(RequestStream, asyncio.Protocol):
     )
 
     transport: asyncio.Transport
+    peer: Peer
     deadline: float
 
-    def __init__(self, board: Switchboard) -> None:
-        super().__init__(board.limits)
+    def __init__(self, board: Switchboard, peer: Peer | None = None) -> None:
         self._board = board
-        self._current: Exchange | None = None
-        self._receiving: Exchange | None = None
-        self._pending: deque[Exchange] = deque()
-        self._backlog = b""
-        self._refused: Refused | None = None
-        self._final = False  # the last request to be answered here has come
+        self._exchange: Exchange | None = None
+        self._body: Body | None = None  # of the request that is still coming
+        self._rest = b""  # what came and waits, for its end or for its turn
         self._in_head = False
+        self._reading = False
+        self._paused = False
         self._ended = False
         self._eof = False
         self.choked = False
-        self._paused = False
-        self._advancing = False
         self.full = False
+        if peer is not None:
+            self.peer = peer
 
     def __repr__(self) -> str:
-        return f"<Downstream {self.peer.address} current={self._current!r}>"
+        return f"<Downstream {self.peer.address} exchange={self._exchange!r}>"
 
     # --- the transport's calls ---
 
@@ -81,69 +87,44 @@ class Downstream(RequestStream, asyncio.Protocol):
         board = self._board
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=board.limits.buffer)
-        name = transport.get_extra_info("peername")
-        self.peer = Peer(name[0] if name else "unix", board.trusted)
+        if not hasattr(self, "peer"):
+            self.peer = Peer.of(transport, board.trusted)
         board.tally.accepted += 1
         board.watched.add(self)
-        self._rest()
+        self._rested()
 
     def data_received(self, data: bytes) -> None:
-        if self._ended:
-            return
-        if self._current is not None and (self._backlog or self.holds()):
-            self._backlog += data
-        else:
-            self._take(data)
-        self._advance()
+        if not self._ended:
+            self._read(self._rest + data if self._rest else data)
 
     def eof_received(self) -> bool:
         """Keep the way back open while an answer is on it: a client may have finished sending, and still listen."""
         self._eof = True
-        return self._current is not None and self._receiving is None and not self._ended
+        if self._body is not None and self._exchange is not None:
+            exchange, self._exchange = self._exchange, None
+            self._ended = True
+            exchange.abandon()
+        return not self._ended and (self._exchange is not None or bool(self._rest and not self._in_head))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
         self._board.watched.discard(self)
-        self._pending.clear()
-        current, self._current = self._current, None
-        if current is not None:
-            current.abandon()
+        self._rest = b""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abandon()
 
     def pause_writing(self) -> None:
         self.full = True
-        if self._current is not None:
-            self._current.client_full(True)
+        if self._exchange is not None:
+            self._exchange.client_full(True)
 
     def resume_writing(self) -> None:
         self.full = False
-        if self._current is not None:
-            self._current.client_full(False)
-
-    # --- the stream's calls ---
-
-    def holds(self) -> bool:
-        if self._receiving is not None:
-            return self._receiving is not self._current
-        return bool(self._pending) or self._final
-
-    def request_came(self, head: RequestHead) -> None:
-        self._in_head = False
-        self._final = not head.keep_alive or bool(head.upgrade)
-        exchange = Exchange(self._board, self, head)
-        self._receiving = exchange
-        if self._current is None and not self._pending:
-            self._current = exchange
-        else:
-            self._pending.append(exchange)
-
-    def body_came(self, data: bytes) -> None:
-        if self._receiving is not None:
-            self._receiving.body_came(data)
-
-    def request_ended(self, trailers: list[Pair]) -> None:
-        receiving, self._receiving = self._receiving, None
-        if receiving is not None:
-            receiving.request_ended(trailers)
+        if self._exchange is not None:
+            self._exchange.client_full(False)
+        elif not self._reading:
+            self._go_on()
 
     # --- the exchange's calls ---
 
@@ -154,31 +135,29 @@ class Downstream(RequestStream, asyncio.Protocol):
 
     def exchange_over(self, close: bool) -> None:
         """Go on with the next request, or end."""
-        upgrade = self._current is not None and self._current.head.upgrade
-        self._current = None
-        if close or (self._eof and not self._pending and not self._backlog):
+        self._exchange = None
+        if close or (self._eof and not self._rest):
             self._finish()
             return
-        if upgrade:  # refused: what waited for it is plain HTTP
-            self._final = False
-        self._rest()
-        self._advance()
+        self._rested()
+        if not self._reading and (self._rest or self._paused):
+            self._go_on()
 
     def break_off(self, framing: Framing) -> None:
         """End so that the client cannot take what it has for a whole response."""
         self._ended = True
-        self._current = None
-        if framing is Framing.CLOSE:  # an orderly end would look like the body's
-            sock = self.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
+        self._exchange = None
+        if framing is _CLOSE:  # an orderly end would look like the body's
+            self._reset()
+        else:
+            self.transport.abort()
 
     def release(self) -> bytes:
         """Give the transport away to a tunnel, and return what the client has sent ahead."""
         self._ended = True
-        self._current = None
+        self._exchange = None
         self._board.watched.discard(self)
-        early, self._backlog = self._backlog, b""
+        early, self._rest = self._rest, b""
         return early
 
     # --- time ---
@@ -186,9 +165,11 @@ class Downstream(RequestStream, asyncio.Protocol):
     def expire(self) -> None:
         """End whatever has not moved by ``deadline``."""
         if self._ended:
+            self._linger()
+        elif self.transport.is_closing():
             self.transport.abort()
-        elif self._current is not None:
-            self._current.expire()
+        elif self._exchange is not None:
+            self._exchange.expire()
         elif self._in_head:
             self._refuse(Refused(408, "The request's head did not come in time."))
         else:
@@ -199,77 +180,92 @@ class Downstream(RequestStream, asyncio.Protocol):
 
     def drain(self) -> None:
         """Give a client that has nothing under way a moment to send, and close."""
-        if self._current is None and not self._in_head:
-            self.deadline = min(self.deadline, self._board.time() + self._board.timeouts.drain_idle)
+        if self._exchange is None and not self._in_head:
+            self.deadline = min(self.deadline, monotonic() + self._board.timeouts.drain_idle)
 
     # --- inside ---
 
-    def _take(self, data: bytes) -> None:
-        try:
-            self._backlog = self.feed(data)
-        except Refused as refused:
-            if not self._final or self._receiving is not None:  # what follows the last request is nobody's
-                self._spoil(refused)
-
-    def _spoil(self, refused: Refused) -> None:
-        self._final = True
-        receiving = self._receiving
-        if receiving is not None and receiving is self._current and receiving.started:
-            receiving.spoiled(refused)
-            return
-        self._receiving = None
-        if receiving is not None:  # not begun: its place is last
-            if receiving is self._current:
-                self._current = None
-            else:
-                self._pending.pop()
-        self._refused = refused
-
-    def _advance(self) -> None:
-        """Start or feed the request whose turn it is; those that end at once make room for the next."""
-        if self._advancing:
-            return
-        self._advancing = True
-        while not self._ended:
-            current = self._current
-            if current is None:
-                if not self._next():
-                    break
-                continue
-            if current.started:
-                current.flush()
-            else:
-                current.start()
-            if self._current is current and not self._feed_backlog():
+    def _read(self, data: bytes) -> None:
+        """Take what may be taken of ``data``; the rest is kept."""
+        self._reading = True
+        while data and not self._ended:
+            if self._body is not None:
+                data = self._read_body(self._body, data)
+            elif self._exchange is not None or self.full:
                 break
-        self._advancing = False
-        self._throttle()
+            else:
+                rest = self._read_head(data)
+                if rest is None:
+                    break
+                data = rest
+        self._rest = b"" if self._ended else data
+        self._reading = False
+        if data or self._paused or self.full:
+            self._throttle()
 
-    def _next(self) -> bool:
-        """Make the next request the current one, and return whether there may be one."""
-        if self._pending:
-            self._current = self._pending.popleft()
-            return True
-        if self._refused is not None:
-            self._refuse(self._refused)
-            return False
-        if self._feed_backlog():
-            return True
-        if self._fed and not self._in_head:
+    def _go_on(self) -> None:
+        if self._rest:
+            self._read(self._rest)
+        else:
+            self._throttle()
+
+    def _read_head(self, data: bytes) -> bytes | None:
+        """Begin the request that ``data`` begins with, and return what stands behind its head; None: not yet."""
+        if data[0] == 13:
+            data = _BLANK.sub(b"", data, 1)
+            if not data:
+                return data
+        try:
+            found = read_request(data, self._board.limits) if data != b"\r" else None
+        except Refused as refused:
+            self._refuse(refused)
+            return b""
+        if found is None:
+            self._await_head()
+            return None
+        head, used = found
+        self._in_head = False
+        self._begin(head)
+        rest = data[used:]
+        if rest and self._body is not None:
+            rest = self._read_body(self._body, rest)
+        if self._exchange is not None:  # nothing was wrong with the beginning of its body
+            self._exchange.start()
+        return rest
+
+    def _await_head(self) -> None:
+        if not self._in_head:
             self._in_head = True
-            self.deadline = self._board.time() + self._board.timeouts.request_headers
-        return False
+            self.deadline = monotonic() + self._board.timeouts.request_headers
 
-    def _feed_backlog(self) -> bool:
-        """Parse what had to wait, if it need not any more, and return whether that was done."""
-        if not self._backlog or self.holds() or self._ended:
-            return False
-        data, self._backlog = self._backlog, b""
-        self._take(data)
-        return True
+    def _begin(self, head: RequestHead) -> None:
+        exchange = self._exchange = Exchange(self._board, self, head)
+        framing = head.framing
+        if framing is _NONE or (framing is _LENGTH and not head.length):
+            exchange.request_done = True
+        elif framing is _LENGTH:
+            self._body = Sized(head.length)
+        else:
+            self._body = Chunked(self._board.limits.request_headers)
+
+    def _read_body(self, body: Body, data: bytes) -> bytes:
+        """Pass on what ``data`` has of a request's body, and return what stands behind it."""
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101 -- a body is not read any more when its exchange is over
+        try:
+            piece, rest = body.feed(data)
+        except Malformed as exc:
+            self._body = None
+            exchange.spoiled(exc.status, str(exc))
+            return b""
+        if body.done:
+            self._body = None
+        exchange.body_came(piece, body.trailers if body.done else None)
+        return rest
 
     def _throttle(self) -> None:
-        paused = (self.choked or bool(self._backlog) or bool(self._pending)) and not self._ended
+        wanted = self.choked or bool(self._rest and not self._in_head) or (self.full and self._exchange is None)
+        paused = wanted and not self._ended
         if paused is self._paused or self.transport.is_closing():
             return
         self._paused = paused
@@ -278,31 +274,48 @@ class Downstream(RequestStream, asyncio.Protocol):
         else:
             self.transport.resume_reading()
 
-    def _rest(self) -> None:
+    def _rested(self) -> None:
         timeouts = self._board.timeouts
-        self.deadline = self._board.time() + (timeouts.drain_idle if self._board.draining else timeouts.idle)
+        self.deadline = monotonic() + (timeouts.drain_idle if self._board.draining else timeouts.idle)
 
     def _refuse(self, refused: Refused) -> None:
         trail = Trail(RequestHead("", b"", 1), False)
+        request_id = trail.request_id.decode("ascii")
         problem = Problem(status=refused.status, detail=refused.detail)
-        self.transport.write(
-            write_problem(problem, trail.request_id.decode("ascii"), accept=None, head_only=False, close=True)
-        )
-        self._board.tally.request("", "none", "refused", "other", refused.status, 0.0)
-        self._refused = None
-        self._final = True
-        self._finish(linger=True)
+        self.transport.write(write_problem(problem, request_id, accept=None, head_only=False, close=True))
+        self._board.refused(refused.status, request_id)
+        self._finish()
 
-    def _finish(self, linger: bool = False) -> None:
-        linger = linger or self._receiving is not None or bool(self._backlog or self._pending)
+    def _finish(self) -> None:
+        """Say that nothing more comes, and close when the client has said so, too."""
         self._ended = True
-        self._receiving = None
-        self._pending.clear()
-        self._backlog = b""
-        if not linger or self._eof or self.transport.is_closing():
-            self.deadline = self._board.time() + self._board.timeouts.stream_idle
+        self._rest = b""
+        self._body = None
+        self._unsent = -1
+        self.deadline = monotonic() + _LINGER
+        if self.transport.is_closing():
+            return
+        if self._eof:
             self.transport.close()
             return
-        self.deadline = self._board.time() + _LINGER
         self.transport.write_eof()
         self._throttle()
+
+    def _linger(self) -> None:
+        """Close what has been idle for a moment with all sent; break off what the client does not take."""
+        unsent, now = self.transport.get_write_buffer_size(), monotonic()
+        if unsent != self._unsent:
+            self._unsent = unsent
+            self._stuck_since = now
+        elif not unsent:
+            self.transport.abort()
+            return
+        elif now - self._stuck_since > self._board.timeouts.stream_idle:
+            self._reset()
+            return
+        self.deadline = now + _LINGER
+
+    def _reset(self) -> None:
+        sock = self.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from secrets import token_urlsafe
 from time import time
@@ -10,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from strangler.capability import Stack
 from strangler.routing.keys import Keys, read_override, read_visitor, sign_visitor
+from strangler_proxy.forwarded import Peer
 from strangler_proxy.http1.head import RequestHead
 from strangler_proxy.http1.hygiene import find_cookie
 
@@ -19,20 +21,31 @@ _MAX_AGE: Final = 31_536_000
 _QUERY_FIELDS: Final = 1000
 
 
+_LONGEST_TOKEN: Final = 128  # a visitor's has 87 characters at most
+
+
+@lru_cache(maxsize=16_384)  # who asks once asks again: 0.1 instead of 3.3 us. About 4 MB when full
+def _visitor_in(token: bytes, keys: Keys) -> str | None:
+    return read_visitor(token.decode("latin-1"), keys)
+
+
 class RequestFacts:
-    """The facts of one request. ``cookie_line`` is the header to add to its response, mostly empty."""
+    """The facts of one request from ``peer``. ``cookie_line`` is the header to add to its response, mostly empty."""
 
-    __slots__ = ("_head", "_keys", "_visitor", "client", "cookie_line", "method", "path", "secure")
+    __slots__ = ("_head", "_keys", "_peer", "_visitor", "cookie_line", "method", "path")
 
-    def __init__(self, head: RequestHead, client: str, secure: bool, keys: Keys | None) -> None:
+    def __init__(self, head: RequestHead, peer: Peer, keys: Keys | None) -> None:
         self._head = head
+        self._peer = peer
         self._keys = keys
         self._visitor = ""
-        self.client = client
         self.cookie_line = b""
         self.method = head.method
         self.path = head.path
-        self.secure = secure
+
+    @property
+    def client(self) -> str:
+        return self._peer.client(self._head)
 
     @property
     def host(self) -> str:
@@ -41,7 +54,7 @@ class RequestFacts:
 
     def header(self, name: str) -> str | None:
         value = self._head.header(name.lower().encode("latin-1"))
-        return None if value is None else value.strip().decode("latin-1")
+        return None if value is None else value.decode("latin-1")
 
     def cookie(self, name: str) -> str | None:
         value = find_cookie(self._head.cookies, name.encode("latin-1"))
@@ -71,8 +84,8 @@ class RequestFacts:
 
     def _known(self) -> str | None:
         head = self._head
-        if head.visitor and self._keys is not None:
-            visitor = read_visitor(head.visitor.decode("latin-1"), self._keys)
+        if head.visitor and self._keys is not None and len(head.visitor) <= _LONGEST_TOKEN:
+            visitor = _visitor_in(head.visitor, self._keys)
             if visitor is not None:
                 return visitor
         if head.authorization:
@@ -83,7 +96,7 @@ class RequestFacts:
         visitor = token_urlsafe(16)
         if self._keys is not None:
             token = sign_visitor(visitor, self._keys)
-            secure = "; Secure" if self.secure else ""
+            secure = "; Secure" if self._peer.secure(self._head) else ""
             self.cookie_line = (
                 f"Set-Cookie: strangler_visitor={token}; Path=/; Max-Age={_MAX_AGE}; HttpOnly; SameSite=Lax{secure}\r\n"
             ).encode("ascii")

@@ -6,6 +6,7 @@ came are continued; from anywhere else they were dropped before, and start here.
 
 from __future__ import annotations
 
+import asyncio
 from random import getrandbits
 from typing import Final
 
@@ -16,16 +17,39 @@ from strangler_proxy.settings import Network
 _SCHEMES: Final = (b"http", b"https")
 
 
+def plain_address(address: str) -> str:
+    """Return ``address`` as balancers and networks name it: no scope, and an IPv4 one in its own form.
+
+    A listener for both protocols sees the client 192.0.2.7 as ``::ffff:192.0.2.7``.
+    """
+    address = address.partition("%")[0]
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
+
+
 class Peer:
-    """Who is at the other end of a client's connection: made once for it, asked for each request."""
+    """Who is at the other end of a client's connection: made once for it, asked for each request.
 
-    __slots__ = ("_plain", "_trusted_networks", "address", "trusted")
+    ``encrypted`` says that the connection itself is TLS.
+    """
 
-    def __init__(self, address: str, networks: tuple[Network, ...]) -> None:
+    __slots__ = ("_host", "_lines", "_plain", "_scheme", "_trusted_networks", "address", "encrypted", "trusted")
+
+    def __init__(self, address: str, networks: tuple[Network, ...], encrypted: bool = False) -> None:
         self.address = address
         self.trusted = bool(networks) and is_trusted(address, networks)
+        self.encrypted = encrypted
         self._trusted_networks = networks
-        self._plain = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % address.encode()
+        self._scheme = b"https" if encrypted else b"http"
+        self._plain = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address.encode(), self._scheme)
+        self._host: bytes | None = None
+        self._lines = self._plain
+
+    @classmethod
+    def of(cls, transport: asyncio.BaseTransport, networks: tuple[Network, ...]) -> Peer:
+        """Return who is at the other end of ``transport``."""
+        name = transport.get_extra_info("peername")
+        address = plain_address(name[0]) if isinstance(name, tuple) else "unix"
+        return cls(address, networks, transport.get_extra_info("sslcontext") is not None)
 
     def __repr__(self) -> str:
         return f"Peer({self.address!r}, trusted={self.trusted})"
@@ -38,35 +62,37 @@ class Peer:
 
     def secure(self, head: RequestHead) -> bool:
         """Return whether the client's own connection was https."""
-        return self.trusted and _scheme(head) == b"https"
+        return self._scheme_of(head) == b"https" if self.trusted else self.encrypted
 
     def lines(self, head: RequestHead) -> bytes:
         """Return the forwarded headers of a request."""
         if self.trusted:
             return self._continued(head)
-        if head.host is None:
-            return self._plain
-        return b"%bX-Forwarded-Host: %b\r\n" % (self._plain, head.host)
+        host = head.host
+        if host != self._host:  # a client asks one host over a connection, mostly
+            self._host = host
+            self._lines = self._plain if host is None else b"%bX-Forwarded-Host: %b\r\n" % (self._plain, host)
+        return self._lines
 
     def _continued(self, head: RequestHead) -> bytes:
         chain = b", ".join([*_values(head, b"x-forwarded-for"), self.address.encode()])
-        lines = [b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (chain, _scheme(head))]
+        lines = [b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (chain, self._scheme_of(head))]
         hosts = _values(head, b"x-forwarded-host") or ([head.host] if head.host is not None else [])
         lines += [b"X-Forwarded-Host: %b\r\n" % host for host in hosts[:1]]
-        lines += [b"%b: %b\r\n" % pair for pair in head.originals if pair[0].lower() not in _CONTINUED]
+        lines += [line + b"\r\n" for line in head.originals if line.partition(b":")[0].lower() not in _CONTINUED]
         return b"".join(lines)
+
+    def _scheme_of(self, head: RequestHead) -> bytes:
+        found = [value.lower() for value in _values(head, b"x-forwarded-proto")]
+        return found[0] if found and found[0] in _SCHEMES else self._scheme
 
 
 _CONTINUED: Final = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"))
 
 
 def _values(head: RequestHead, name: bytes) -> list[bytes]:
-    return [value for key, value in head.originals if key.lower() == name]
-
-
-def _scheme(head: RequestHead) -> bytes:
-    found = [value.strip().lower() for value in _values(head, b"x-forwarded-proto")]
-    return found[0] if found and found[0] in _SCHEMES else b"http"
+    size = len(name) + 2
+    return [line[size:] for line in head.originals if line[:size].lower() == name + b": "]
 
 
 class Trail:

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from strangler.routing.path import readings
-from strangler_proxy.http1.head import RequestHead
-from strangler_proxy.http1.hygiene import Pair
+from strangler_proxy.http1.head import RequestHead, ResponseHead
 from strangler_proxy.inquiry import Inquiry, Waiter
 from strangler_proxy.question import Credential, Unanswered, read_answer
 from strangler_proxy.settings import Asking
@@ -131,10 +130,10 @@ class Identities:
         inquiry.waiters.append(waiter)
         inquiry.start()
 
-    def observe(self, request: RequestHead, response: Sequence[Pair]) -> None:
+    def observe(self, request: RequestHead, response: ResponseHead) -> None:
         """Forget who sent ``request`` when its ``response`` sets or deletes the session cookie."""
-        for name, value in response:
-            if value.startswith(self._sets) and name.lower() == b"set-cookie":
+        for value in response.cookies:
+            if value.startswith(self._sets):
                 credential = self.credential(request)
                 if credential is not None:
                     self._known.pop(credential.key, None)

@@ -7,8 +7,8 @@ from os import urandom
 from typing import TYPE_CHECKING, Final, Protocol
 
 from strangler.routing.table import MONOLITH
+from strangler_proxy.http1.body import Trailers
 from strangler_proxy.http1.head import ResponseHead
-from strangler_proxy.http1.hygiene import Pair
 from strangler_proxy.question import Credential, write_question
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from strangler_proxy.upstream import Upstream
 
 _LARGEST_ANSWER: Final = 64 * 1024
+_SIGNATURE: Final = b"strangler-signature: "
 
 
 class Waiter(Protocol):
@@ -51,7 +52,6 @@ class Inquiry:
         self._signature = b""
         self._body = b""
         self._keep_alive = False
-        self._answered = False
 
     def start(self) -> None:
         """Ask, and take no answer for one when there is none in time."""
@@ -83,11 +83,10 @@ class Inquiry:
         self._upstream = upstream
         self._begin()
         self._stale = upstream.used
-        upstream.used = True
-        upstream.exchange = self
-        upstream.expect("POST", self)
         asking = self._identities.asking
-        upstream.transport.write(
+        upstream.ask(
+            self,
+            "POST",
             write_question(
                 self.credential,
                 asking.permissions,
@@ -97,7 +96,7 @@ class Inquiry:
                 path=asking.path,
                 host=self._host or upstream.endpoint.authority,
                 lines=self._lines,
-            )
+            ),
         )
         return True
 
@@ -111,31 +110,25 @@ class Inquiry:
 
     # --- who has one ---
 
-    def response_came(self, head: ResponseHead) -> None:
-        if head.status < 200:
-            return
+    def interim(self, head: ResponseHead) -> None:
+        """Nothing: nobody waits for a hint."""
+
+    def answered(self, head: ResponseHead, body: bytes, end: Trailers | None) -> None:
         self._status = head.status
         self._keep_alive = head.keep_alive
-        signatures = [value for name, value in head.pairs if name.lower() == b"strangler-signature"]
-        self._signature = signatures[0] if len(signatures) == 1 else b""
+        signatures = [line for line in head.lines if line.lower().startswith(_SIGNATURE)]
+        self._signature = signatures[0][len(_SIGNATURE) :] if len(signatures) == 1 else b""
+        self.continued(body, end)
 
-    def response_body(self, data: bytes) -> None:
-        if len(self._body) <= _LARGEST_ANSWER:
-            self._body += data
-
-    def response_ended(self, trailers: list[Pair]) -> None:
-        self._answered = True
-
-    def relay(self) -> None:
-        if self._over:
-            return
+    def continued(self, body: bytes, end: Trailers | None) -> None:
+        self._body += body
         if len(self._body) > _LARGEST_ANSWER:
             self._fail("its answer is too long")
-        elif self._answered:
+        elif end is not None:
             self._end(broken=not self._keep_alive)
             self._identities.answered(self, self._status, self._signature, self._body)
 
-    def tunnel_opened(self, rest: bytes) -> None:
+    def switched(self, head: ResponseHead, rest: bytes) -> None:
         self._fail("it answers with another protocol")
 
     def garbled(self, what: str) -> None:

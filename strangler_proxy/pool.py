@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from time import monotonic
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -67,16 +68,19 @@ class Endpoint:
         idle = self.idle
         while idle:
             upstream = idle[-1]
-            if not repeatable and self._loop.time() - upstream.since > _SURELY_OPEN:
+            if not repeatable and monotonic() - upstream.since > _SURELY_OPEN:
                 return None
             idle.pop()
-            if not upstream.transport.is_closing():
+            if not upstream.transport.is_closing() and upstream.silent:
                 return upstream
+            upstream.transport.abort()
         return None
 
     def ask(self, taker: Taker) -> bool:
         """Give ``taker`` a new connection as soon as there is one. False: too many wait already."""
         if self.open >= self._limits.connections:
+            if self.idle:  # too old for a request that must not be sent twice; its end makes room for a new one
+                self.idle.pop(0).transport.abort()
             if len(self.waiting) >= self._limits.pending:
                 self.waiting = deque(each for each in self.waiting if each.wanted)
             if len(self.waiting) >= self._limits.pending:
@@ -97,7 +101,7 @@ class Endpoint:
         except (OSError, TimeoutError) as exc:
             if not upstream.made:  # else it is counted out when it is lost
                 self.open -= 1
-            self.health.refused(self._loop.time())
+            self.health.refused(monotonic())
             taker.unreachable(self, "connect_timeout" if isinstance(exc, TimeoutError) else "refused")
             self._serve_waiting()
         else:
@@ -115,7 +119,7 @@ class Endpoint:
         if self.retired or len(self.idle) >= self._limits.pool:
             upstream.transport.close()
             return
-        upstream.since = self._loop.time()
+        upstream.since = monotonic()
         self.idle.append(upstream)
 
     def lost(self, upstream: Upstream) -> None:
@@ -151,7 +155,6 @@ class Pool:
         self._turn = 0
         self._endpoints: dict[str, Endpoint] = {}
         self._stacks: dict[str, tuple[Endpoint, ...]] = {}
-        self._time: Callable[[], float] = asyncio.get_running_loop().time
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -174,7 +177,7 @@ class Pool:
         if len(endpoints) < 2:
             return endpoints[0] if endpoints else None
         self._turn += 1
-        return choose(endpoints, self._turn, self._time())
+        return choose(endpoints, self._turn, monotonic())
 
     def sweep(self, now: float) -> None:
         for endpoint in self._endpoints.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from typing import Final, Protocol
 
 from strangler.routing.keys import Keys
@@ -21,7 +22,7 @@ TICK: Final = 0.25
 
 
 class Watched(Protocol):
-    """Something that must make progress by its ``deadline``, in the loop's time."""
+    """Something that must make progress by its ``deadline``, on the monotonic clock."""
 
     deadline: float
 
@@ -56,7 +57,7 @@ class Switchboard:
         self.timeouts = settings.timeouts
         self.trusted = settings.trusted
         self.keys = keys
-        self.time: Callable[[], float] = loop.time
+        self.time: Callable[[], float] = monotonic
         self.call_later = loop.call_later
         self.tally = Tally()
         self.log = AccessLog(settings.access_log) if settings.access_log else None
@@ -99,6 +100,12 @@ class Switchboard:
         self.pool.close()
         if self.log is not None:
             self.log.close()
+
+    def refused(self, status: int, request_id: str) -> None:
+        """Note a request that was no request."""
+        self.tally.request("", "none", "refused", "other", status, 0.0)
+        if self.log is not None:
+            self.log.line(method="", path="", status=status, why="refused", request_id=request_id)
 
     def _tick(self) -> None:
         # Each expires in a call of its own, and the next tick is certain before: what fails in one connection must not

@@ -9,11 +9,13 @@ a microsecond. ``tests/vectors/bucket.json`` has examples for other implementati
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 
 from strangler.capability import WHOLE
 
 
+@lru_cache(maxsize=16_384)  # who asks once asks again: 0.1 instead of 1.1 us
 def bucket(capability: str, visitor: str) -> int:
     """Return the bucket of ``visitor``, 0 to 9,999."""
     digest = sha256(f"{capability}\0{visitor}".encode("utf-8", "surrogatepass")).digest()

@@ -25,7 +25,7 @@ _WISH: Final = re.compile(rf"([^~]+)~({'|'.join(Stack)})~([0-9]{{1,15}})")
 MIN_SECRET: Final = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)  # equal by identity: hashed on each request
 class Keys:
     """One key for each use, derived from the installation's secret; ``identity`` is the seed of an Ed25519 key."""
 

@@ -17,8 +17,6 @@ from typing import Final
 
 from strangler_proxy.settings import Network
 
-Pair = tuple[bytes, bytes]
-
 
 class Role(Enum):
     """What the proxy does with a header of this name."""
@@ -38,6 +36,7 @@ class Role(Enum):
     REQUEST_ID = 12
     TRACEPARENT = 13
     TRACESTATE = 14
+    SET_COOKIE = 15  # responses only: passes, and is looked at
 
 
 _ROLES: Final = {
@@ -82,6 +81,7 @@ _RESPONSE_ROLES: Final = {
     b"content-length": Role.LENGTH,
     b"transfer-encoding": Role.TRANSFER,
     b"upgrade": Role.UPGRADE,
+    b"set-cookie": Role.SET_COOKIE,
     **dict.fromkeys((b"keep-alive", b"proxy-connection", b"proxy-authenticate"), Role.DROP),
 }
 
@@ -134,7 +134,7 @@ response_role_of: Final = _Roles(_response_role).__getitem__
 
 
 def tokens(values: Iterable[bytes]) -> frozenset[bytes]:
-    """Return the elements of a comma-separated header, in lower case."""
+    """Return the elements of comma-separated headers, in lower case."""
     return frozenset(part.strip().lower() for value in values for part in value.split(b",") if part.strip())
 
 
@@ -142,10 +142,10 @@ def tokens(values: Iterable[bytes]) -> frozenset[bytes]:
 _OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
 
 
-def without_nominated(pairs: list[Pair], connection: frozenset[bytes]) -> list[Pair]:
-    """Return ``pairs`` less those that the ``Connection`` header names as its own."""
+def without_nominated(lines: list[bytes], connection: frozenset[bytes]) -> list[bytes]:
+    """Return ``lines`` less those that the ``Connection`` header names as its own."""
     nominated = connection - _OPTIONS
-    return [pair for pair in pairs if pair[0].lower() not in nominated] if nominated else pairs
+    return [line for line in lines if line.partition(b":")[0].lower() not in nominated] if nominated else lines
 
 
 VISITOR_COOKIE: Final = b"strangler_visitor"
@@ -164,20 +164,31 @@ def find_cookie(cookies: Iterable[bytes], name: bytes) -> bytes | None:
     return None
 
 
-def split_own_cookies(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """Return a ``Cookie`` header less the proxy's own two, and those; they are none of an application's business."""
+def split_own_cookies(header: bytes) -> tuple[bytes, bytes | None, bytes | None]:
+    """Return a ``Cookie`` header less the proxy's own two, then the visitor's and the override's value.
+
+    They are none of an application's business.
+    """
+    before, found, after = header.partition(_VISITOR_IS)
+    if found and b"strangler_" not in after and before.endswith(b"; ") and b"strangler_" not in before:
+        visitor, more, rest = after.partition(b";")  # as browsers write it: 0.5 instead of 1.6 us
+        return (before + rest.lstrip() if more else before[:-2]), visitor.strip(), None
+    return _split_any(header)
+
+
+def _split_any(header: bytes) -> tuple[bytes, bytes | None, bytes | None]:
     kept: list[bytes] = []
     own: dict[bytes, bytes] = {}
     for part in header.split(b";"):
-        if b"strangler_" in part:
-            key, _, value = part.partition(b"=")
-            if (name := key.strip()) in _OWN_COOKIES:
-                own.setdefault(name, value.strip())
-                continue
-        kept.append(part)
-    return (b";".join(kept).strip() if own else header), own
+        key, _, value = part.partition(b"=")
+        if (name := key.strip()) in _OWN_COOKIES:
+            own.setdefault(name, value.strip())
+        else:
+            kept.append(part)
+    return (b";".join(kept).strip() if own else header), own.get(VISITOR_COOKIE), own.get(OVERRIDE_COOKIE)
 
 
+_VISITOR_IS: Final = VISITOR_COOKIE + b"="
 _OWN_COOKIES: Final = frozenset((VISITOR_COOKIE, OVERRIDE_COOKIE))
 
 

@@ -184,7 +184,7 @@ def test_a_stack_that_answers_without_reading_is_not_asked_again_over_what_it_ha
 def _taken(proxy: Proxy) -> bool:
     (downstream,) = proxy.board.watched
     assert isinstance(downstream, Downstream)
-    return downstream._current is not None and downstream._receiving is None
+    return downstream._exchange is not None and downstream._body is None
 
 
 def test_a_slow_client_does_not_hold_the_next_one_on_the_same_upstream() -> None:

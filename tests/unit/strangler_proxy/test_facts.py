@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from strangler.routing.keys import read_visitor
 from strangler_proxy.facts import RequestFacts
+from strangler_proxy.forwarded import Peer
 from strangler_proxy.http1.head import RequestHead
 from tests.fixtures.proxy import KEYS
 
 
 def facts(target: bytes = b"/", **attributes: object) -> RequestFacts:
     head = RequestHead("GET", target, 1)
+    head.path = target.partition(b"?")[0]
     for name, value in attributes.items():
         setattr(head, name, value)
-    return RequestFacts(head, "127.0.0.1", False, KEYS)
+    return RequestFacts(head, Peer("127.0.0.1", ()), KEYS)
 
 
 def test_host_is_without_port_and_in_lower_case() -> None:
@@ -22,7 +24,7 @@ def test_host_is_without_port_and_in_lower_case() -> None:
 
 
 def test_headers_cookies_and_query() -> None:
-    found = facts(b"/a?x=%201&x=2&empty=", pairs=[(b"X-Beta", b" yes ")], cookies=[b"a=1; b=2"])
+    found = facts(b"/a?x=%201&x=2&empty=", lines=[b"X-Beta: yes"], cookies=(b"a=1; b=2",))
     assert (found.header("x-beta"), found.header("x-other")) == ("yes", None)
     assert (found.cookie("b"), found.cookie("c")) == ("2", None)
     assert (found.query_value("x"), found.query_value("empty"), found.query_value("y")) == (" 1", "", None)

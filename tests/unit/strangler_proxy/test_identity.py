@@ -11,7 +11,7 @@ from strangler_proxy.question import Credential
 
 def shown(*cookies: bytes, authorization: bytes | None = None) -> Credential | None:
     head = RequestHead("GET", b"/", 1)
-    head.cookies = list(cookies)
+    head.cookies = cookies
     head.authorization = authorization
     return credential_of(head, b"sessionid")
 

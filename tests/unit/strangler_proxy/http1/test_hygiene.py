@@ -58,8 +58,8 @@ def test_spelling_never_lets_a_special_name_pass(name: bytes) -> None:
 
 
 def test_nominated_headers_go_and_the_rest_stays() -> None:
-    pairs = [(b"X-Mine", b"1"), (b"X-Yours", b"2"), (b"Upgrade-Insecure-Requests", b"1")]
-    assert without_nominated(pairs, tokens([b"close, x-mine", b" keep-alive"])) == pairs[1:]
+    lines = [b"X-Mine: 1", b"X-Yours: 2", b"Upgrade-Insecure-Requests: 1"]
+    assert without_nominated(lines, tokens([b"close, x-mine", b" keep-alive"])) == lines[1:]
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,22 @@ def test_nominated_headers_go_and_the_rest_stays() -> None:
         (b"strangler_visitor=x", b""),
         (b"a=1;strangler_override=x;b=2", b"a=1;b=2"),
         (b"a=1; strangler_visitor=x; strangler_other=2", b"a=1; strangler_other=2"),
+        (b"a=1; strangler_visitor=x", b"a=1"),
+        (b"a=1; strangler_visitor=x; b=2", b"a=1; b=2"),
+        (b"a=1; strangler_visitor=x; strangler_visitor=y", b"a=1"),
         (b"my_strangler_visitor=x", b"my_strangler_visitor=x"),
     ],
 )
 def test_own_cookies_are_taken_out(cookie: bytes, left: bytes) -> None:
     assert split_own_cookies(cookie)[0] == left
+
+
+@given(st.lists(st.sampled_from([b"a=1", b"strangler_visitor=x", b"strangler_override=y", b"b=strangler_visitor=z"])))
+def test_the_first_of_each_own_cookie_is_found(cookies: list[bytes]) -> None:
+    left, visitor, override = split_own_cookies(b"; ".join(cookies))
+    own = (b"strangler_visitor=x", b"strangler_override=y")
+    assert (visitor, override) == (b"x" if own[0] in cookies else None, b"y" if own[1] in cookies else None)
+    assert left == b"; ".join(cookie for cookie in cookies if cookie not in own)
 
 
 def test_the_first_cookie_of_a_name_counts() -> None:
