@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 from strangler.capability import Data, Stack, Stage, State
 from strangler.routing.cohort import TOKEN, Cohort, Source
 from strangler.routing.path import Segments
+from strangler.routing.protect import Protect, Reach
 
 _WILDCARD: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+")
@@ -115,12 +116,14 @@ class Capability:
     routes: tuple[Route, ...]
     cohorts: tuple[Cohort, ...] = ()
     state: State = field(default_factory=State)
+    protect: Protect = field(default_factory=Protect)
 
 
 MONOLITH: Final = "monolith"
 """The name of the monolith among the upstreams; a service may not have it."""
 
 Entry = tuple[Capability, Route]
+_USUAL_REACH: Final = Reach()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +141,16 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class RoutingTable:
-    """The whole published snapshot at ``version``. ``upstreams`` maps "monolith" and each service to its endpoints."""
+    """The whole published snapshot at ``version``. ``upstreams`` maps "monolith" and each service to its endpoints.
+
+    ``reach`` has those that are reached in a way of their own; ``reach_of`` knows the others too.
+    """
 
     version: int
     upstreams: Mapping[str, tuple[str, ...]]
     capabilities: tuple[Capability, ...] = ()
     published_at: datetime | None = None
+    reach: Mapping[str, Reach] = field(default_factory=dict)
     trie: Node = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -152,12 +159,19 @@ class RoutingTable:
         for capability in self.capabilities:
             if not self.upstreams.get(capability.service):
                 raise ValueError(f"{capability.name}: service {capability.service!r} has no endpoint")
+        for name in self.reach.keys() - self.upstreams.keys():
+            raise ValueError(f"{name!r} is reached in a way of its own, and has no endpoint")
+        object.__setattr__(self, "reach", {name: each for name, each in self.reach.items() if each != _USUAL_REACH})
         entries = [(capability, route) for capability in self.capabilities for route in capability.routes]
         object.__setattr__(self, "trie", _grow([(route.segments, (each, route)) for each, route in entries]))
 
     def find(self, segments: Segments, fits: Fits) -> Entry | None:
         """Return the capability and route that take precedence among those that ``fits`` accepts."""
         return _find(self.trie, segments, 0, fits)
+
+    def reach_of(self, upstream: str) -> Reach:
+        """Return how ``upstream`` is reached."""
+        return self.reach.get(upstream, _USUAL_REACH)
 
 
 Fits = Callable[[Route], bool]
@@ -242,11 +256,13 @@ def _mac(body: bytes, key: bytes) -> bytes:
 
 
 def _to_json(table: RoutingTable) -> dict[str, Any]:
+    reach = {name: each.to_json() for name, each in table.reach.items()}
     return {
         "version": table.version,
         "published_at": table.published_at.isoformat() if table.published_at else None,
         "upstreams": {name: list(endpoints) for name, endpoints in table.upstreams.items()},
         "capabilities": [capability_to_json(capability) for capability in table.capabilities],
+        **({"reach": reach} if reach else {}),
     }
 
 
@@ -256,10 +272,12 @@ def _from_json(raw: Any) -> RoutingTable:
         published_at=_time(raw["published_at"]),
         upstreams={name: _texts(endpoints) for name, endpoints in _of(dict, raw["upstreams"]).items()},
         capabilities=tuple(capability_from_json(each) for each in _of(list, raw["capabilities"])),
+        reach={name: Reach.from_json(_of(dict, each)) for name, each in _of(dict, raw.get("reach", {})).items()},
     )
 
 
 def capability_to_json(capability: Capability) -> dict[str, Any]:
+    protect = capability.protect.to_json()
     return {
         "name": capability.name,
         "service": capability.service,
@@ -269,6 +287,7 @@ def capability_to_json(capability: Capability) -> dict[str, Any]:
             for each in capability.cohorts
         ],
         "state": state_to_json(capability.state),
+        **({"protect": protect} if protect else {}),
     }
 
 
@@ -288,6 +307,7 @@ def capability_from_json(raw: Mapping[str, Any]) -> Capability:
             for each in _of(list, raw["cohorts"])
         ),
         state=state_from_json(raw["state"]),
+        protect=Protect.from_json(_of(dict, raw.get("protect", {}))),
     )
 
 

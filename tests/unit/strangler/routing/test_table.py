@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from strangler.capability import Data, Stack, Stage, State
 from strangler.routing.cohort import Cohort, Source
 from strangler.routing.path import Segments
+from strangler.routing.protect import Protect, Reach
 from strangler.routing.table import (
     MAX_DEPTH,
     Capability,
@@ -81,6 +82,7 @@ capabilities = st.builds(
     routes=st.lists(routes, max_size=4).map(tuple),
     cohorts=st.lists(cohorts, max_size=2).map(tuple),
     state=states,
+    protect=st.builds(Protect, bulkhead=st.none() | st.integers(1, 100), fallback=st.booleans()),
 )
 tables = st.builds(
     RoutingTable,
@@ -88,6 +90,11 @@ tables = st.builds(
     upstreams=st.just(UPSTREAMS),
     capabilities=st.lists(capabilities, max_size=3).map(tuple),
     published_at=st.none() | st.datetimes(timezones=st.just(UTC)),
+    reach=st.dictionaries(
+        st.sampled_from(list(UPSTREAMS)),
+        st.builds(Reach, pending=st.none() | st.integers(0, 9), resolve=st.floats(0.001, 9)),
+        max_size=2,
+    ),
 )
 
 
@@ -308,6 +315,10 @@ def test_a_path_is_whole_segments(path: str, message: str | None) -> None:
             ),
             "catalog: service 'shelf' has no endpoint",
         ),
+        (
+            lambda: RoutingTable(version=1, upstreams=UPSTREAMS, reach={"shelf": Reach(pending=1)}),
+            "'shelf' is reached in a way of its own, and has no endpoint",
+        ),
     ],
 )
 def test_a_value_refuses_to_be_built_wrong(build: Callable[[], object], message: str) -> None:
@@ -347,6 +358,29 @@ SEALED = seal(
     ),
     KEY,
 )
+
+
+def test_a_table_with_nothing_unusual_is_what_releases_before_wrote_byte_for_byte() -> None:
+    assert SEALED.partition(b"\n")[2] == (
+        b'{"version":7,"published_at":"2025-03-01T12:00:00+00:00",'
+        b'"upstreams":{"monolith":["http://127.0.0.1:1"],"catalog":["http://127.0.0.1:2","http://127.0.0.1:3"]},'
+        b'"capabilities":[{"name":"catalog","service":"catalog","routes":[{"path":"/{lang}/products","methods":["GET"],'
+        b'"host":null,"header":["x-v","1"],"kind":"reads"}],'
+        b'"cohorts":[{"name":"german","source":"segment","key":"lang","values":["de"]}],'
+        b'"state":{"epoch":0,"stage":"monolith","owner":"monolith","share":2500,"cohorts":{},"killed":null,'
+        b'"data":"snapshot","data_at":"2025-03-01T00:00:00+00:00"}}]}'
+    )
+
+
+def test_only_what_is_unusual_stands_in_a_table() -> None:
+    one = Capability(name="one", service="catalog", routes=(), protect=Protect(fallback=True))
+    two = Capability(name="two", service="catalog", routes=(), protect=Protect())
+    reach = {"catalog": Reach(requests=9), "monolith": Reach()}
+    table = RoutingTable(version=1, upstreams=UPSTREAMS, capabilities=(one, two), reach=reach)
+    raw = json.loads(seal(table, KEY).partition(b"\n")[2])
+    assert raw["reach"] == {"catalog": {"requests": 9}}
+    assert [each.get("protect") for each in raw["capabilities"]] == [{"fallback": True}, None]
+    assert [table.reach_of(name) for name in UPSTREAMS] == [Reach(), Reach(requests=9)]
 
 
 def test_a_table_cut_anywhere_is_refused() -> None:
@@ -443,3 +477,34 @@ def test_a_newer_table_is_refused_in_words_that_say_so() -> None:
 def test_a_body_that_is_no_table_is_refused(body: bytes) -> None:
     with pytest.raises(TableInvalid, match="its content cannot be read: "):
         unseal(resealed(body), KEY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reach": {}},
+        {"reach": {"catalog": {}}},
+        {"reach": {"catalog": {"colour": 1}}},
+        {"reach": {"catalog": {"requests": 9, "colour": 1}}},
+        {"reach": {"catalog": {"health_interval": 5.0}}},
+        {"reach": {"shelf": {"requests": 9}}},
+        {"reach": {"catalog": {"requests": 0}}},
+        {"reach": [{"requests": 9}]},
+        {"reach": {"catalog": 9}},
+    ],
+)
+def test_a_way_to_a_stack_that_is_not_understood_whole_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(TableInvalid, match=r"cannot be read|says more than this version understands"):
+        unseal(resealed({**PLAIN, **change}), KEY)
+
+
+@given(json_values)
+@settings(deadline=None)
+def test_a_protection_is_read_whole_or_refused(value: object) -> None:
+    tree = json.loads(json.dumps(PLAIN))
+    tree["capabilities"][0]["protect"] = value
+    try:
+        table = unseal(resealed(tree), KEY)
+    except TableInvalid:
+        return
+    assert unseal(seal(table, KEY), KEY) == table
