@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from strangler.capability import Stack
+from strangler.project.protect import protect_of, reach_of
 from strangler.project.section import Check, Environment, Section, mask, read, reason_of, shown
 from strangler.project.values import (
     CapabilityFiles,
@@ -122,7 +123,12 @@ def _services(top: Section) -> dict[str, Upstream]:
 
 def _upstream(section: Section, name: str) -> Upstream:
     endpoints = section.texts("endpoints", _ENDPOINTS, check=parse_endpoint)
-    upstream = Upstream(name=name, endpoints=endpoints, database=section.secret("database", _DATABASE, _is_postgres))
+    upstream = Upstream(
+        name=name,
+        endpoints=endpoints,
+        database=section.secret("database", _DATABASE, _is_postgres),
+        reach=reach_of(section),
+    )
     section.close()
     return upstream
 
@@ -213,9 +219,17 @@ def _capability(
     cohorts = tuple(cohort for each in section.sections("cohort") if (cohort := _cohort(each, routes)))
     for twice in _repeated(cohort.name for cohort in cohorts):
         section.problem("[[cohort]] name", f"{twice!r} twice", "a name for each")
+    protect = protect_of(section.section("protect"))
     section.close()
     return CapabilityFiles(
-        name=name, folder=folder, service=service, routes=routes, cohorts=cohorts, tables=tables, born=born
+        name=name,
+        folder=folder,
+        service=service,
+        routes=routes,
+        cohorts=cohorts,
+        tables=tables,
+        born=born,
+        protect=protect,
     )
 
 

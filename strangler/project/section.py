@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from strangler.project.values import Problem, Secret
 
@@ -19,6 +19,7 @@ _PASSWORD: Final = re.compile(r"//[^/@:]*:[^@?]+@|(?:^|[?&\s])(?:ssl)?password\s
 # Masking takes too much rather than too little.
 _MASKED: Final = re.compile(r"(//).*(@)|(password\s*=\s*)[^&\s]+()", re.IGNORECASE | re.DOTALL)
 
+T = TypeVar("T")
 Check = Callable[[str], object]
 """Raises ``ValueError`` on a value that does not fit; its words, if any, say why."""
 
@@ -106,12 +107,30 @@ class Section:
             self._absent(key, wanted)
         return tuple(filter(None, values)) or default or ()
 
-    def number(self, key: str, wanted: str, default: int, low: int, high: int) -> int:
+    def number(self, key: str, wanted: str, default: T, low: int, high: int) -> int | T:
         if not self.has(key):
             return default
         raw = self.values[key]
         if not isinstance(raw, int) or isinstance(raw, bool) or not low <= raw <= high:
             self.problem(key, shown(raw), wanted)
+            return default
+        return raw
+
+    def seconds(self, key: str, wanted: str, default: T, low: float, high: float) -> float | T:
+        if not self.has(key):
+            return default
+        raw = self.values[key]
+        if not isinstance(raw, int | float) or isinstance(raw, bool) or not low <= raw <= high:
+            self.problem(key, shown(raw), wanted)
+            return default
+        return float(raw)
+
+    def flag(self, key: str, default: bool) -> bool:
+        if not self.has(key):
+            return default
+        raw = self.values[key]
+        if not isinstance(raw, bool):
+            self.problem(key, shown(raw), "true or false")
             return default
         return raw
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from strangler.capability import BORN, Data, Stack, State
 from strangler.routing.cohort import Cohort
+from strangler.routing.protect import Protect, Reach
 from strangler.routing.table import MONOLITH, Capability, Route, RoutingTable
 
 Network = IPv4Network | IPv6Network
@@ -63,11 +64,12 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """Where a stack answers, and the database that it keeps its data in."""
+    """Where a stack answers and how it is reached there, and the database that it keeps its data in."""
 
     name: str
     endpoints: tuple[str, ...]
     database: Secret
+    reach: Reach = field(default_factory=Reach)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +132,18 @@ class CapabilityFiles:
     cohorts: tuple[Cohort, ...] = ()
     tables: tuple[TableMapping, ...] = ()
     born: Stack = Stack.MONOLITH
+    protect: Protect = field(default_factory=Protect)
 
     def routed(self, state: State) -> Capability:
         """Return the capability as a routing table carries it, in ``state``."""
-        return Capability(name=self.name, service=self.service, routes=self.routes, cohorts=self.cohorts, state=state)
+        return Capability(
+            name=self.name,
+            service=self.service,
+            routes=self.routes,
+            cohorts=self.cohorts,
+            state=state,
+            protect=self.protect,
+        )
 
     @property
     def first_state(self) -> State:
@@ -161,7 +171,12 @@ class Project:
         services = {name: service.endpoints for name, service in self.services.items()}
         return {MONOLITH: self.monolith.endpoints, **services}
 
+    @property
+    def reach(self) -> dict[str, Reach]:
+        """How each stack is reached, by the same names."""
+        return {MONOLITH: self.monolith.reach, **{name: service.reach for name, service in self.services.items()}}
+
     def bootstrap_table(self) -> RoutingTable:
         """Return the table to route by while none was ever published: version 0, all reads with the owner."""
         capabilities = tuple(each.routed(each.first_state) for each in self.capabilities.values())
-        return RoutingTable(version=0, upstreams=self.upstreams, capabilities=capabilities)
+        return RoutingTable(version=0, upstreams=self.upstreams, capabilities=capabilities, reach=self.reach)

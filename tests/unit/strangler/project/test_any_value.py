@@ -25,7 +25,8 @@ PLENTY = {
         "[proxy]",
         '[proxy]\nadmin = "127.0.0.1:8900"\nworkers = 2\ntrusted = ["10.0.0.0/8"]\nstate = "x"\naccess_log = "-"',
     )
-    + '[identity]\nsecret = "$STRANGLER_SECRET"\nsession_cookie = "s"\npath = "/.strangler/x/"\n'
+    + 'health = "/h"\nhealth_interval = 1\nconnections = 5\ntotal_timeout = 1.5\nresolve = 0\n'
+    '[identity]\nsecret = "$STRANGLER_SECRET"\nsession_cookie = "s"\npath = "/.strangler/x/"\n'
     'permissions = ["a.b"]\n',
     "migrations/catalog/capability.toml": """\
 service = "catalog"
@@ -44,6 +45,10 @@ name = "office"
 cidr = ["192.0.2.0/24"]
 [[route]]
 path = "/{lang}/products"
+[protect]
+bulkhead = 3
+fallback = true
+timeout = 1.5
 """,
 }
 TREE: dict[str, Any] = {name: tomllib.loads(text) for name, text in PLENTY.items()}

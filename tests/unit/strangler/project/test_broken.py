@@ -30,6 +30,14 @@ def cohort(text: str) -> Files:
     return {CATALOG: CAPABILITY[: CAPABILITY.index("[[cohort]]")] + "[[cohort]]\n" + text}
 
 
+def monolith(text: str) -> Files:
+    return top("[control]", f"{text}\n[control]")
+
+
+def protect(text: str) -> Files:
+    return {CATALOG: CAPABILITY + f"[protect]\n{text}\n"}
+
+
 def route(text: str) -> Files:
     return capability('path = "/api/catalog"', text)
 
@@ -62,6 +70,12 @@ A_SERVICE = "the name of a [service.NAME] in strangler.toml"
 ONE_OWNER = "a table in one capability only: write ownership cannot be shared"
 APART = "a route for one capability only, or conditions that tell them apart"
 VARIABLE = 'a variable, as in "$NAME"'
+A_COUNT = "a whole number from 1 to 1000000"
+SECONDS = "seconds from 0.001 to 86400"
+REACH_KEYS = (
+    "connect_timeout, connections, database, endpoints, first_byte_timeout, health, health_interval, health_timeout, "
+    "pending, requests, resolve, total_timeout"
+)
 
 CASES: dict[str, tuple[Files, str]] = {
     "bad TOML": (
@@ -459,6 +473,80 @@ CASES: dict[str, tuple[Files, str]] = {
         capability('service = "catalog"', 'service = "catalog"\nborn = "service"'),
         f"{CATALOG}: born: found 'service'; wanted \"monolith\", since mapping.toml names tables of it; "
         "or no mapping.toml",
+    ),
+    "no connections": (monolith("connections = 0"), f"{TOP}: [monolith] connections: found 0; wanted {A_COUNT}"),
+    "less than nobody waiting": (
+        monolith("pending = -1"),
+        f"{TOP}: [monolith] pending: found -1; wanted a whole number from 0 to 1000000",
+    ),
+    "requests that are no number": (
+        monolith('requests = "many"'),
+        f"{TOP}: [monolith] requests: found 'many'; wanted {A_COUNT}",
+    ),
+    "more requests than there are": (
+        monolith("requests = 1000001"),
+        f"{TOP}: [monolith] requests: found 1000001; wanted {A_COUNT}",
+    ),
+    "a probe of another place": (
+        monolith('health = "http://other/"'),
+        f"{TOP}: [monolith] health: found 'http://other/'; wanted a path such as \"/health/ready\"",
+    ),
+    "a probe that never comes again": (
+        monolith('health = "/"\nhealth_interval = 0'),
+        f"{TOP}: [monolith] health_interval: found 0; wanted {SECONDS}",
+    ),
+    "an interval of no probe": (
+        monolith("health_interval = 5"),
+        f"{TOP}: [monolith] health_interval: found no health beside it; wanted health, the path that is asked for",
+    ),
+    "a timeout of no probe": (
+        monolith("health_timeout = 5"),
+        f"{TOP}: [monolith] health_timeout: found no health beside it; wanted health, the path that is asked for",
+    ),
+    "a probe with all day": (
+        monolith('health = "/"\nhealth_timeout = 86401'),
+        f"{TOP}: [monolith] health_timeout: found 86401; wanted {SECONDS}",
+    ),
+    "a timeout that is true": (
+        monolith("connect_timeout = true"),
+        f"{TOP}: [monolith] connect_timeout: found true; wanted {SECONDS}",
+    ),
+    "a timeout in words": (
+        monolith('first_byte_timeout = "30s"'),
+        f"{TOP}: [monolith] first_byte_timeout: found '30s'; wanted {SECONDS}",
+    ),
+    "a timeout without end": (
+        monolith("total_timeout = inf"),
+        f"{TOP}: [monolith] total_timeout: found inf; wanted {SECONDS}",
+    ),
+    "names that are looked up before now": (
+        monolith("resolve = -1"),
+        f"{TOP}: [monolith] resolve: found -1; wanted {SECONDS}, or 0 to look names up once",
+    ),
+    "names that are not looked up": (
+        monolith("resolve = false"),
+        f"{TOP}: [monolith] resolve: found false; wanted {SECONDS}, or 0 to look names up once",
+    ),
+    "unknown key of a stack": (
+        monolith("zzz = 1"),
+        f"{TOP}: [monolith]: found unknown key 'zzz'; wanted one of {REACH_KEYS}",
+    ),
+    "a bulkhead that lets nobody through": (
+        protect("bulkhead = 0"),
+        f"{CATALOG}: [protect] bulkhead: found 0; wanted {A_COUNT}",
+    ),
+    "a fallback to somebody": (
+        protect('fallback = "monolith"'),
+        f"{CATALOG}: [protect] fallback: found 'monolith'; wanted true or false",
+    ),
+    "no time at all": (protect("timeout = 0"), f"{CATALOG}: [protect] timeout: found 0; wanted {SECONDS}"),
+    "unknown protection": (
+        protect("zzz = 1"),
+        f"{CATALOG}: [protect]: found unknown key 'zzz'; wanted one of bulkhead, fallback, timeout",
+    ),
+    "a protection that is none": (
+        {CATALOG: "protect = true\n" + CAPABILITY},
+        f"{CATALOG}: protect: found true; wanted a table [protect]",
     ),
     "one target filled by two capabilities": (
         {**reviews(), REVIEW_TABLES: MAPPING.replace('"catalog_product"', '"reviews_review"')},

@@ -12,6 +12,7 @@ import pytest
 from strangler.capability import BORN, Data, Stack, State
 from strangler.project import CapabilityFiles, ProjectInvalid, Proxy, TableMapping, load
 from strangler.routing.cohort import Cohort, Source
+from strangler.routing.protect import Protect, Reach
 from strangler.routing.table import Capability, Kind, Route
 from tests.fixtures.project_files import CAPABILITY, ENV, MAPPING, REFERENCE, STRANGLER, write
 
@@ -96,6 +97,48 @@ def test_a_section_says_how_visitors_are_asked_for(tmp_path: Path) -> None:
     found = load(write(tmp_path, {"strangler.toml": other}), ENV).identity
     assert found is not None
     assert (found.session_cookie, found.path, found.permissions) == ("sid", "/.strangler/who/", ("app.change_model",))
+
+
+def test_a_stack_is_reached_and_a_capability_protected_as_the_files_say(tmp_path: Path) -> None:
+    said = """\
+connections = 10
+pending = 0
+requests = 12
+health = "/health/ready?deep=1"
+health_interval = 2
+health_timeout = 0.5
+connect_timeout = 1
+first_byte_timeout = 2.5
+total_timeout = 30
+resolve = 0
+"""
+    files = {
+        "strangler.toml": STRANGLER + said,
+        "migrations/catalog/capability.toml": CAPABILITY + "[protect]\nbulkhead = 5\nfallback = true\ntimeout = 2\n",
+    }
+    project = load(write(tmp_path, files), ENV)
+    reach = Reach(
+        connections=10,
+        pending=0,
+        requests=12,
+        health="/health/ready?deep=1",
+        health_interval=2.0,
+        health_timeout=0.5,
+        connect_timeout=1.0,
+        first_byte_timeout=2.5,
+        total_timeout=30.0,
+        resolve=0.0,
+    )
+    protect = Protect(bulkhead=5, fallback=True, timeout=2.0)
+    assert project.reach == {"monolith": Reach(), "catalog": reach}
+    assert project.capabilities["catalog"].protect == protect
+    table = project.bootstrap_table()
+    assert (table.reach, table.capabilities[0].protect) == ({"catalog": reach}, protect)
+
+
+def test_what_the_files_do_not_say_is_as_usual(tmp_path: Path) -> None:
+    table = load(write(tmp_path), ENV).bootstrap_table()
+    assert (table.reach, table.capabilities[0].protect) == ({}, Protect())
 
 
 def test_all_problems_of_all_files_are_said_at_once(tmp_path: Path) -> None:
