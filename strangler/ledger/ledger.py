@@ -34,6 +34,7 @@ from strangler.ledger import schema
 from strangler.ledger.errors import Conflict, Drift, LedgerError, NotInstalled, Unknown, Unreachable
 from strangler.project import CapabilityFiles, Project
 from strangler.routing.keys import Keys
+from strangler.routing.protect import Reach
 from strangler.routing.table import (
     Capability,
     RoutingTable,
@@ -207,13 +208,14 @@ class Ledger:
         with _translated(changing=True), self.connection.transaction():
             self.connection.execute("select from strangler.publication for update")
             changes = list(self._enrol(project, drop))
-            row = self.connection.execute("select upstreams, version from strangler.publication").fetchone()
+            row = self.connection.execute("select version, upstreams, reach from strangler.publication").fetchone()
             upstreams = {name: list(endpoints) for name, endpoints in project.upstreams.items()}
-            if row is not None and not changes and row[0] == upstreams and row[1] >= above and row[1] > 0:
+            reach = {name: found for name, each in project.reach.items() if (found := each.to_json())}
+            if row is not None and not changes and row[1:] == (upstreams, reach) and row[0] >= above and row[0] > 0:
                 return None
             self.connection.execute(
-                "update strangler.publication set upstreams = %s, version = greatest(version, %s)",
-                [Jsonb(upstreams), above],
+                "update strangler.publication set upstreams = %s, reach = %s, version = greatest(version, %s)",
+                [Jsonb(upstreams), Jsonb(reach), above],
             )
             publication = self._publish()
             for name, before, after in changes:
@@ -284,7 +286,9 @@ class Ledger:
 
     def _publish(self) -> Publication:
         row = self.connection.execute(
-            "update strangler.publication set version = version + 1 returning version, upstreams, clock_timestamp()"
+            # By way of JSON: a ledger that is not upgraded yet has no such column, and must be able to kill.
+            "update strangler.publication set version = version + 1 returning version, upstreams, clock_timestamp(),"
+            " coalesce(to_jsonb(publication) -> 'reach', '{}')"
         ).fetchone()
         if row is None:
             raise NotInstalled("the ledger has lost its publication row")
@@ -295,6 +299,7 @@ class Ledger:
             published_at=row[2],
             upstreams={name: tuple(endpoints) for name, endpoints in row[1].items()},
             capabilities=tuple(_capability(definition, state) for definition, state in rows),
+            reach={name: Reach.from_json(each) for name, each in row[3].items() if name in row[1]},
         )
         sealed = seal(table, self._keys.table)
         self.connection.execute(

@@ -12,7 +12,8 @@ from strangler.capability import BORN, Clear, Command, Kill, Refused, SetReads, 
 from strangler.ledger import Change, Conflict, Drift, Ledger, NotInstalled, Unknown, Unreachable
 from strangler.project import CapabilityFiles, Project
 from strangler.routing.keys import Keys
-from strangler.routing.table import Route, unseal
+from strangler.routing.protect import Protect, Reach
+from strangler.routing.table import Route, RoutingTable, unseal
 from tests.fixtures.ledger import SECRET
 
 
@@ -134,6 +135,56 @@ def test_files_that_differ_from_what_is_published_must_be_published_first(
     publication = ledger.enrol(project, who="ann", reason="moved")
     assert publication is not None
     assert ledger.apply(change(SetReads(share=1)), changed).version == publication.version + 1
+
+
+def reached(project: Project, reach: Reach) -> Project:
+    return replace(project, monolith=replace(project.monolith, reach=reach))
+
+
+def published(ledger: Ledger) -> RoutingTable:
+    newest = ledger.newest()
+    assert newest is not None
+    return unseal(newest.sealed, Keys.derive(SECRET).table)
+
+
+def test_how_a_stack_is_reached_is_published_with_every_table(ledger: Ledger, ledger_project: Project) -> None:
+    reach = Reach(connections=5, total_timeout=1.5, resolve=0.001)
+    project = reached(ledger_project, reach)
+    assert ledger.enrol(project, who="ann", reason="fewer") is not None
+    assert ledger.enrol(project, who="ann", reason="again") is None
+    ledger.apply(change(SetReads(share=1)))
+    assert published(ledger).reach == {"monolith": reach}
+    assert ledger.enrol(ledger_project, who="ann", reason="as before") is not None
+    assert published(ledger).reach == {}
+
+
+def test_how_a_capability_is_protected_is_published(ledger: Ledger, ledger_project: Project) -> None:
+    protect = Protect(bulkhead=5, fallback=True, timeout=0.5)
+    search = replace(ledger_project.capabilities["search"], protect=protect)
+    project = replace(ledger_project, capabilities={**ledger_project.capabilities, "search": search})
+    with pytest.raises(Drift):
+        ledger.apply(change(SetReads(share=1)), search)
+    assert ledger.enrol(project, who="ann", reason="protect it") is not None
+    assert ledger.enrol(project, who="ann", reason="again") is None
+    ledger.apply(change(SetReads(share=1)), search)
+    assert {each.name: each.protect for each in published(ledger).capabilities} == {
+        "search": protect,
+        "catalog": Protect(),
+    }
+
+
+def test_a_ledger_that_the_release_before_installed_can_kill_at_once(ledger: Ledger) -> None:
+    ledger.apply(change(SetReads(share=1)))
+    ledger.connection.execute("alter table strangler.publication drop column reach")
+    ledger.apply(change(Kill(reason="smoke")))
+    assert [each.state.killed for each in published(ledger).capabilities] == [None, "smoke"]
+
+
+def test_a_stack_that_the_release_before_took_out_is_reached_in_no_way(ledger: Ledger, ledger_project: Project) -> None:
+    ledger.enrol(reached(ledger_project, Reach(pending=1)), who="ann", reason="fewer")
+    ledger.connection.execute('update strangler.publication set reach = reach || \'{"gone": {"pending": 2}}\'')
+    ledger.apply(change(Kill(reason="smoke")))
+    assert published(ledger).reach == {"monolith": Reach(pending=1)}
 
 
 def test_a_capability_with_readers_on_its_service_cannot_vanish_from_the_files(
