@@ -210,7 +210,8 @@ def choose(endpoints: Sequence[T], turn: int, now: float) -> T:
     """Return the endpoint to ask: of two the one with fewer pending requests, among equals the next by ``turn``.
 
     The power of two choices (M. Mitzenmacher 2001) is nearly as even as looking at all, and does not send everybody
-    to the one that looks idle at the moment. Measured with all of them whole, whatever their number: 0.3 us.
+    to the one that looks idle at the moment. Measured while the two are whole, whatever their
+    number: 0.2 us; else 0.5 us for two to eight endpoints, 1 us for sixteen.
     """
     count = len(endpoints)
     if count == 1:
