@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -62,10 +64,23 @@ class _Summed(Collector):
         self._supervisor = supervisor
 
     def collect(self) -> Iterator[Metric]:
-        return families(self._supervisor.total(), self._supervisor.reports(), self._supervisor.restarts)
+        supervisor = self._supervisor
+        reports = [{**report, "resident": _resident(report["pid"])} for report in supervisor.reports()]
+        return families(supervisor.total(), reports, supervisor.restarts, time.time())
 
     def describe(self) -> Iterator[Metric]:
         return iter(())
+
+
+def _resident(pid: int) -> int | None:
+    """Return a process's memory in bytes; None where the system does not tell (proc(5) is Linux's)."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return None
+
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def _status(supervisor: Supervisor) -> dict[str, Any]:

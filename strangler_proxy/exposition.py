@@ -1,82 +1,149 @@
-"""The workers' reports as one: summed, never going back when a worker is replaced, in Prometheus's words."""
+"""The workers' reports as one: summed, never going back when a worker is replaced, in Prometheus's words.
+
+Every metric stands in a table: ``COUNTERS`` and ``LATENCIES``, which are summed over all workers that ever were, and
+``GAUGES``, which are of those that live. What a report does not have counts as nothing, so a worker
+may know less than its supervisor. Names of capabilities, stacks and upstreams come out of the routing table, all other
+labels out of closed sets: nothing that a client says becomes a label.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from strangler_proxy.gauges import GAUGES, Gauge, Report
 from strangler_proxy.telemetry import BOUNDS
 
-_COUNTED: Final = ("requests", "failures", "identities")
+PREFIX: Final = "strangler_proxy_"
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """What a tally counts under ``key``: a number, or a list of [*labels, number]."""
+
+    key: str
+    name: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+COUNTERS: Final = (
+    Counter(
+        "requests",
+        "requests",
+        "Requests answered, by where they went and why",
+        ("capability", "stack", "why", "method", "status_class"),
+    ),
+    Counter("failures", "upstream_failures", "Failures of an upstream, by kind", ("upstream", "kind")),
+    Counter(
+        "retries",
+        "retries",
+        "Requests that failed on their way, by whether they were sent once more",
+        ("upstream", "verdict"),
+    ),
+    Counter(
+        "fallbacks",
+        "fallbacks",
+        "Reads that a service failed, by whether the monolith answered them",
+        ("capability", "verdict"),
+    ),
+    Counter(
+        "refusals",
+        "refusals",
+        "Requests that the proxy refused to protect itself or a stack, by what refused and for whom",
+        ("reason", "name"),
+    ),
+    Counter("holds", "holds", "Writes that were held, by how that ended", ("capability", "outcome")),
+    Counter("circuits", "breaker_changes", "Circuits that a breaker went over to", ("upstream", "circuit")),
+    Counter("identities", "identity_questions", "Questions to the monolith who a visitor is", ("outcome",)),
+    Counter("spans", "spans", "Spans of sampled requests, by what became of them", ("outcome",)),
+    Counter("accepted", "connections_accepted", "Connections of clients, ever"),
+    Counter("refused_tables", "routing_tables_refused", "Tables whose seal or content was bad"),
+)
+
+LATENCIES: Final = Counter(
+    "latencies",
+    "request_duration_seconds",
+    "From a request's head to its response's last byte",
+    ("capability", "stack"),
+)
+"""Tallied as a list of [*labels, sum of seconds, [number a bucket]]."""
 
 
 @dataclass(slots=True)
 class Total:
     """What is counted over all workers, those that are gone included."""
 
-    requests: dict[tuple[Any, ...], int] = field(default_factory=dict)
-    failures: dict[tuple[Any, ...], int] = field(default_factory=dict)
-    identities: dict[tuple[Any, ...], int] = field(default_factory=dict)
-    durations: dict[str, list[int]] = field(default_factory=dict)
-    sums: dict[str, float] = field(default_factory=dict)
-    refused_tables: int = 0
-    accepted: int = 0
+    counts: dict[str, dict[Key, float]] = field(default_factory=lambda: {counter.key: {} for counter in COUNTERS})
+    latencies: dict[Key, tuple[float, list[int]]] = field(default_factory=dict)
 
-    def add(self, tally: dict[str, Any]) -> None:
-        """Add what one worker has counted."""
-        for name in _COUNTED:
-            counts: dict[tuple[Any, ...], int] = getattr(self, name)
-            for *key, count in tally[name]:
-                counts[tuple(key)] = counts.get(tuple(key), 0) + count
-        for stack, buckets in tally["durations"].items():
-            known = self.durations.setdefault(stack, [0] * len(buckets))
-            self.durations[stack] = [one + other for one, other in zip(known, buckets, strict=True)]
-            self.sums[stack] = self.sums.get(stack, 0.0) + tally["sums"][stack]
-        self.refused_tables += tally["refused_tables"]
-        self.accepted += tally["accepted"]
+    def add(self, tally: Report) -> None:
+        """Add what one worker, or another total, has counted."""
+        for counter in COUNTERS:
+            counts = self.counts[counter.key]
+            for *labels, number in _rows(tally.get(counter.key, ())):
+                counts[tuple(labels)] = counts.get(tuple(labels), 0) + number
+        for *labels, seconds, buckets in _latencies(tally):
+            before, known = self.latencies.get(tuple(labels), (0.0, [0] * len(buckets)))
+            summed = [one + other for one, other in zip(known, buckets, strict=True)]
+            self.latencies[tuple(labels)] = (before + seconds, summed)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything as a tally's JSON values."""
+        counted = {key: [[*labels, number] for labels, number in rows.items()] for key, rows in self.counts.items()}
+        timed = [[*labels, seconds, [*buckets]] for labels, (seconds, buckets) in self.latencies.items()]
+        return {**counted, LATENCIES.key: timed}
 
 
-def families(total: Total, reports: Iterable[dict[str, Any]], restarts: int) -> Iterator[Metric]:
-    """Yield everything that is exposed; ``reports`` are those of the workers that live."""
+def _rows(raw: Any) -> Iterable[Sequence[Any]]:
+    return ((raw,),) if isinstance(raw, int | float) else raw
+
+
+def _latencies(tally: Report) -> Iterable[Sequence[Any]]:
+    """Return the histograms of ``tally``; of one that tells them by stack alone, as those of no capability."""
+    if LATENCIES.key in tally:
+        rows: Iterable[Sequence[Any]] = tally[LATENCIES.key]
+        return rows
+    return [["", stack, tally["sums"][stack], buckets] for stack, buckets in tally.get("durations", {}).items()]
+
+
+def families(total: Total, reports: Iterable[Report], restarts: int, now: float) -> Iterator[Metric]:
+    """Yield everything that is exposed; ``reports`` are those of the workers that live, ``now`` is Unix time."""
     live = list(reports)
-    yield from _requests(total)
-    yield from _connections(total, live)
-    yield from _tables(total, live)
-    yield CounterMetricFamily("strangler_proxy_worker_restarts", "Workers that ended and were replaced", restarts)
+    for counter in COUNTERS:
+        yield _counter(counter, total.counts[counter.key])
+    yield _histogram(total)
+    for gauge in GAUGES:
+        yield _gauge(gauge, live, now)
+    yield CounterMetricFamily(PREFIX + RESTARTS.name, RESTARTS.text, restarts)
 
 
-def _requests(total: Total) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
-        "strangler_proxy_requests",
-        "Requests answered, by where they went and why",
-        labels=["capability", "stack", "why", "method", "status_class"],
-    )
-    for (capability, stack, why, method, status), count in sorted(total.requests.items()):
-        requests.add_metric([capability, stack, why, method, f"{status}xx"], count)
-    yield requests
-    durations = HistogramMetricFamily(
-        "strangler_proxy_request_duration_seconds",
-        "From a request's head to its response's last byte",
-        labels=["stack"],
-    )
-    for stack, buckets in sorted(total.durations.items()):
-        durations.add_metric([stack], _cumulated(buckets), total.sums[stack])
-    yield durations
-    failures = CounterMetricFamily(
-        "strangler_proxy_upstream_failures", "Failures of an upstream, by kind", labels=["upstream", "kind"]
-    )
-    for (upstream, kind), count in sorted(total.failures.items()):
-        failures.add_metric([upstream, kind], count)
-    yield failures
-    identities = CounterMetricFamily(
-        "strangler_proxy_identity_questions", "Questions to the monolith who a visitor is", labels=["outcome"]
-    )
-    for (outcome,), count in sorted(total.identities.items()):
-        identities.add_metric([outcome], count)
-    yield identities
+RESTARTS: Final = Counter("", "worker_restarts", "Workers that ended and were replaced")
+
+
+def _counter(counter: Counter, counts: Mapping[Key, float]) -> Metric:
+    if not counter.labels:
+        return CounterMetricFamily(PREFIX + counter.name, counter.text, counts.get((), 0))
+    family = CounterMetricFamily(PREFIX + counter.name, counter.text, labels=counter.labels)
+    for labels, number in sorted(counts.items()):
+        family.add_metric([_label(each) for each in labels], number)
+    return family
+
+
+def _label(value: object) -> str:
+    """Return a label's value; the only number among them is the first digit of a status."""
+    return f"{value}xx" if isinstance(value, int) else str(value)
+
+
+def _histogram(total: Total) -> Metric:
+    family = HistogramMetricFamily(PREFIX + LATENCIES.name, LATENCIES.text, labels=LATENCIES.labels)
+    for labels, (seconds, buckets) in sorted(total.latencies.items()):
+        family.add_metric(labels, _cumulated(buckets), seconds)
+    return family
 
 
 def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
@@ -88,38 +155,8 @@ def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
     return found
 
 
-def _connections(total: Total, live: list[dict[str, Any]]) -> Iterator[Metric]:
-    yield CounterMetricFamily(
-        "strangler_proxy_connections_accepted", "Connections of clients, ever", value=total.accepted
-    )
-    yield _gauge("connections", "Connections of clients, now", sum(each["connections"] for each in live))
-    yield _gauge("in_flight", "Requests under way", sum(each["tally"]["in_flight"] for each in live))
-    yield _gauge("tunnels", "Upgraded connections", sum(each["tally"]["tunnels"] for each in live))
-    upstream = GaugeMetricFamily(
-        "strangler_proxy_upstream_connections", "Connections to an endpoint", labels=["endpoint", "state"]
-    )
-    sums: dict[str, tuple[int, int]] = {}
-    for each in live:
-        for url, (opened, idle) in each["upstreams"].items():
-            before = sums.get(url, (0, 0))
-            sums[url] = (before[0] + opened, before[1] + idle)
-    for url, (opened, idle) in sorted(sums.items()):
-        upstream.add_metric([url, "busy"], opened - idle)
-        upstream.add_metric([url, "idle"], idle)
-    yield upstream
-
-
-def _tables(total: Total, live: list[dict[str, Any]]) -> Iterator[Metric]:
-    versions = GaugeMetricFamily(
-        "strangler_proxy_routing_table_version", "Version of the routing table in force", labels=["worker"]
-    )
-    for each in live:
-        versions.add_metric([each["worker"]], each["version"])
-    yield versions
-    yield CounterMetricFamily(
-        "strangler_proxy_routing_tables_refused", "Tables whose seal or content was bad", value=total.refused_tables
-    )
-
-
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"strangler_proxy_{name}", text, value=value)
+def _gauge(gauge: Gauge, live: Sequence[Report], now: float) -> Metric:
+    family = GaugeMetricFamily(PREFIX + gauge.name, gauge.text, labels=gauge.labels)
+    for labels, value in sorted(gauge.read(live, now)):
+        family.add_metric(labels, value)
+    return family

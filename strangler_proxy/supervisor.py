@@ -81,7 +81,7 @@ class Supervisor:
     def total(self) -> Total:
         """Return what all workers have counted, those that are gone included."""
         total = Total()
-        for tally in (vars_of(self._gone), *(slot.report["tally"] for slot in self.slots if slot.report)):
+        for tally in (self._gone.snapshot(), *(slot.report["tally"] for slot in self.slots if slot.report)):
             total.add(tally)
         return total
 
@@ -186,19 +186,6 @@ def _kill(slot: Slot) -> None:
     if slot.process is not None and slot.process.poll() is None:
         _LOG.warning("worker %s does not end, and is killed", slot.settings.worker)
         slot.process.kill()
-
-
-def vars_of(total: Total) -> dict[str, Any]:
-    """Return a total as a tally's JSON values."""
-    return {
-        "requests": [[*key, count] for key, count in total.requests.items()],
-        "failures": [[*key, count] for key, count in total.failures.items()],
-        "identities": [[*key, count] for key, count in total.identities.items()],
-        "durations": total.durations,
-        "sums": total.sums,
-        "refused_tables": total.refused_tables,
-        "accepted": total.accepted,
-    }
 
 
 def slots(settings: Settings, listen: Sequence[str], workers: int) -> list[Slot]:
