@@ -71,6 +71,36 @@ class Tracing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """How clients come in.
+
+    ``addresses`` are written as in a project, one a listening socket and in their order; files of TLS by their path.
+    """
+
+    addresses: tuple[str, ...] = ()
+    proxy_protocol: tuple[Network, ...] = ()  # whose connections begin with a header that tells of a client
+    certificate: str = ""
+    key: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "proxy_protocol": [str(network) for network in self.proxy_protocol]}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Entry:
+        networks = tuple(ip_network(network) for network in raw["proxy_protocol"])
+        return cls(**{**raw, "addresses": tuple(raw["addresses"]), "proxy_protocol": networks})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackTls:
+    """By which authorities stacks are believed, and what they are shown: paths, empty for the system's and nothing."""
+
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a worker needs. ``table`` is the routing table to begin with, sealed with ``PIPE``."""
 
@@ -84,12 +114,15 @@ class Settings:
     identity: Asking | None = None  # nobody is asked, and services know no visitor
     tracing: Tracing | None = None
     server_timing: bool = False  # for everybody; testers are told always
+    entry: Entry = field(default_factory=Entry)
+    stack_tls: StackTls = field(default_factory=StackTls)
 
     def __repr__(self) -> str:
         return f"Settings(worker={self.worker!r})"
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "trusted": [str(network) for network in self.trusted]}
+        trusted = [str(network) for network in self.trusted]
+        return {**asdict(self), "trusted": trusted, "entry": self.entry.to_json()}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Settings:
@@ -104,6 +137,8 @@ class Settings:
             identity=_asking(raw["identity"]),
             tracing=None if raw["tracing"] is None else Tracing(**raw["tracing"]),
             server_timing=raw["server_timing"],
+            entry=Entry.from_json(raw["entry"]),
+            stack_tls=StackTls(**raw["stack_tls"]),
         )
 
 

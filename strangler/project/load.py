@@ -6,12 +6,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from ipaddress import ip_network
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
 from strangler.capability import Stack
+from strangler.project.entrance import NETWORKS, admin_of, check_network, listen_of, networks_of, socket_mode_of, tls_of
 from strangler.project.protect import protect_of, reach_of
 from strangler.project.section import Check, Environment, Section, mask, read, reason_of, shown
 from strangler.project.values import (
@@ -26,7 +26,7 @@ from strangler.project.values import (
     TableMapping,
     Upstream,
 )
-from strangler.routing.address import parse_endpoint, parse_listen
+from strangler.routing.address import parse_endpoint
 from strangler.routing.cohort import TOKEN, Cohort, Source
 from strangler.routing.keys import MIN_SECRET
 from strangler.routing.table import MONOLITH, Kind, Route
@@ -43,11 +43,8 @@ _PERMISSION: Final = re.compile(r"\w+\.\w+")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER: Final = re.compile(rf"\s*({TOKEN.pattern})\s*:\s*(\S.*)")
 _ENDPOINTS: Final = 'addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]'
-_NETWORKS: Final = 'networks such as ["10.0.0.0/8"]'
 _DATABASE: Final = 'a variable holding a postgresql:// URL, as in "$NAME"'
 _REDIS: Final = 'a variable holding a redis:// URL, as in "$NAME"'
-_LISTEN: Final = 'an address such as "127.0.0.1:8000", "[::]:8000", "tls:[::]:8443" or "unix:/run/shop.sock"'
-_ADMIN: Final = 'an address such as "127.0.0.1:8900" or "[::1]:8900"'
 _STACK: Final = re.compile("|".join(Stack))
 _KEY: Final = 'the key\'s columns, as in { id = "id" } (target = source)'
 _COOKIE: Final = 'the name of the session cookie such as "sessionid"'
@@ -145,14 +142,17 @@ def _control(section: Section) -> Control:
 
 def _proxy(section: Section, root: Path) -> Proxy:
     usual = Proxy()
-    trusted = section.texts("trusted", _NETWORKS, default=(), check=_check_network)
+    listen = listen_of(section, usual.listen)
     proxy = Proxy(
-        listen=section.texts("listen", _LISTEN, default=usual.listen, check=_check_listen),
-        admin=section.text("admin", _ADMIN, default=usual.admin, check=_check_admin),
+        listen=listen,
+        admin=admin_of(section, usual.admin),
         workers=section.number("workers", "a whole number from 1 to 64", usual.workers, 1, 64),
-        trusted=tuple(map(ip_network, trusted)),
+        trusted=networks_of(section, "trusted"),
         state=root / section.text("state", "the path of a folder", default=str(usual.state)),
         access_log=_access_log(section, root),
+        proxy_protocol=networks_of(section, "proxy_protocol"),
+        socket_mode=socket_mode_of(section, usual.socket_mode),
+        tls=tls_of(section, root, listen),
     )
     section.close()
     return proxy
@@ -273,7 +273,7 @@ def _cohort(section: Section, routes: tuple[Route, ...]) -> Cohort | None:
 def _networks_of(section: Section) -> tuple[str, tuple[str, ...]]:
     if section.has("values"):
         section.problem("values", shown(section.values["values"]), "no values: a cidr cohort's networks stand in cidr")
-    return "", section.texts(Source.CIDR, _NETWORKS, check=_check_network)
+    return "", section.texts(Source.CIDR, NETWORKS, check=check_network)
 
 
 def _values_of(section: Section, source: Source, routes: tuple[Route, ...]) -> tuple[str, tuple[str, ...]]:
@@ -385,25 +385,6 @@ def _one_of(names: Collection[str]) -> Check:
             raise ValueError(f"there: {', '.join(dict.fromkeys(names)) or 'none yet'}")
 
     return check
-
-
-def _check_listen(text: str) -> None:
-    address = parse_listen(text)
-    if not address.path and address.port == 0:
-        raise ValueError("nobody would know which port 0 becomes")
-
-
-def _check_admin(text: str) -> None:
-    _check_listen(text)
-    if text.startswith(("unix:", "tls:")):
-        raise ValueError("the admin port is plain TCP")
-
-
-def _check_network(text: str) -> None:
-    try:
-        ip_network(text)
-    except ValueError as exc:
-        raise ValueError(str(exc).removeprefix(repr(text)).removeprefix(text).strip()) from exc
 
 
 def _check_folder(path: Path) -> None:

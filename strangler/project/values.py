@@ -82,8 +82,22 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """PEM files: what clients are shown, by what stacks are believed, and what they are shown."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """How the data plane listens. Timeouts are in seconds; ``trusted`` are the networks of balancers in front."""
+    """How the data plane listens. Timeouts are in seconds; ``trusted`` are the networks of balancers in front.
+
+    Of these, ``proxy_protocol`` are those that tell of clients by the PROXY protocol, before anything else.
+    """
 
     listen: tuple[str, ...] = ("127.0.0.1:8000",)
     admin: str = "127.0.0.1:8900"
@@ -91,6 +105,9 @@ class Proxy:
     trusted: tuple[Network, ...] = ()
     state: Path = Path(".strangler")
     access_log: str | None = None
+    proxy_protocol: tuple[Network, ...] = ()
+    socket_mode: int = 0o660
+    tls: Tls = Tls()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

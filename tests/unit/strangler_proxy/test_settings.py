@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from ipaddress import ip_network
 
-from strangler_proxy.settings import Asking, Limits, Links, Settings, Timeouts, Tracing
+from strangler_proxy.settings import Asking, Entry, Limits, Links, Settings, StackTls, Timeouts, Tracing
 from strangler_proxy.worker import Orders
 
 
@@ -26,6 +26,13 @@ def test_orders_survive_the_pipe() -> None:
         ),
         tracing=Tracing(endpoint="http://127.0.0.1:4318/v1/traces", sample=0.5),
         server_timing=True,
+        entry=Entry(
+            addresses=("127.0.0.1:8000", "tls:[::]:8443"),
+            proxy_protocol=(ip_network("192.0.2.0/24"),),
+            certificate="shop.pem",
+            key="shop.key",
+        ),
+        stack_tls=StackTls(ca="authority.pem"),
     )
     orders = Orders(settings=settings, listeners=(3, 4))
     assert Orders.from_line(orders.to_line()) == orders

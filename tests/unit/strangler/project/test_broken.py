@@ -56,6 +56,7 @@ def reviews(path: str = "/api/reviews", table: str | None = None) -> Files:
 
 ADDRESSES = 'addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]'
 LISTEN = 'an address such as "127.0.0.1:8000", "[::]:8000", "tls:[::]:8443" or "unix:/run/shop.sock"'
+PEM = "the path of a PEM file"
 ADMIN = 'an address such as "127.0.0.1:8900" or "[::1]:8900"'
 POSTGRES = 'a variable holding a postgresql:// URL, as in "$NAME"'
 SECRET = 'a variable holding at least 32 random bytes, as in "$NAME"'
@@ -113,7 +114,8 @@ CASES: dict[str, tuple[Files, str]] = {
     ),
     "unknown key": (
         top("[proxy]", "[proxy]\nzzz = 1"),
-        f"{TOP}: [proxy]: found unknown key 'zzz'; wanted one of access_log, admin, listen, state, trusted, workers",
+        f"{TOP}: [proxy]: found unknown key 'zzz'; wanted one of access_log, admin, listen, proxy_protocol, "
+        "socket_mode, state, tls, trusted, workers",
     ),
     "unknown section": (
         top("[proxy]", "[colour]\n[proxy]"),
@@ -248,13 +250,71 @@ CASES: dict[str, tuple[Files, str]] = {
         f"{TOP}: [proxy] listen: found ':8000' (there is no host); wanted {LISTEN}",
     ),
     "listen on any port": (
-        top("127.0.0.1:8000", "tls:127.0.0.1:0"),
-        f"{TOP}: [proxy] listen: found 'tls:127.0.0.1:0' (nobody would know which port 0 becomes); wanted {LISTEN}",
+        top("127.0.0.1:8000", "127.0.0.1:0"),
+        f"{TOP}: [proxy] listen: found '127.0.0.1:0' (nobody would know which port 0 becomes); wanted {LISTEN}",
     ),
     "listen on a socket with too long a path": (
         top("127.0.0.1:8000", f"unix:/{'a' * 107}"),
         f"{TOP}: [proxy] listen: found 'unix:/{'a' * 70}... "
         f"(a Unix socket's path has 107 bytes at most); wanted {LISTEN}",
+    ),
+    "listen twice on one address": (
+        top(
+            '["127.0.0.1:8000"]',
+            '["127.0.0.1:8000", "[::]:80", "tls:127.0.0.1:8000"]\n[proxy.tls]\ncertificate = "a"\nkey = "b"',
+        ),
+        f"{TOP}: [proxy] listen: found 127.0.0.1:8000 twice; wanted an address for each",
+    ),
+    "listen on every address twice": (
+        top('["127.0.0.1:8000"]', '["0.0.0.0:8000", "[::]:8000"]'),
+        f"{TOP}: [proxy] listen: found [::]:8000 and 0.0.0.0:8000; wanted [::]:8000 alone: it takes IPv4 too",
+    ),
+    "listen with TLS without a certificate": (
+        top("127.0.0.1:8000", "tls:127.0.0.1:8000"),
+        f"{TOP}: [proxy.tls] certificate: found nothing; wanted {PEM}, since listen has a tls: address",
+    ),
+    "certificate that nobody is shown": (
+        top("[service.catalog]", '[proxy.tls]\ncertificate = "shop.pem"\nkey = "shop.key"\n[service.catalog]'),
+        f"{TOP}: [proxy] listen: found no tls: address; wanted one, or no certificate in [proxy.tls]",
+    ),
+    "key without a certificate, and TLS": (
+        {
+            TOP: STRANGLER.replace("127.0.0.1:8000", "tls:127.0.0.1:8000") + '[proxy.tls]\nkey = "shop.key"\n',
+        },
+        f"{TOP}: [proxy.tls] certificate: found nothing; wanted {PEM}, since there is a key",
+    ),
+    "certificate without a key": (
+        top("[service.catalog]", '[proxy.tls]\ncertificate = "shop.pem"\n[service.catalog]'),
+        f"{TOP}: [proxy.tls] key: found nothing; wanted {PEM}, since there is a certificate",
+    ),
+    "client's key without its certificate": (
+        top("[service.catalog]", '[proxy.tls]\nclient_key = "shop.key"\n[service.catalog]'),
+        f"{TOP}: [proxy.tls] client_certificate: found nothing; wanted {PEM}, since there is a client_key",
+    ),
+    "authority of the wrong type": (
+        top("[service.catalog]", "[proxy.tls]\nca = true\n[service.catalog]"),
+        f"{TOP}: [proxy.tls] ca: found true; wanted {PEM}",
+    ),
+    "TLS that is no table": (
+        top("[proxy]", '[proxy]\ntls = "shop.pem"'),
+        f"{TOP}: [proxy] tls: found 'shop.pem'; wanted a table [proxy.tls]",
+    ),
+    "misspelt file of TLS": (
+        top("[service.catalog]", '[proxy.tls]\ncertifcate = "a"\n[service.catalog]'),
+        f"{TOP}: [proxy.tls]: found unknown key 'certifcate'; wanted 'certificate' perhaps",
+    ),
+    "PROXY protocol from anybody": (
+        top("[proxy]", "[proxy]\nproxy_protocol = true"),
+        f"{TOP}: [proxy] proxy_protocol: found true; wanted {NETWORKS}",
+    ),
+    "PROXY protocol from a network with host bits": (
+        top("[proxy]", '[proxy]\nproxy_protocol = ["10.0.0.1/8"]'),
+        f"{TOP}: [proxy] proxy_protocol: found '10.0.0.1/8' (has host bits set); wanted {NETWORKS}",
+    ),
+    "mode that is none": (
+        top("[proxy]", "[proxy]\nsocket_mode = 0o1777"),
+        f"{TOP}: [proxy] socket_mode: found 1023; "
+        "wanted who may connect to Unix sockets, as a file's mode such as 0o660",
     ),
     "admin with a port beyond": (
         top("[proxy]", '[proxy]\nadmin = "127.0.0.1:70000"'),

@@ -11,6 +11,7 @@ import pytest
 
 from strangler.capability import BORN, Data, Stack, State
 from strangler.project import CapabilityFiles, ProjectInvalid, Proxy, TableMapping, load
+from strangler.project.values import Tls
 from strangler.routing.cohort import Cohort, Source
 from strangler.routing.protect import Protect, Reach
 from strangler.routing.table import Capability, Kind, Route
@@ -141,6 +142,27 @@ def test_what_the_files_do_not_say_is_as_usual(tmp_path: Path) -> None:
     assert (table.reach, table.capabilities[0].protect) == ({}, Protect())
 
 
+def test_how_clients_are_let_in(tmp_path: Path) -> None:
+    top = (
+        STRANGLER.replace('["127.0.0.1:8000"]', '["[::]:8000", "tls:[::]:8443", "unix:/run/shop.sock"]')
+        + """
+[proxy.tls]
+certificate = "tls/shop.pem"
+key = "/etc/shop.key"
+ca = "tls/authority.pem"
+"""
+    )
+    top = top.replace("[proxy]", '[proxy]\nproxy_protocol = ["192.0.2.0/24", "::1/128"]\nsocket_mode = 0o600')
+    proxy = load(write(tmp_path, {"strangler.toml": top}), ENV).proxy
+    assert proxy == Proxy(
+        state=tmp_path / ".strangler",
+        listen=("[::]:8000", "tls:[::]:8443", "unix:/run/shop.sock"),
+        proxy_protocol=(ip_network("192.0.2.0/24"), ip_network("::1/128")),
+        socket_mode=0o600,
+        tls=Tls(certificate=tmp_path / "tls/shop.pem", key=Path("/etc/shop.key"), ca=tmp_path / "tls/authority.pem"),
+    )
+
+
 def test_all_problems_of_all_files_are_said_at_once(tmp_path: Path) -> None:
     files = {
         "strangler.toml": 'env_file = "demo.env"\n'
@@ -156,7 +178,7 @@ def test_all_problems_of_all_files_are_said_at_once(tmp_path: Path) -> None:
         'wanted addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]',
         "strangler.toml: [proxy] workers: found 0; wanted a whole number from 1 to 64",
         "strangler.toml: [proxy]: found unknown key 'colour'; "
-        "wanted one of access_log, admin, listen, state, trusted, workers",
+        "wanted one of access_log, admin, listen, proxy_protocol, socket_mode, state, tls, trusted, workers",
         "migrations/catalog/mapping.toml: [[table]] 1: found unknown key 'tarjet'; wanted 'target' perhaps",
         "migrations/catalog/capability.toml: service: found 'shelf' (there: catalog); "
         "wanted the name of a [service.NAME] in strangler.toml",
