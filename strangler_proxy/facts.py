@@ -82,6 +82,11 @@ class RequestFacts:
             self._visitor = self._known() or self._new()
         return self._visitor
 
+    @property
+    def visitor_if_known(self) -> str | None:
+        """The visitor's id as far as it was asked for, or is known without making a new one."""
+        return self._visitor or self._known()
+
     def _known(self) -> str | None:
         head = self._head
         if head.visitor and self._keys is not None and len(head.visitor) <= _LONGEST_TOKEN:

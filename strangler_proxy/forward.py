@@ -1,10 +1,10 @@
 """One request and its response, from decision to the last byte.
 
 An exchange stands between a client's connection and a stack's, and both call it. What has been sent decides what a
-failure may still become: with nothing sent, another endpoint is asked; with a repeatable request lost on a
-connection that was used before, it is sent once more; before the response's head has left, the client gets a
-problem; after it, the client's connection is broken, because an answer that looks complete and is not is the
-one failure nobody can see.
+failure may still become: with nothing sent, another endpoint is asked; a repeatable request that was lost before
+anything came back is sent once more (retry.py says when); a read that its service failed may be answered by the
+monolith (fallback.py); before the response's head has left, the client gets a problem; after it, the client's
+connection is broken, because an answer that looks complete and is not is the one failure nobody can see.
 
 A response may come before its request has ended (a refusal of an upload). It is passed on, the rest of the
 request still flows while the stack takes it, and the client's connection ends after.
@@ -12,25 +12,36 @@ request still flows while the stack takes it, and the client's connection ends a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from math import inf
+from random import random
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from strangler.capability import Stack
 from strangler.routing.decide import Ambiguous, Decision, Why, decide
+from strangler.routing.table import MONOLITH
+from strangler_proxy import fallback
+from strangler_proxy.account import account
+from strangler_proxy.cluster import Cluster, is_failure
 from strangler_proxy.facts import RequestFacts
+from strangler_proxy.fallback import Failure, fallback_line, may_fall_back
 from strangler_proxy.forwarded import Trail
 from strangler_proxy.http1.body import Framing, Trailers, chunk, last_chunk
 from strangler_proxy.http1.head import RequestHead, ResponseHead, write_request, write_response
 from strangler_proxy.identity import Identities, is_reserved
 from strangler_proxy.problem import Problem, write_problem
 from strangler_proxy.question import Credential
-from strangler_proxy.switchboard import Switchboard
+from strangler_proxy.retry import Attempt, Verdict, backoff, may_retry
+from strangler_proxy.server_timing import server_timing
+from strangler_proxy.switchboard import Guard, Switchboard
 from strangler_proxy.tunnel import open_tunnel
+from strangler_proxy.why import why
 
 if TYPE_CHECKING:
     from strangler_proxy.downstream import Downstream
-    from strangler_proxy.pool import Endpoint
+    from strangler_proxy.endpoint import Endpoint
     from strangler_proxy.upstream import Upstream
 
 _NONE: Final = Framing.NONE
@@ -49,22 +60,31 @@ class Exchange:
 
     # Defaults stand in the class, since setting each of them takes 0.7 us an exchange.
     request_done = False
-    _started = False
+    asked = ""  # the endpoint's address
+    status = 0
+    sent = 0  # bytes, to the client
+    retries = 0
+    failure = ""  # the last, of any stack
+    fell_back = False
+    asked_at = 0.0
+    decision: Decision | None = None
     _waiting = 0  # bytes of the request that wait for a connection
     _begun = False  # the response's head has been sent
     _over = False
     _close = False
     _reusable = False
-    _retried = False
+    _fresh = False  # only a new connection will do
     _stale = False
     _paused = False
-    _sent = 0
-    _status = 0
-    _asked = ""
+    _budgeted = False
+    _ticket = 0
+    _until = inf
     _voucher = b""
+    _extra = b""
     _framing = _NONE
     _credential: Credential | None = None
-    _decision: Decision | None = None
+    _guard: Guard | None = None
+    _cluster: Cluster | None = None
     _upstream: Upstream | None = None
     _endpoint: Endpoint | None = None
     _tried: tuple[Endpoint, ...] = ()
@@ -74,33 +94,33 @@ class Exchange:
         self._downstream = downstream
         self.head = head
         self._out: list[bytes] = []  # what waits of the request
-        self._began = monotonic()
-        self._trail = Trail(head, downstream.peer.trusted)
-        self._facts = RequestFacts(head, downstream.peer, board.keys)
+        self.began = monotonic()
+        self.peer = downstream.peer
+        self.trail = Trail(head, self.peer.trusted, board.tracer)
+        self.facts = RequestFacts(head, self.peer, board.keys)
         board.tally.in_flight += 1
 
     def __repr__(self) -> str:
-        return f"<Exchange {self.head!r} status={self._status} over={self._over}>"
+        return f"<Exchange {self.head!r} status={self.status} over={self._over}>"
 
     # --- the client's side ---
 
     def start(self) -> None:
         """Decide where the request goes and send it on its way."""
         board, head = self._board, self.head
-        self._started = True
-        self._progress(self._began)
+        self._downstream.deadline = self.began + board.timeouts.first_byte
         if is_reserved(head.path):
-            self._fail(404, "There is nothing at this address.", "")
+            self._fail(404, "There is nothing at this address.")
             return
-        found = decide(board.table, self._facts)
+        found = decide(board.table, self.facts)
         if isinstance(found, Ambiguous):
-            self._fail(400, "The path can be read in ways that lead to different places; write it plainly.", "")
+            self._fail(400, "The path can be read in ways that lead to different places; write it plainly.")
             return
-        self._decision = found
+        self.decision = found
         if found.stack is _SERVICE and board.identities is not None:
             self._identify(board.identities)
         else:
-            self._reach(found)
+            self._go(found)
 
     def body_came(self, piece: bytes, end: Trailers | None) -> None:
         """Take a piece of the request's body; ``end`` are the trailers when it was the last."""
@@ -125,12 +145,12 @@ class Exchange:
     def spoiled(self, status: int, detail: str) -> None:
         """End because the rest of the request cannot be understood."""
         self._close = True
-        self._fail(status, detail, "")
+        self._fail(status, detail)
 
     def abandon(self) -> None:
         """End because the client is gone."""
         if not self._over:
-            self._let_go(broken=True)
+            self._part(broken=True, answered=None)
             self._settle(_CLIENT_LEFT)
 
     def client_full(self, full: bool) -> None:
@@ -149,11 +169,11 @@ class Exchange:
         """End because nobody made progress in time."""
         if not self.request_done:
             self._close = True
-            self._fail(408, "The rest of the request did not come in time.", "")
+            self._fail(408, "The rest of the request did not come in time.")
         elif self._upstream is None:
-            self._fail(503, "All connections to the application are busy.", "overload")
+            self._stumble("overload", 503, "All connections to the application are busy.", None)
         else:
-            self._fail(504, "The application did not answer in time.", "timeout")
+            self._stumble("timeout", 504, "The application did not answer in time.", False)
 
     # --- who the visitor is ---
 
@@ -162,11 +182,12 @@ class Exchange:
         credential = self._credential = identities.credential(self.head)
         known = identities.known(credential) if credential else None
         if credential is None:
-            self._go()
+            self._voucher = b""
+            self._go_on()
         elif known is not None:
             self.identified(known.line)
         else:
-            lines = self._downstream.peer.lines(self.head) + self._trail.lines
+            lines = self.peer.lines(self.head) + self.trail.lines
             identities.ask(credential, self.head.host, lines, self)
 
     def identified(self, line: bytes | None) -> None:
@@ -174,10 +195,14 @@ class Exchange:
         if self._over:
             return
         if line is None and not self._may_go_unnamed():
-            self._fail(503, "Who you are cannot be found out at the moment.", "")
+            self._fail(503, "Who you are cannot be found out at the moment.")
             return
         self._voucher = line or b""
-        self._go()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.decision is not None:
+            self._go(self.decision)
 
     def _may_go_unnamed(self) -> bool:
         """Return whether a stranger's answer does no harm to somebody who might be known.
@@ -193,30 +218,56 @@ class Exchange:
 
     @property
     def _writes(self) -> bool:
-        return self._decision is None or self._decision.why is _WRITE
+        return self.decision is None or self.decision.why is _WRITE
 
-    @property
-    def _repeatable(self) -> bool:
-        """Whether it may be sent twice: a GET that its route calls a write may not."""
-        return self.head.repeatable and not self._writes
+    def _go(self, decision: Decision) -> None:
+        guard = self._board.guards.get(decision.capability)
+        if guard is not None and not self._pass_guard(guard):
+            self._stumble("overload", 503, "Too many requests of this kind are under way.", None)
+        else:
+            self._enter(self._board.pool.clusters[decision.upstream])
 
-    def _go(self) -> None:
-        if self._decision is not None:
-            self._reach(self._decision)
+    def _pass_guard(self, guard: Guard) -> bool:
+        if guard.timeout:
+            self._until = self.began + guard.timeout
+        if guard.bulkhead is None:
+            return True
+        if not guard.bulkhead.enter():
+            return False
+        self._guard = guard
+        return True
 
-    def _reach(self, decision: Decision) -> None:
-        endpoint = self._board.pool.choose(decision.upstream, self._tried)
+    def _enter(self, cluster: Cluster) -> None:
+        """Go to a stack, if its breaker and its bounds let one more through."""
+        breaker = cluster.breaker
+        self._ticket = 1 if breaker is None else breaker.admit(monotonic())
+        if not self._ticket:
+            self._stumble("open", 503, "The application fails too often, and is left alone for a moment.", None)
+            return
+        if not cluster.requests.enter():
+            if breaker is not None:
+                breaker.abandoned(self._ticket)
+            self._stumble("overload", 503, "Too many requests are under way to the application.", None)
+            return
+        self._cluster = cluster
+        if cluster.total:
+            self._until = min(self._until, self.began + cluster.total)
+        self._downstream.deadline = min(self._downstream.deadline, self._until)
+        self._reach(cluster)
+
+    def _reach(self, cluster: Cluster) -> None:
+        endpoint = cluster.choose(self._tried)
         if endpoint is None:
-            self._fail(502, "The application could not be reached.", "")
+            self._stumble("refused", 502, "The application could not be reached.", False)
             return
         self._endpoint = endpoint
-        self._asked = endpoint.url
+        self.asked = endpoint.url
         endpoint.pending += 1
-        upstream = None if self._retried else endpoint.take(self._repeatable)
+        upstream = None if self._fresh else endpoint.take(self.head.repeatable and not self._writes)
         if upstream is not None:
             self.connected(upstream)
         elif not endpoint.ask(self):
-            self._fail(503, "Too many requests wait for the application.", "overload")
+            self._stumble("overload", 503, "Too many requests wait for the application.", None)
 
     @property
     def wanted(self) -> bool:
@@ -228,14 +279,16 @@ class Exchange:
             return False
         self._upstream = upstream
         self._stale = upstream.used
+        self.asked_at = monotonic()
         head, downstream = self.head, self._downstream
-        lines = downstream.peer.lines(head) + self._trail.lines + self._voucher
+        lines = self.peer.lines(head) + self.trail.lines + self._voucher
         data = write_request(head, lines, upstream.endpoint.authority)
         if self._out:
             data = b"".join([data, *self._out])
             self._out.clear()
             self._waiting = 0
         upstream.ask(self, head.method, data)
+        self._progress(self.asked_at)
         if downstream.choked and not upstream.transport.get_write_buffer_size() > self._board.limits.buffer:
             downstream.choke(False)
         if downstream.full:
@@ -244,17 +297,43 @@ class Exchange:
 
     def unreachable(self, endpoint: Endpoint, kind: str) -> None:
         """Ask the next endpoint: nothing was sent to this one."""
-        decision = self._decision
-        if self._over or decision is None:
+        cluster = self._cluster
+        if self._over or cluster is None:
             return
         endpoint.pending -= 1
         self._endpoint = None
-        self._count_failure(kind)
         self._tried = (*self._tried, endpoint)
-        if kind == "connect_timeout" and self._board.pool.choose(decision.upstream, self._tried) is None:
-            self._fail(504, "The application could not be reached in time.", "")
+        another = cluster.choose(self._tried) is not None
+        if kind == "connect_timeout" and not another:
+            self._stumble(kind, 504, "The application could not be reached in time.", False)
+        elif not self._try_again(cluster, sent=False, heard=False, at_once=another):
+            self._stumble(kind, 502, "The application could not be reached.", False)
         else:
-            self._reach(decision)
+            self._count_failure(kind)
+
+    def _try_again(self, cluster: Cluster, *, sent: bool, heard: bool, at_once: bool) -> bool:
+        """Send the request once more, now or soon, and return whether that may be."""
+        attempt = Attempt(
+            sent=sent, heard=heard, repeatable=self.head.repeatable, write=self._writes, retries=self.retries
+        )
+        verdict = may_retry(attempt, room=self._budgeted or cluster.budget.room(cluster.requests.in_flight))
+        if not verdict.again:
+            return False
+        if verdict is Verdict.REPEATABLE and not self._budgeted:
+            cluster.budget.begin()
+            self._budgeted = True
+        self.retries += 1
+        self._board.tally.retry(cluster.name, verdict)
+        if at_once:
+            self._reach(cluster)
+        else:
+            self._tried = ()
+            self._board.call_later(backoff(self.retries, random()), self._reach_again, cluster)  # noqa: S311 -- no secret
+        return True
+
+    def _reach_again(self, cluster: Cluster) -> None:
+        if not self._over and self._cluster is cluster:
+            self._reach(cluster)
 
     # --- the stack's side ---
 
@@ -266,17 +345,30 @@ class Exchange:
 
     def answered(self, head: ResponseHead, body: bytes, end: Trailers | None) -> None:
         """Send a response's head, and what came with it of its body."""
-        request = self.head
-        self._status = head.status
+        request, board = self.head, self._board
+        if head.status >= 500 and self._fails_over(head.status):
+            return
+        self.status = head.status
         self._reusable = head.keep_alive
-        close = not request.keep_alive or not self.request_done or self._board.draining
-        if self._board.identities is not None:
-            self._board.identities.observe(request, head)
-        line, framing = write_response(head, request.minor, close, self._facts.cookie_line)
+        close = not request.keep_alive or not self.request_done or board.draining
+        if board.identities is not None:
+            board.identities.observe(request, head)
+        extra = self.facts.cookie_line + self._extra
+        if board.server_timing or request.override:
+            extra += self._told()
+        line, framing = write_response(head, request.minor, close, extra)
         self._close = close or framing is _CLOSE
         self._framing = framing
         self._begun = True
         self._pass(line + (_framed(body, end) if framing is _CHUNKED else body), end)
+
+    def _told(self) -> bytes:
+        """Return what is told of the way that the request took: to testers all, to others what is open to them."""
+        decision, now = self.decision, monotonic()
+        timing = server_timing(now - self.began, now - self.asked_at, decision.stack if decision else "")
+        if decision is None or self.facts.override is None:
+            return timing if self._board.server_timing else b""
+        return timing + why(decision, self._board.table, self.facts.visitor_if_known)
 
     def continued(self, body: bytes, end: Trailers | None) -> None:
         """Send more of a response's body."""
@@ -289,8 +381,8 @@ class Exchange:
         if end is None:
             self._progress(monotonic())
             return
-        self._let_go(broken=not (self._reusable and self.request_done))
-        self._settle(self._status)
+        self._part(broken=not (self._reusable and self.request_done), answered=not is_failure(self.status))
+        self._settle(self.status)
         self._downstream.exchange_over(self._close)
 
     def _send(self, data: bytes) -> None:
@@ -298,7 +390,7 @@ class Exchange:
         if transport.is_closing():
             self.abandon()
             return
-        self._sent += len(data)
+        self.sent += len(data)
         transport.write(data)
 
     def switched(self, head: ResponseHead, rest: bytes) -> None:
@@ -310,10 +402,9 @@ class Exchange:
         self._send(write_response(head, 1, False, b"")[0] + rest)
         if self._over:  # the client left just now
             return
-        self._over = True
         early = downstream.release()
         self._upstream = upstream.exchange = None
-        endpoint.pending -= 1
+        self._part(broken=False, answered=True)
         if early:
             upstream.transport.write(early)
         open_tunnel(self._board, downstream.transport, upstream.transport, partial(endpoint.lost, upstream))
@@ -325,106 +416,152 @@ class Exchange:
 
     def upstream_lost(self) -> None:
         """End, or begin again where that is safe: the connection to the stack is gone."""
-        upstream = self._upstream
-        if upstream is None:
+        upstream, cluster = self._upstream, self._cluster
+        if upstream is None or cluster is None:
             return
-        if self._stale and not self._retried and not upstream.heard and self._repeatable:
-            self._let_go(broken=True)
-            self._over = False
-            self._retried = True
-            self._go()
+        heard, begun = upstream.heard, self._begun
+        self._drop_connection(broken=True)
+        if self._stale and not self._fresh and not heard and self.head.repeatable and not self._writes:
+            self._fresh = True  # the server has closed what it thought idle: that is no failure
+            self._reach(cluster)
+        elif begun or not self._try_again(cluster, sent=True, heard=heard, at_once=False):
+            self._stumble("truncated" if begun else "reset", 502, "The application broke the connection off.", False)
         else:
-            self._fail(502, "The application broke the connection off.", "truncated" if self._begun else "reset")
+            self._fresh = True
+            self._count_failure("reset")
 
     def garbled(self, what: str) -> None:
         """End because what came from the stack cannot be passed on."""
-        self._fail(502, f"The application's answer was no proper HTTP: {what}.", "garbled")
+        self._stumble("garbled", 502, f"The application's answer was no proper HTTP: {what}.", False)
 
     # --- the end ---
 
-    def _fail(self, status: int, detail: str, kind: str) -> None:
+    def _fails_over(self, status: int) -> bool:
+        """Have the monolith answer in place of a service that says with ``status`` that it cannot."""
+        if status not in fallback.FAILURES or not self._may_fall_back():
+            return False
+        self._count_failure("status")
+        self._part(broken=True, answered=not is_failure(status))
+        self._fall_back("status")
+        return True
+
+    def _may_fall_back(self) -> bool:
+        decision, board = self.decision, self._board
+        if decision is None or decision.stack is not _SERVICE:
+            return False
+        guard = board.guards.get(decision.capability)
+        if guard is None or guard.state is None:
+            return False
+        monolith = board.pool.clusters[MONOLITH].requests
+        verdict = may_fall_back(
+            decision,
+            guard.state,
+            allowed=guard.fallback,
+            begun=self._begun,
+            replayable=self.head.framing is _NONE and not self.head.upgrade,
+            room=monolith.in_flight < monolith.most,
+        )
+        board.tally.fallback(decision.capability or "", verdict)
+        return verdict is fallback.Verdict.FALLBACK
+
+    def _fall_back(self, kind: str) -> None:
+        decision = self.decision
+        assert decision is not None  # noqa: S101 -- it sent the request to a service
+        self.decision = replace(decision, stack=Stack.MONOLITH, upstream=MONOLITH, why=Why.FALLBACK)
+        self.fell_back = True
+        self._extra = fallback_line(Failure(kind))
+        self._voucher = b""  # the monolith knows its visitors
+        self._tried = ()
+        self._fresh = self._over = False
+        self._progress(monotonic())
+        self._enter(self._board.pool.clusters[MONOLITH])
+
+    def _stumble(self, kind: str, status: int, detail: str, answered: bool | None) -> None:
+        """Note that a stack failed the request, and have another answer it or fail it."""
+        if self._over:
+            return
+        self._count_failure(kind)
+        self._part(broken=True, answered=answered)
+        if not self._begun and self._may_fall_back():
+            self._fall_back(kind)
+            return
+        self._over = False
+        self._fail(status, detail)
+
+    def _fail(self, status: int, detail: str) -> None:
         """Answer with a problem if the client has seen nothing yet, else break its connection."""
         if self._over:
             return
-        if kind:
-            self._count_failure(kind)
-        self._let_go(broken=True)
+        self._part(broken=True, answered=None)
         downstream = self._downstream
         if self._begun:
-            self._settle(self._status)
+            self._settle(self.status)
             downstream.break_off(self._framing)
             return
         close = self._close or not self.request_done or not self.head.keep_alive or self._board.draining
         data = write_problem(
             Problem(status=status, detail=detail, retry_after=1 if status == 503 else None),
-            self._trail.request_id.decode("ascii"),
+            self.trail.request_id.decode("ascii"),
             accept=self.head.header(b"accept"),
             head_only=self.head.method == "HEAD",
             close=close,
         )
-        self._sent += len(data)
+        self.sent += len(data)
         downstream.transport.write(data)
         self._settle(status)
         downstream.exchange_over(close)
 
-    def _let_go(self, broken: bool) -> None:
-        """Part from the stack's connection; ``broken`` ones are not used again."""
+    def _part(self, broken: bool, answered: bool | None) -> None:
+        """Part from the stack; ``answered`` is what that tells of it, None for nothing."""
         self._over = True
+        endpoint = self._drop_connection(broken)
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            if self._budgeted:
+                cluster.budget.end()
+                self._budgeted = False
+            cluster.ended(self._ticket, answered, endpoint)
+        if self._guard is not None and self._guard.bulkhead is not None:
+            self._guard.bulkhead.leave()
+            self._guard = None
+        if self._downstream.choked:
+            self._downstream.choke(False)
+
+    def _drop_connection(self, broken: bool) -> Endpoint | None:
+        """Give the stack's connection back; ``broken`` ones are not used again. Return the endpoint that was asked."""
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             endpoint.pending -= 1
-        if self._downstream.choked:
-            self._downstream.choke(False)
         upstream, self._upstream = self._upstream, None
         if upstream is None:
-            return
+            return endpoint
         upstream.exchange = None
         # A stack may answer what it has not read; another request would wait behind the rest, perhaps for ever.
         unread = self.head.framing is not _NONE and upstream.transport.get_write_buffer_size() > 0
         if broken or unread or upstream.surplus or upstream.transport.is_closing():
             upstream.transport.abort()
-            return
+            return endpoint
         if self._paused:
             upstream.transport.resume_reading()
         upstream.endpoint.release(upstream)
+        return endpoint
 
     def _count_failure(self, kind: str) -> None:
-        self._board.tally.failure(self._decision.upstream if self._decision is not None else "", kind)
+        self.failure = kind
+        self._board.tally.failure(self.decision.upstream if self.decision is not None else "", kind)
 
     def _progress(self, now: float) -> None:
-        timeouts = self._board.timeouts
         waiting = self.request_done and not self._begun
-        self._downstream.deadline = now + (timeouts.first_byte if waiting else timeouts.stream_idle)
+        cluster, timeouts = self._cluster, self._board.timeouts
+        if not waiting:
+            patience = timeouts.stream_idle
+        else:
+            patience = timeouts.first_byte if cluster is None else cluster.first_byte
+        self._downstream.deadline = min(now + patience, self._until)
 
     def _settle(self, status: int) -> None:
-        board, decision = self._board, self._decision
-        seconds = monotonic() - self._began
-        board.tally.in_flight -= 1
-        if decision is None:
-            board.tally.request("", "none", "refused", self.head.method, status, seconds)
-        else:
-            board.tally.request(
-                decision.capability or "", decision.stack, decision.why, self.head.method, status, seconds
-            )
-        if board.log is not None:
-            self._log(status, seconds)
-
-    def _log(self, status: int, seconds: float) -> None:
-        log, decision, trail = self._board.log, self._decision, self._trail
-        assert log is not None  # noqa: S101 -- _settle has looked
-        log.line(
-            method=self.head.method,
-            path=self.head.target.decode("latin-1"),
-            status=status,
-            stack=decision.stack if decision else None,
-            capability=decision.capability if decision else None,
-            why=decision.why if decision else None,
-            upstream=self._asked,
-            request_id=trail.request_id.decode("ascii"),
-            trace_id=trail.trace_id.decode("ascii"),
-            ms=round(seconds * 1000, 3),
-            bytes=self._sent,
-        )
+        self._board.tally.in_flight -= 1
+        account(self._board, self, status, monotonic() - self.began)
 
 
 def _framed(piece: bytes, end: Trailers | None) -> bytes:

@@ -7,23 +7,16 @@ came are continued; from anywhere else they were dropped before, and start here.
 from __future__ import annotations
 
 import asyncio
-from random import getrandbits
+from random import getrandbits, random
 from typing import Final
 
+from strangler.routing.address import plain_address
 from strangler_proxy.http1.head import RequestHead
 from strangler_proxy.http1.hygiene import client_behind, is_request_id, is_traceparent, is_trusted
 from strangler_proxy.settings import Network
+from strangler_proxy.tracing import Tracer, flags_of, traceparent
 
 _SCHEMES: Final = (b"http", b"https")
-
-
-def plain_address(address: str) -> str:
-    """Return ``address`` as balancers and networks name it: no scope, and an IPv4 one in its own form.
-
-    A listener for both protocols sees the client 192.0.2.7 as ``::ffff:192.0.2.7``.
-    """
-    address = address.partition("%")[0]
-    return address[7:] if address.startswith("::ffff:") and "." in address else address
 
 
 class Peer:
@@ -96,23 +89,29 @@ def _values(head: RequestHead, name: bytes) -> list[bytes]:
 
 
 class Trail:
-    """The ids by which one request is found again in logs and traces."""
+    """The ids by which one request is found again in logs and traces.
 
-    __slots__ = ("lines", "request_id", "trace_id")
+    ``sampled`` says that the proxy has a span of its own, ``span_id``, below its caller's, ``parent_id``.
+    """
 
-    def __init__(self, head: RequestHead, trusted: bool) -> None:
+    __slots__ = ("lines", "parent_id", "request_id", "sampled", "span_id", "trace_id")
+
+    def __init__(self, head: RequestHead, trusted: bool, tracer: Tracer | None = None) -> None:
         # The Mersenne twister, seeded by the system: these ids are no secrets, and asking the system takes longer.
-        fresh = b"%032x" % getrandbits(128)
+        fresh = b"%048x" % getrandbits(192)
         given = head.request_id
-        request_id = given if trusted and given is not None and is_request_id(given) else fresh
-        parent = head.traceparent
-        if parent and is_traceparent(parent):
-            state = b"".join([b"tracestate: %b\r\n" % value for value in head.tracestate])
-            self.lines = b"X-Request-ID: %b\r\ntraceparent: %b\r\n%b" % (request_id, parent, state)
-            self.trace_id = parent[3:35]
-        else:
-            # Sampled, so that a stack which follows its parent's word goes on tracing as it did without a proxy.
-            span = getrandbits(64) | 1
-            self.lines = b"X-Request-ID: %b\r\ntraceparent: 00-%b-%016x-01\r\n" % (request_id, fresh, span)
-            self.trace_id = fresh
+        request_id = given if trusted and given is not None and is_request_id(given) else fresh[:32]
+        parent = head.traceparent if head.traceparent and is_traceparent(head.traceparent) else None
         self.request_id = request_id
+        self.span_id = fresh[32:]
+        self.trace_id = fresh[:32] if parent is None else parent[3:35]
+        self.parent_id = None if parent is None else parent[36:52]
+        self.sampled = tracer is not None and tracer.sampled(flags_of(parent), random())  # noqa: S311 -- no secret
+        if parent is None or self.sampled:
+            # Without a tracer sampled, so that a stack which follows its parent's word traces as it did before.
+            value = traceparent(self.trace_id, self.span_id, self.sampled or tracer is None)
+        else:
+            value = parent
+        self.lines = b"X-Request-ID: %b\r\ntraceparent: %b\r\n" % (request_id, value)
+        if parent is not None and head.tracestate:
+            self.lines += b"".join([b"tracestate: %b\r\n" % state for state in head.tracestate])

@@ -12,8 +12,8 @@ from strangler_proxy.http1.head import ResponseHead
 from strangler_proxy.question import Credential, write_question
 
 if TYPE_CHECKING:
+    from strangler_proxy.endpoint import Endpoint
     from strangler_proxy.identity import Identities
-    from strangler_proxy.pool import Endpoint
     from strangler_proxy.switchboard import Switchboard
     from strangler_proxy.upstream import Upstream
 
@@ -59,7 +59,7 @@ class Inquiry:
         self._reach()
 
     def _reach(self) -> None:
-        endpoint = self._board.pool.choose(MONOLITH, self._tried)
+        endpoint = self._board.pool.clusters[MONOLITH].choose(self._tried)
         if endpoint is None:
             self._fail("it cannot be reached")
             return

@@ -39,6 +39,7 @@ class Limits:
     buffer: int = 128 * 1024  # bytes waiting for a slower side, each way, before reading stops
     connections: int = 1024  # to one endpoint, from one worker; Envoy's max_connections
     pending: int = 1024  # requests waiting for such a connection; Envoy's max_pending_requests
+    requests: int = 1024  # under way to one stack, from one worker; Envoy's max_requests
     pool: int = 128  # kept idle to one endpoint
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Protocol
 
+from strangler.capability import State
 from strangler.routing.keys import Keys
-from strangler.routing.table import RoutingTable
+from strangler.routing.protect import Protect
+from strangler.routing.table import Capability, RoutingTable
 from strangler_proxy.access_log import AccessLog
+from strangler_proxy.breaker import Bulkhead
 from strangler_proxy.identity import Identities
 from strangler_proxy.pool import Pool
 from strangler_proxy.settings import Settings
 from strangler_proxy.telemetry import Tally
+from strangler_proxy.tracing import Tracer
 from strangler_proxy.vouch import Signer
 
 # Timeouts are seconds and more. Looking at 10,000 connections takes 0.1 to 0.3 ms, a tick; a timer for each would cost
@@ -31,6 +36,16 @@ class Watched(Protocol):
     def drain(self) -> None: ...
 
 
+@dataclass(slots=True)
+class Guard:
+    """What protects one capability. ``timeout`` is in seconds, 0 for none; ``state`` is that of the table in force."""
+
+    bulkhead: Bulkhead | None
+    timeout: float
+    fallback: bool
+    state: State
+
+
 class Switchboard:
     """A worker's routing table, connections to the stacks, and counters."""
 
@@ -38,15 +53,18 @@ class Switchboard:
         "_ticking",
         "call_later",
         "draining",
+        "guards",
         "identities",
         "keys",
         "limits",
         "log",
         "pool",
+        "server_timing",
         "table",
         "tally",
         "time",
         "timeouts",
+        "tracer",
         "trusted",
         "watched",
     )
@@ -64,8 +82,10 @@ class Switchboard:
         self.pool = Pool(settings.timeouts, settings.limits)
         self.watched: set[Watched] = set()
         self.draining = False
-        self.pool.adopt(table.upstreams)
-        self.table = table
+        self.server_timing = settings.server_timing
+        self.tracer = Tracer(settings.tracing) if settings.tracing is not None else None
+        self.guards: dict[str | None, Guard] = {}
+        self._use(table)
         self.identities = self._identities(settings)
         self._ticking = loop.call_later(TICK, self._tick)
 
@@ -81,10 +101,24 @@ class Switchboard:
         """Route by ``table`` from the next request on. False, and nothing changes, when it is not newer."""
         if table.version <= self.table.version:
             return False
-        if table.upstreams != self.table.upstreams:
-            self.pool.adopt(table.upstreams)
-        self.table = table
+        self._use(table)
         return True
+
+    def _use(self, table: RoutingTable) -> None:
+        self.pool.adopt(table)
+        self.guards = {each.name: self._guard(each) for each in table.capabilities if each.protect != Protect()}
+        self.table = table
+
+    def _guard(self, capability: Capability) -> Guard:
+        protect, before = capability.protect, self.guards.get(capability.name)
+        bulkhead = before.bulkhead if before is not None else None
+        if protect.bulkhead is None:
+            bulkhead = None
+        elif bulkhead is None:
+            bulkhead = Bulkhead(protect.bulkhead)
+        else:
+            bulkhead.most = protect.bulkhead
+        return Guard(bulkhead, protect.timeout or 0.0, protect.fallback, capability.state)
 
     def drain(self) -> None:
         """Let every connection end after what it is doing."""
@@ -98,6 +132,8 @@ class Switchboard:
         for each in tuple(self.watched):
             each.abort()
         self.pool.close()
+        if self.tracer is not None:
+            self.tracer.close()
         if self.log is not None:
             self.log.close()
 
@@ -116,7 +152,7 @@ class Switchboard:
         for each in self.watched:
             if each.deadline <= now:
                 loop.call_soon(_expire, each, now)
-        self.pool.sweep(now)
+        self.pool.tick(now)
 
 
 def _expire(each: Watched, now: float) -> None:

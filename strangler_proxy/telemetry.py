@@ -21,61 +21,95 @@ class Tally:
     """What one worker has counted since it started."""
 
     __slots__ = (
+        "_counts",
+        "_latencies",
+        "_series",
         "accepted",
-        "durations",
-        "failures",
-        "identities",
         "in_flight",
         "refused_tables",
-        "requests",
-        "sums",
         "tunnels",
     )
 
     def __init__(self) -> None:
-        self.requests: dict[RequestKey, int] = {}
-        self.durations: dict[str, list[int]] = {}
-        self.sums: dict[str, float] = {}
-        self.failures: dict[tuple[str, str], int] = {}
-        self.identities: dict[str, int] = {}
+        self._series: dict[RequestKey, list[int]] = {}
+        self._latencies: dict[tuple[str, str], Histogram] = {}
+        self._counts: dict[tuple[str, ...], int] = {}
         self.refused_tables = 0
         self.accepted = 0
         self.in_flight = 0
         self.tunnels = 0
 
     def __repr__(self) -> str:
-        return f"Tally(requests={sum(self.requests.values())}, in_flight={self.in_flight})"
+        return f"Tally(requests={sum(each[0] for each in self._series.values())}, in_flight={self.in_flight})"
 
     def request(self, capability: str, stack: str, why: str, method: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
         key = (capability, stack, why, method if method in METHODS else "other", status // 100)
-        self.requests[key] = self.requests.get(key, 0) + 1
-        buckets = self.durations.get(stack)
-        if buckets is None:
-            buckets = self.durations[stack] = [0] * (len(BOUNDS) + 1)
-            self.sums[stack] = 0.0
-        buckets[bisect_left(BOUNDS, seconds)] += 1
-        self.sums[stack] += seconds
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = [0]
+        series[0] += 1
+        histogram = self._latencies.get((capability, stack))
+        if histogram is None:
+            histogram = self._latencies[capability, stack] = Histogram()
+        histogram.buckets[bisect_left(BOUNDS, seconds)] += 1
+        histogram.seconds += seconds
 
     def failure(self, upstream: str, kind: str) -> None:
         """Count a failure of an upstream; ``kind`` is one of a closed set."""
-        key = (upstream, kind)
-        self.failures[key] = self.failures.get(key, 0) + 1
+        self._count("failures", upstream, kind)
+
+    def retry(self, upstream: str, verdict: str) -> None:
+        """Count a request that failed on its way and was sent once more, by what allowed it."""
+        self._count("retries", upstream, verdict)
+
+    def fallback(self, capability: str, verdict: str) -> None:
+        """Count a read that a service failed, by whether the monolith answered it."""
+        self._count("fallbacks", capability, verdict)
+
+    def refusal(self, reason: str, name: str) -> None:
+        """Count a request that was refused to protect the proxy or a stack, by what refused and for whom."""
+        self._count("refusals", reason, name)
 
     def identity(self, outcome: str) -> None:
         """Count a question who a visitor is; ``outcome`` is one of a closed set."""
-        self.identities[outcome] = self.identities.get(outcome, 0) + 1
+        self._count("identities", outcome)
+
+    def _count(self, *key: str) -> None:
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def counted(self, family: str) -> dict[tuple[str, ...], int]:
+        """Return what was counted under ``family``, by its labels."""
+        return {key[1:]: count for key, count in self._counts.items() if key[0] == family}
+
+    def requests(self) -> dict[RequestKey, int]:
+        """Return the requests that were answered."""
+        return {key: series[0] for key, series in self._series.items()}
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
+        """Return everything as JSON values: a list of [*labels, count] for each family."""
+        found: dict[str, list[Any]] = {family: [] for family in FAMILIES}
+        for (family, *labels), count in self._counts.items():
+            found[family].append([*labels, count])
         return {
-            "requests": [[*key, count] for key, count in self.requests.items()],
-            "durations": {stack: [*buckets] for stack, buckets in self.durations.items()},
-            "sums": dict(self.sums),
-            "failures": [[*key, count] for key, count in self.failures.items()],
-            "identities": [[outcome, count] for outcome, count in self.identities.items()],
+            **found,
+            "requests": [[*key, series[0]] for key, series in self._series.items()],
+            "latencies": [[*key, each.seconds, [*each.buckets]] for key, each in self._latencies.items()],
             "refused_tables": self.refused_tables,
             "accepted": self.accepted,
             "in_flight": self.in_flight,
             "tunnels": self.tunnels,
         }
+
+
+class Histogram:
+    """How many requests ended within each bound, and after how many seconds in all."""
+
+    __slots__ = ("buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+
+
+FAMILIES: Final = ("failures", "retries", "fallbacks", "refusals", "identities")

@@ -11,7 +11,7 @@ from strangler_proxy.http1.head import Garbled, ResponseHead, read_response
 from strangler_proxy.settings import Limits
 
 if TYPE_CHECKING:
-    from strangler_proxy.pool import Endpoint
+    from strangler_proxy.endpoint import Endpoint
 
 _NONE: Final = Framing.NONE
 _LENGTH: Final = Framing.LENGTH

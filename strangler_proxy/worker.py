@@ -26,6 +26,7 @@ import uvloop
 from strangler.routing.keys import Keys
 from strangler.routing.table import unseal
 from strangler_proxy.downstream import Downstream
+from strangler_proxy.gauges import standing
 from strangler_proxy.settings import PIPE, Settings
 from strangler_proxy.subscription import Subscription
 from strangler_proxy.switchboard import Switchboard
@@ -139,7 +140,14 @@ class Worker:
         return {
             "tally": board.tally.snapshot(),
             "connections": len(board.watched),
-            "upstreams": {each.url: [each.open, len(each.idle)] for each in board.pool.endpoints},
+            "upstreams": {each.url: [each.open, len(each.idle), len(each.waiting)] for each in board.pool.endpoints},
+            "conditions": {each.url: each.health.condition(board.time()) for each in board.pool.endpoints},
+            "breakers": {
+                name: cluster.breaker.circuit
+                for name, cluster in board.pool.clusters.items()
+                if cluster.breaker is not None
+            },
+            "capabilities": standing(board.table),
             "version": board.table.version,
             "published_at": board.table.published_at.timestamp() if board.table.published_at else None,
             "source": subscription.source,

@@ -56,6 +56,7 @@ class Why(StrEnum):
     OVERRIDE = "override"
     COHORT = "cohort"
     SHARE = "share"
+    FALLBACK = "fallback"  # the service failed a read that the share gave it, and the monolith answered it
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,11 @@ _RESPONSE_ROLES: Final = {
     b"transfer-encoding": Role.TRANSFER,
     b"upgrade": Role.UPGRADE,
     b"set-cookie": Role.SET_COOKIE,
-    **dict.fromkeys((b"keep-alive", b"proxy-connection", b"proxy-authenticate"), Role.DROP),
+    **dict.fromkeys(
+        # The last two are the proxy's own to say.
+        (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"strangler-fallback", b"strangler-why"),
+        Role.DROP,
+    ),
 }
 
 

@@ -32,8 +32,8 @@ HASTY = replace(
 )
 
 
-def failures(proxy: Proxy) -> dict[tuple[str, str], int]:
-    return proxy.call(lambda: dict(proxy.board.tally.failures))
+def failures(proxy: Proxy) -> dict[tuple[str, ...], int]:
+    return proxy.call(lambda: proxy.board.tally.counted("failures"))
 
 
 def test_a_refused_connection_is_a_problem_for_programs_and_a_page_for_people() -> None:
@@ -52,7 +52,7 @@ def test_a_refused_connection_is_a_problem_for_programs_and_a_page_for_people() 
         assert page.header("content-type") == "text/html; charset=utf-8"
         assert str(page.header("x-request-id")) in page.body.decode()
         assert (client.get("/", method="HEAD").status, client.get("/").status) == (502, 502)
-        assert failures(proxy) == {("monolith", "refused"): 4}
+        assert failures(proxy) == {("monolith", "refused"): 4 * 3}  # each is tried three times
 
 
 def test_an_upload_that_nobody_takes_does_not_stop_the_next_request() -> None:
@@ -116,13 +116,17 @@ def test_a_write_is_never_sent_twice() -> None:
         assert failures(proxy) == {("monolith", "reset"): 1}
 
 
-def test_a_first_connection_that_breaks_is_not_tried_again() -> None:
+def test_a_read_that_is_lost_before_an_answer_is_sent_three_times_at_most_and_a_write_once() -> None:
     def script(origin: Origin, served: Served) -> None:
         served.head()
 
     with proxied(script) as (proxy, origin), proxy.client() as client:
         assert client.get("/").status == 502
-        assert origin.accepted == 1
+        assert origin.accepted == 3
+        assert client.post("/", b"").status == 502
+        assert origin.accepted == 4
+        assert failures(proxy) == {("monolith", "reset"): 4}
+        assert proxy.call(lambda: proxy.board.tally.counted("retries")) == {("monolith", "repeatable"): 2}
 
 
 @pytest.mark.parametrize(
@@ -301,7 +305,7 @@ def test_a_client_that_leaves_frees_what_it_held() -> None:
             until(lambda: origin.heads, "the request is under way")
         until(lambda: proxy.call(lambda: proxy.board.tally.in_flight) == 0, "nothing is in flight")
         until(lambda: proxy.call(lambda: proxy.board.pool.endpoints[0].open) == 0, "nothing is open")
-        requests = proxy.call(lambda: dict(proxy.board.tally.requests))
+        requests = proxy.call(lambda: proxy.board.tally.requests())
         assert requests == {("", "monolith", "unrouted", "POST", 4): 1}
 
 

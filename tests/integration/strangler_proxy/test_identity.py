@@ -300,8 +300,8 @@ def test_while_the_monolith_is_down_readers_are_strangers_and_writes_wait() -> N
         upstreams = {**table.upstreams, "monolith": ("http://127.0.0.1:1",)}
         proxy.call(lambda: proxy.board.adopt(replace(table, version=2, upstreams=upstreams)))
         unnamed(proxy, service)
-        failures = proxy.call(lambda: proxy.board.tally.identities)
-        assert failures.keys() == {"failed"}
+        failures = proxy.call(lambda: proxy.board.tally.counted("identities"))
+        assert failures.keys() == {("failed",)}
 
 
 def test_a_monolith_that_never_answers_is_waited_for_no_longer_than_told() -> None:
@@ -357,7 +357,7 @@ def test_a_question_that_met_a_closing_connection_is_asked_again() -> None:
         client.get("/notes/", "Cookie: sessionid=def")
         visitors = [told(service, number) for number in range(2)]
         assert [visitor.name if visitor else None for visitor in visitors] == ["maria", "otto"]
-        assert proxy.call(lambda: dict(proxy.board.tally.identities)) == {"named": 2}
+        assert proxy.call(lambda: proxy.board.tally.counted("identities")) == {("named",): 2}
 
 
 def test_a_client_that_leaves_takes_nothing_with_it() -> None:

@@ -42,7 +42,7 @@ def test_bytes_pass_both_ways() -> None:
         client.sock.close()
         until(lambda: proxy.call(lambda: proxy.board.tally.tunnels) == 0, "the tunnel ends")
         until(lambda: proxy.call(lambda: proxy.board.pool.endpoints[0].open) == 0, "its connection is counted out")
-        requests = proxy.call(lambda: dict(proxy.board.tally.requests))
+        requests = proxy.call(lambda: proxy.board.tally.requests())
         assert requests == {("", "monolith", "unrouted", "GET", 1): 1}
 
 

@@ -155,7 +155,7 @@ def test_cohorts_and_kill() -> None:
         assert killed.upstreams == upstreams
         assert proxy.call(lambda: proxy.board.adopt(killed))
         assert client.get("/api/catalog/1", "X-Beta: yes").body == b"monolith"
-        found = proxy.call(lambda: sorted(key[:3] for key in proxy.board.tally.requests))
+        found = proxy.call(lambda: sorted(key[:3] for key in proxy.board.tally.requests()))
         assert found == [
             ("catalog", "monolith", "killed"),
             ("catalog", "monolith", "share"),
