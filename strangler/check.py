@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from psycopg.conninfo import conninfo_to_dict
 from strangler.ledger import Ledger, LedgerError, NotInstalled
 from strangler.ledger.ledger import definition_of
 from strangler.project import CapabilityFiles, Project, ProjectInvalid, Secret, Upstream
+from strangler.project.values import Tls
+from strangler.routing.address import parse_endpoint
 from strangler.routing.keys import Keys
 from strangler.sync import backfill
 from strangler.sync.errors import SyncError
@@ -61,7 +64,7 @@ def _find(probe: Probe) -> Finding:
 def _probes(project: Project) -> Iterator[Probe]:
     for upstream in (project.monolith, *project.services.values()):
         for endpoint in upstream.endpoints:
-            yield f"{upstream.name} at {endpoint}", partial(_answers, endpoint)
+            yield f"{upstream.name} at {endpoint}", partial(_answers, endpoint, project.proxy.tls)
     for upstream in _with_tables(project):
         yield f"{upstream.name}'s database", partial(_database, upstream.database)
     yield "control database", partial(_database, project.control.database)
@@ -78,12 +81,28 @@ def _with_tables(project: Project) -> list[Upstream]:
     return [project.monolith, *(project.services[name] for name in sorted(names))] if names else []
 
 
-def _answers(endpoint: str) -> str:
+def _answers(endpoint: str, tls: Tls) -> str:
+    address = parse_endpoint(endpoint)
+    url = f"http://{address.authority}" if address.path else endpoint
     try:
-        response = httpx.get(endpoint, timeout=_TIMEOUT_S, follow_redirects=False)
+        proof = _proof(tls) if address.secure else True
+        with httpx.Client(transport=httpx.HTTPTransport(uds=address.path or None, verify=proof)) as client:
+            response = client.get(url, timeout=_TIMEOUT_S, follow_redirects=False)
     except httpx.HTTPError as exc:
         raise Wrong(f"no HTTP answer ({exc}); start it, or mend its endpoints in strangler.toml") from exc
     return f"answers ({response.status_code})"
+
+
+def _proof(tls: Tls) -> ssl.SSLContext:
+    """Return what the proxy proves stacks by. Raises ``Wrong`` naming a file that it cannot use."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.client_certificate is not None:
+            context.load_cert_chain(tls.client_certificate, tls.client_key, password="")
+    except OSError as exc:
+        files = ", ".join(str(each) for each in (tls.ca, tls.client_certificate, tls.client_key) if each is not None)
+        raise Wrong(f"one of {files} cannot be used: {exc}; mend [proxy.tls] in strangler.toml") from exc
+    return context
 
 
 def _database(secret: Secret) -> str:

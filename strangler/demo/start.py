@@ -156,7 +156,7 @@ class Start:
             folder=self.root,
             environment={},
             log=self.folder.log("proxy"),
-            address=f"http://{project.proxy.listen[0]}",
+            address=project.proxy.url,
             ready=f"http://{project.proxy.admin}/health/ready",
             wave=0,  # it stops first: nobody is to find a stack gone behind it
         )

@@ -63,7 +63,7 @@ class Guide:
 
     async def _walk(self, publisher: Publisher) -> None:
         self._tally.start()
-        base = f"http://{self.project.proxy.listen[0]}"
+        base = self.project.proxy.url
         async with Traffic(base, self.tour, self._tally.run) as traffic, _Board(self, traffic) as board:
             for leg in list(self._legs(publisher)):
                 await self._leg(leg, publisher, traffic, board)

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from strangler.capability import BORN, Data, Stack, State
+from strangler.routing.address import parse_listen
 from strangler.routing.cohort import Cohort
 from strangler.routing.protect import Protect, Reach
 from strangler.routing.table import MONOLITH, Capability, Route, RoutingTable
@@ -108,6 +109,12 @@ class Proxy:
     proxy_protocol: tuple[Network, ...] = ()
     socket_mode: int = 0o660
     tls: Tls = Tls()
+
+    @property
+    def url(self) -> str:
+        """Where it is asked from the same machine, plainly if that is possible; "" behind Unix sockets alone."""
+        urls = [parse_listen(each).url for each in self.listen]
+        return min(filter(None, urls), key=lambda url: url.startswith("https:"), default="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

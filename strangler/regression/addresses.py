@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 MONOLITH: Final = "monolith"
 SERVICE: Final = "service"
 PROXY: Final = "proxy"
-# An address to listen at that stands for every interface; asked is the loopback one.
-_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - never bound here
 
 
 class Unknown(Exception):
@@ -48,7 +46,7 @@ class StackAddresses:
         return cls(
             monolith=project.monolith.endpoints[0],
             services={name: project.services[each.service].endpoints[0] for name, each in project.capabilities.items()},
-            proxy=f"http://{_asked(project.proxy.listen[0])}",
+            proxy=project.proxy.url or None,
         )
 
     @property
@@ -74,8 +72,3 @@ class StackAddresses:
         if capability not in self.services:
             raise Unknown(f"no service of a capability {capability!r} is known; known are {known}")
         return self.services[capability]
-
-
-def _asked(listen: str) -> str:
-    host, _, port = listen.rpartition(":")
-    return f"{_ANY.get(host.strip('[]'), host)}:{port}"

@@ -20,6 +20,7 @@ _NUMBERS: Final = re.compile(r"[0-9.]+")
 _URL: Final = re.compile(r"(https?)://([^/?#@]*)(.*)", re.DOTALL)
 # sockaddr_un's sun_path, less the NUL that ends it: unix(7).
 _LONGEST_PATH: Final = 107
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- every address, of which one is asked
 _USUAL_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -38,6 +39,13 @@ class Listen:
 
     def __str__(self) -> str:
         return _UNIX + self.path if self.path else f"{_TLS if self.secure else ''}{_joined(self.host, self.port)}"
+
+    @property
+    def url(self) -> str:
+        """Return where clients on the same machine ask; "" for a Unix socket, which has no URL that all understand."""
+        if self.path:
+            return ""
+        return f"http{'s' if self.secure else ''}://{_joined(_ANY.get(self.host, self.host), self.port)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

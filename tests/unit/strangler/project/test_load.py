@@ -142,6 +142,21 @@ def test_what_the_files_do_not_say_is_as_usual(tmp_path: Path) -> None:
     assert (table.reach, table.capabilities[0].protect) == ({}, Protect())
 
 
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ('"unix:/run/shop.sock", "tls:shop:8443", "0.0.0.0:8000", "[::1]:80"', "http://127.0.0.1:8000"),
+        ('"unix:/run/shop.sock", "tls:shop:8443"', "https://shop:8443"),
+        ('"unix:/run/shop.sock"', ""),
+    ],
+)
+def test_where_the_proxy_is_asked_from_its_own_machine(listen: str, url: str, tmp_path: Path) -> None:
+    top = STRANGLER.replace('"127.0.0.1:8000"', listen)
+    if "tls:" in listen:
+        top += '[proxy.tls]\ncertificate = "a"\nkey = "b"\n'
+    assert load(write(tmp_path, {"strangler.toml": top}), ENV).proxy.url == url
+
+
 def test_how_clients_are_let_in(tmp_path: Path) -> None:
     top = (
         STRANGLER.replace('["127.0.0.1:8000"]', '["[::]:8000", "tls:[::]:8443", "unix:/run/shop.sock"]')

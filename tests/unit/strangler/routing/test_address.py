@@ -36,6 +36,20 @@ def test_where_to_listen(text: str, found: Listen) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("0.0.0.0:80", "http://127.0.0.1:80"),
+        ("[::]:8000", "http://[::1]:8000"),
+        ("tls:shop:443", "https://shop:443"),
+        ("unix:/run/shop.sock", ""),
+    ],
+)
+def test_where_it_is_asked_from_the_same_machine(text: str, url: str) -> None:
+    assert parse_listen(text).url == url
+
+
+@pytest.mark.parametrize(
     ("text", "found", "authority"),
     [
         ("http://127.0.0.1:8001", Endpoint(host="127.0.0.1", port=8001), "127.0.0.1:8001"),
