@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import pairwise
@@ -17,21 +15,16 @@ from typing import cast
 import pytest
 
 from strangler_proxy.entrance import Complaints, Entrances
-from strangler_proxy.listening import bind
-from strangler_proxy.settings import Entry, Settings, Timeouts
+from strangler_proxy.settings import Entry, Timeouts
 from strangler_proxy.switchboard import Switchboard
 from strangler_proxy.tls import CertificateInvalid, client_context
 from tests.fixtures.certificates import Authority, Pair
+from tests.fixtures.guarded import forwarded, guarded
 from tests.fixtures.proxy import (
-    KEYS,
     PATIENCE,
     SETTINGS,
     Client,
-    Origin,
-    Proxy,
-    keep_answering,
     read_until,
-    routing_table,
 )
 from tests.fixtures.waiting import until
 
@@ -41,43 +34,7 @@ TEXT = b"PROXY TCP4 192.0.2.7 192.0.2.8 4711 80\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 
 
-class Guarded(Proxy):
-    """A data plane behind entrances, one for each address."""
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        self.errors = []
-        self._loop.set_exception_handler(lambda loop, context: self.errors.append(context))
-        self.board = Switchboard(self._settings, self._table, self._keys)
-        listeners = [bind(address, 1)[0] for address in self._settings.entry.addresses]
-        self.port = listeners[0].getsockname()[1]
-        self.entrances = Entrances(self.board, self._settings.entry)
-        servers = await self.entrances.open(listeners)
-        self._ready.set()
-        await self._stop.wait()
-        for server in servers:
-            server.close()
-        self.board.close()
-        await asyncio.sleep(0.01)  # lets the loop close what was aborted
-
-
-@contextlib.contextmanager
-def guarded(entry: Entry, settings: Settings = SETTINGS) -> Iterator[tuple[Guarded, Origin]]:
-    with (
-        Origin(keep_answering) as origin,
-        Guarded(replace(settings, entry=entry), routing_table(origin.url), KEYS) as proxy,
-    ):
-        yield proxy, origin
-
-
 PLAIN = Entry(addresses=("127.0.0.1:0",), proxy_protocol=BALANCERS)
-
-
-def forwarded(origin: Origin) -> dict[str, str]:
-    """Return what the last request told the stack of the client."""
-    lines = origin.heads[-1].decode().split("\r\n")
-    return {name: value for name, _, value in (line.partition(": ") for line in lines) if name.startswith("X-Forw")}
 
 
 def binary(command: int = 0x21, transport: int = 0x11, block: bytes = b"\xc0\0\2\7\xc0\0\2\x08\x12\x67\0\x50") -> bytes:
