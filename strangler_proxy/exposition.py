@@ -42,7 +42,7 @@ COUNTERS: Final = (
     Counter(
         "retries",
         "retries",
-        "Requests that failed on their way, by whether they were sent once more",
+        "Requests that failed on their way and were sent once more, by what allowed it",
         ("upstream", "verdict"),
     ),
     Counter(
@@ -87,7 +87,7 @@ class Total:
             counts = self.counts[counter.key]
             for *labels, number in _rows(tally.get(counter.key, ())):
                 counts[tuple(labels)] = counts.get(tuple(labels), 0) + number
-        for *labels, seconds, buckets in _latencies(tally):
+        for *labels, seconds, buckets in tally.get(LATENCIES.key, ()):
             before, known = self.latencies.get(tuple(labels), (0.0, [0] * len(buckets)))
             summed = [one + other for one, other in zip(known, buckets, strict=True)]
             self.latencies[tuple(labels)] = (before + seconds, summed)
@@ -101,14 +101,6 @@ class Total:
 
 def _rows(raw: Any) -> Iterable[Sequence[Any]]:
     return ((raw,),) if isinstance(raw, int | float) else raw
-
-
-def _latencies(tally: Report) -> Iterable[Sequence[Any]]:
-    """Return the histograms of ``tally``; of one that tells them by stack alone, as those of no capability."""
-    if LATENCIES.key in tally:
-        rows: Iterable[Sequence[Any]] = tally[LATENCIES.key]
-        return rows
-    return [["", stack, tally["sums"][stack], buckets] for stack, buckets in tally.get("durations", {}).items()]
 
 
 def families(total: Total, reports: Iterable[Report], restarts: int, now: float) -> Iterator[Metric]:

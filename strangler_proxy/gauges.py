@@ -34,6 +34,7 @@ def standing(table: RoutingTable) -> dict[str, dict[str, Any]]:
         each.name: {
             "stage": str(each.state.stage),
             "owner": str(each.state.owner),
+            "service": each.service,
             "share": each.state.share,
             "killed": each.state.killed is not None,
         }
@@ -115,7 +116,7 @@ def _standing(key: str, factor: float = 1.0) -> Read:
 
 
 def _stages(live: Sequence[Report], now: float) -> Values:
-    return [((name, known["stage"], known["owner"]), 1) for name, known in _newest(live).items()]
+    return [((name, known["stage"], known["owner"], known["service"]), 1) for name, known in _newest(live).items()]
 
 
 def _newest(live: Sequence[Report]) -> Mapping[str, Any]:
@@ -157,7 +158,7 @@ GAUGES: Final = (
         _standing("share", 1 / WHOLE),
     ),
     Gauge("capability_killed", "1 while a capability is killed", ("capability",), _standing("killed")),
-    Gauge("capability_stage", "1 for where a capability stands", ("capability", "stage", "owner"), _stages),
+    Gauge("capability_stage", "1 for where a capability stands", ("capability", "stage", "owner", "service"), _stages),
     Gauge(
         "routing_table_version",
         "Version of the routing table in force",

@@ -63,7 +63,7 @@ def test_capabilities_stand_as_the_newest_table_has_them() -> None:
     reports = at(6, 1000), at(7, 2500)
     assert read("capability_share_ratio", *reports) == {("catalog",): 0.25}
     assert read("capability_killed", *reports) == {("catalog",): 0}
-    assert read("capability_stage", *reports) == {("catalog", "canary", "monolith"): 1}
+    assert read("capability_stage", *reports) == {("catalog", "canary", "monolith", "catalog"): 1}
     assert read("capability_stage") == {}
 
 
@@ -71,6 +71,6 @@ def test_a_kill_is_told() -> None:
     state = State(killed="it answers nonsense")
     catalog = Capability(name="catalog", service="catalog", routes=(Route(path="/c"),), state=state)
     table = RoutingTable(version=1, upstreams=UPSTREAMS, capabilities=(catalog,))
-    known = {"stage": "monolith", "owner": str(Stack.MONOLITH), "share": 0, "killed": True}
+    known = {"stage": "monolith", "owner": str(Stack.MONOLITH), "service": "catalog", "share": 0, "killed": True}
     assert standing(table) == {"catalog": known}
     assert read("capability_killed", {"version": 1, "capabilities": standing(table)}) == {("catalog",): 1}
