@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from strangler.capability import Refused
-from strangler.cli import check, demo, history, proxy, publish, reads, status, sync
+from strangler.cli import check, demo, history, proxy, publish, reads, status, sync, top
 from strangler.cli.shell import Failure, Shell, err
 from strangler.ledger import LedgerError
 from strangler.project import ProjectInvalid
@@ -55,6 +55,7 @@ app.command()(proxy.proxy)
 app.command()(publish.publish)
 app.command("set")(reads.set_reads)
 app.command()(status.status)
+app.command()(top.top)
 app.command()(proxy.up)
 app.add_typer(sync.app, name="sync")
 

@@ -1,0 +1,138 @@
+"""``strangler top`` before proxies that run."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.fixtures.ports import free_port
+from tests.fixtures.proxy import Client, Origin, ProxyProcess
+from tests.fixtures.waiting import until
+
+
+def top(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "strangler", "top", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+@contextmanager
+def traffic(port: int) -> Iterator[None]:
+    """Ask the proxy all the time."""
+    over = threading.Event()
+
+    def ask() -> None:
+        with Client(port) as client:
+            while not over.is_set():
+                client.get("/")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_one_look_at_a_proxy_under_traffic() -> None:
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy, traffic(proxy.port):
+        found = top("--admin", f"http://127.0.0.1:{proxy.admin}", "--interval", "0.3", "--once", "--json")
+    assert found.returncode == 0, found.stderr
+    frame = json.loads(found.stdout)
+    (state,) = frame["proxies"]
+    assert (state["versions"], state["workers"], state["away"]) == ([0], 2, None)
+    assert state["connections"] >= 1
+    assert state["resident"] > 1_000_000
+    (rest,) = frame["capabilities"]
+    assert rest["capability"] == ""
+    assert rest["monolith"]["rate"] > 10
+    assert rest["monolith"]["errors"] == 0
+    assert 0 < rest["monolith"]["p50"] <= rest["monolith"]["p99"] < 5
+    assert rest["service"] == {"rate": 0.0, "errors": None, "p50": None, "p99": None}
+    assert frame["total"]["monolith"] == rest["monolith"]
+
+
+def test_one_of_two_is_away() -> None:
+    gone = free_port()
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
+        addresses = (f"127.0.0.1:{proxy.admin}", f"127.0.0.1:{gone}")
+        found = top(*(word for each in addresses for word in ("--admin", each)), "--interval", "0.1", "--once")
+    assert found.returncode == 0, found.stderr
+    first, second, *_ = found.stdout.splitlines()
+    assert re.fullmatch(
+        rf"127\.0\.0\.1:{proxy.admin} · table 0 · 2 workers · \d+ connections? · 0 in flight · \d+ MB", first
+    )
+    assert second == f"127.0.0.1:{gone} away: [Errno 111] Connection refused"
+
+
+def test_nobody_answers_and_somebody_who_is_no_proxy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, Origin() as origin:
+        addresses = (f"127.0.0.1:{silent.getsockname()[1]}", origin.url)
+        found = top(*(word for each in addresses for word in ("--admin", each)), "--interval", "0.1", "--once")
+    assert found.returncode == 1
+    assert "away: no answer in 2 s" in found.stdout
+    assert "away: nothing of a proxy's is there" in found.stdout
+    assert "no proxy answers" in found.stderr
+
+
+def test_a_person_looks_sorts_and_leaves() -> None:
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy, traffic(proxy.port):
+        master, slave = pty.openpty()
+        command = [sys.executable, "-m", "strangler", "top", "--admin", f"127.0.0.1:{proxy.admin}", "--interval", "0.2"]
+        env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
+        process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=env)
+        os.close(slave)
+        try:
+            seen = Seen(master)
+            until(lambda: "no capability" in seen.text(), "a frame is shown")
+            os.write(master, b"\x1b[A")  # an arrow means nothing here
+            os.write(master, b"r")
+            until(lambda: re.search(r"\x1b\[7m\s*requests", seen.text()), "it sorts by requests")
+            os.write(master, b"q")
+            seen.until_end()
+            assert process.wait(10) == 0
+            assert "\x1b[?1049l" in seen.text(), "the screen from before is back"
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.wait(10)
+            os.close(master)
+
+
+class Seen:
+    """What came out of a terminal."""
+
+    def __init__(self, master: int) -> None:
+        self._master = master
+        self._bytes = b""
+
+    def text(self) -> str:
+        while select.select([self._master], [], [], 0)[0]:
+            try:
+                self._bytes += os.read(self._master, 65536)
+            except OSError:  # Linux says EIO when the last process has left
+                break
+        return self._bytes.decode(errors="replace")
+
+    def until_end(self) -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            select.select([self._master], [], [], 1)
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            self._bytes += data
