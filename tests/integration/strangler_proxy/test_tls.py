@@ -16,7 +16,8 @@ import pytest
 import uvloop
 
 from strangler_proxy.listening import accept
-from strangler_proxy.tls import Certificate, CertificateInvalid, client_context, server_context
+from strangler_proxy.settings import StackTls
+from strangler_proxy.tls import Certificate, CertificateInvalid, Proof, client_context, server_context
 from tests.fixtures.certificates import Authority, Pair
 
 PATIENCE = 10.0
@@ -295,3 +296,33 @@ def test_a_stack_that_asks_who_is_there_is_told(authority: Authority, pair: Pair
         assert uvloop.run(ask(port, known.current, "shop.test")) == "TLSv1.3 http/1.1"
         with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
             uvloop.run(ask(port, client_context(authority.ca), "shop.test"))
+
+
+def test_proof_is_by_the_files_as_they_are(authority: Authority, pair: Pair, tmp_path: Path) -> None:
+    own = authority.give("strangler-proxy")
+    proof = Proof(StackTls(ca=str(authority.ca), certificate=str(own.certificate), key=str(own.key)))
+    with served(server_context(pair.certificate, pair.key)) as port:
+        assert uvloop.run(ask(port, proof(), "shop.test")) == "TLSv1.3 http/1.1"
+        first = proof()
+        proof.look()
+        assert proof() is first
+        authority.ca.write_bytes(Authority(tmp_path, "other").ca.read_bytes())
+        proof.look()
+        assert proof() is not first
+        with pytest.raises(ssl.SSLCertVerificationError):
+            uvloop.run(ask(port, proof(), "shop.test"))
+        proof.reload()
+        assert proof() is not first
+
+
+def test_proof_by_the_systems_authorities_is_made_when_it_is_asked_for() -> None:
+    proof = Proof(StackTls())
+    proof.look()
+    proof.reload()
+    assert repr(proof) == "<Proof None>"
+    assert proof() is proof()
+
+
+def test_proof_by_a_file_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(CertificateInvalid, match=r"none cannot be read: no such file or directory$"):
+        Proof(StackTls(ca=str(tmp_path / "none")))
