@@ -12,21 +12,24 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from strangler.project import Project
+from strangler.project import Project, values
 from strangler.project.values import Identity
 from strangler.routing.keys import Keys
 from strangler.routing.table import MONOLITH, RoutingTable, seal
 from strangler_proxy.admin import admin_server
 from strangler_proxy.errors import ProxyError
 from strangler_proxy.listening import bind
-from strangler_proxy.settings import PIPE, Asking, Links, Settings
+from strangler_proxy.settings import PIPE, Asking, Links, Settings, Tracing
 from strangler_proxy.supervisor import Supervisor, slots
+from strangler_proxy.tracing import can_export
 from strangler_proxy.vouch import Signer
 
 
 def serve(project: Project) -> int:
     """Run the proxy of ``project``, and return the exit code. Raises ``ProjectInvalid`` for what is missing."""
     control, proxy = project.control, project.proxy
+    if proxy.tracing is not None and not can_export():
+        return _say("[proxy.tracing] wants more; run: pip install 'strangler[tracing]'")
     links = Links(
         database=control.database.reveal(),
         redis=control.redis.reveal(),
@@ -40,8 +43,14 @@ def serve(project: Project) -> int:
         access_log=proxy.access_log,
         links=links,
         identity=_asking(project.identity),
+        tracing=_tracing(proxy.tracing),
+        server_timing=proxy.server_timing,
     )
     return _run(settings, proxy.listen, proxy.admin, proxy.workers)
+
+
+def _tracing(tracing: values.Tracing | None) -> Tracing | None:
+    return None if tracing is None else Tracing(endpoint=tracing.endpoint, sample=tracing.sample)
 
 
 def _asking(identity: Identity | None) -> Asking | None:

@@ -16,6 +16,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
+from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -206,6 +207,14 @@ class Tracer:
         elif self._away and not away:
             _LOG.warning("%s takes spans again", self._endpoint)
         self._away = away
+
+
+def can_export() -> bool:
+    """Return whether the extra ``strangler[tracing]`` is installed."""
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 class OtlpExporter:

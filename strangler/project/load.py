@@ -14,6 +14,7 @@ from strangler.capability import Stack
 from strangler.project.entrance import NETWORKS, admin_of, check_network, listen_of, networks_of, socket_mode_of, tls_of
 from strangler.project.protect import protect_of, reach_of
 from strangler.project.section import Check, Environment, Section, mask, read, reason_of, shown
+from strangler.project.tracing import tracing_of
 from strangler.project.values import (
     CapabilityFiles,
     Control,
@@ -153,6 +154,8 @@ def _proxy(section: Section, root: Path) -> Proxy:
         proxy_protocol=networks_of(section, "proxy_protocol"),
         socket_mode=socket_mode_of(section, usual.socket_mode),
         tls=tls_of(section, root, listen),
+        tracing=tracing_of(section),
+        server_timing=section.flag("server_timing", usual.server_timing),
     )
     section.close()
     return proxy

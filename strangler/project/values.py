@@ -94,6 +94,14 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """Which collector gets spans, and of which part of the requests whose callers do not say."""
+
+    endpoint: str
+    sample: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
     """How the data plane listens. Timeouts are in seconds; ``trusted`` are the networks of balancers in front.
 
@@ -109,6 +117,8 @@ class Proxy:
     proxy_protocol: tuple[Network, ...] = ()
     socket_mode: int = 0o660
     tls: Tls = Tls()
+    tracing: Tracing | None = None
+    server_timing: bool = False
 
     @property
     def url(self) -> str:

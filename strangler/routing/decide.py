@@ -101,6 +101,16 @@ def decide(table: RoutingTable, facts: Facts) -> Decision | Ambiguous:
     return _choose(found, paths[0], facts)
 
 
+def route_of(table: RoutingTable, facts: Facts) -> Route | None:
+    """Return the route by which ``decide`` finds a capability for ``facts``.
+
+    Only traces ask, for one request in a hundred: it is cheaper to look again than to carry it along with each.
+    """
+    paths = readings(facts.path)
+    found = table.find(paths[0], _fits(facts)) if paths else None
+    return None if found is None else found[1]
+
+
 def is_split(state: State) -> bool:
     """Return whether the share divides readers, so that who a visitor is makes a difference."""
     return 0 < state.share < WHOLE

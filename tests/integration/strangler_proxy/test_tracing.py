@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
+from strangler.capability import Stack, Stage, State
+from strangler.routing.keys import sign_override
+from strangler.routing.table import Capability, Route
 from strangler_proxy.settings import Tracing
 from strangler_proxy.tracing import Tracer
 from tests.fixtures.collector import PARENT, READ, SPAN, TRACE, Collector, values
+from tests.fixtures.proxy import KEYS, SETTINGS, Origin, Proxy, routing_table
 from tests.fixtures.waiting import until
 
 
@@ -72,3 +81,104 @@ def test_no_thread_is_left() -> None:
         tracer = Tracer(Tracing(endpoint=collector.endpoint))
         tracer.close()
     assert "spans" not in [thread.name for thread in threading.enumerate()]
+
+
+# --- through a proxy ---
+
+PARENT_SAYS = f"traceparent: 00-{TRACE.decode()}-{PARENT.decode()}-"
+LATER = 4_000_000_000  # a year in which nobody runs this
+
+
+@contextmanager
+def traced(sample: float = 0.0) -> Iterator[tuple[Proxy, Origin, Collector]]:
+    """A proxy that believes its clients, before a service that has the catalog's readers."""
+    with Collector() as collector, Origin() as origin:
+        settings = replace(
+            SETTINGS,
+            trusted=(ip_network("127.0.0.0/8"),),
+            tracing=Tracing(endpoint=collector.endpoint, sample=sample),
+        )
+        catalog = Capability(
+            name="catalog",
+            service="shop",
+            routes=(Route(path="/api/catalog"),),
+            state=State(stage=Stage.CANARY, share=10_000),
+        )
+        with Proxy(settings, routing_table(origin.url, [catalog], version=17, shop=origin.url)) as proxy:
+            yield proxy, origin, collector
+
+
+def export(proxy: Proxy) -> None:
+    """Have all that waits exported, and nothing after."""
+    tracer = proxy.board.tracer
+    assert tracer is not None
+    proxy.call(tracer.close)
+
+
+def passed_on(origin: Origin) -> list[str]:
+    return [re.search(r"traceparent: (\S+)", head.decode())[1] for head in origin.heads]  # type: ignore[index]
+
+
+def test_a_sampled_request_has_a_span_between_its_caller_and_its_stack() -> None:
+    with traced() as (proxy, origin, collector):
+        with proxy.client() as client:
+            client.get("/api/catalog/7?secret=1", PARENT_SAYS + "01")
+        export(proxy)
+        (span,) = collector.spans
+        (sent,) = passed_on(origin)
+    assert sent == f"00-{TRACE.decode()}-{span.span_id.hex()}-01"
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE.decode(), PARENT.decode())
+    found = values(list(span.attributes))
+    assert found.pop("strangler.upstream.seconds") > 0  # type: ignore[operator]
+    assert found == {
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+        "url.path": "/api/catalog/7",
+        "url.scheme": "http",
+        "server.address": "shop.test",
+        "client.address": "127.0.0.1",
+        "strangler.capability": "catalog",
+        "strangler.stack": "service",
+        "strangler.why": "share",
+        "strangler.upstream": "shop",
+        "strangler.routing_table.version": 17,
+    }
+    assert 0 < span.end_time_unix_nano - span.start_time_unix_nano < 10e9
+
+
+def test_what_is_not_sampled_leaves_no_trace_of_the_proxy() -> None:
+    with traced(sample=1.0) as (proxy, origin, collector):
+        with proxy.client() as client:
+            client.get("/api/catalog", PARENT_SAYS + "00")
+        export(proxy)
+        assert passed_on(origin) == [f"00-{TRACE.decode()}-{PARENT.decode()}-00"]
+        assert collector.spans == []
+
+
+@pytest.mark.parametrize(("sample", "flag", "spans"), [(1.0, "01", 1), (0.0, "00", 0)])
+def test_chance_decides_and_is_passed_on_where_the_caller_said_nothing(sample: float, flag: str, spans: int) -> None:
+    with traced(sample) as (proxy, origin, collector):
+        with proxy.client() as client:
+            client.get("/")
+        export(proxy)
+        (sent,) = passed_on(origin)
+        assert sent.endswith(f"-{flag}")
+        assert len(collector.spans) == spans
+        if spans:
+            assert collector.spans[0].span_id.hex() == sent.split("-")[2]
+            assert collector.spans[0].parent_span_id == b""
+
+
+def test_testers_learn_why_and_how_long_and_nobody_else_does() -> None:
+    with traced() as (proxy, _, _), proxy.client() as client:
+        plain = client.get("/api/catalog")
+        assert (plain.header("strangler-why"), plain.header("server-timing")) == (None, None)
+        forged = client.get("/api/catalog", f"X-Strangler-Override: catalog~monolith~{LATER}.forged")
+        assert (forged.header("strangler-why"), forged.header("server-timing")) == (None, None)
+        wish = sign_override("catalog", Stack.MONOLITH, LATER, KEYS)
+        told = client.get("/api/catalog", f"X-Strangler-Override: {wish}")
+        assert told.header("strangler-why") == (
+            'capability="catalog", stack=monolith, why=override, share=10000, version=17, upstream="monolith"'
+        )
+        timing = told.header("server-timing") or ""
+        assert re.fullmatch(r'strangler;dur=\d+\.\d, upstream;dur=\d+\.\d;desc="monolith"', timing)

@@ -42,6 +42,10 @@ def route(text: str) -> Files:
     return capability('path = "/api/catalog"', text)
 
 
+def tracing(text: str) -> Files:
+    return top("[service.catalog]", f"[proxy.tracing]\n{text}\n[service.catalog]")
+
+
 def mapping(old: str, new: str) -> Files:
     assert old in MAPPING
     return {TABLES: MAPPING.replace(old, new)}
@@ -60,6 +64,7 @@ PEM = "the path of a PEM file"
 ADMIN = 'an address such as "127.0.0.1:8900" or "[::1]:8900"'
 POSTGRES = 'a variable holding a postgresql:// URL, as in "$NAME"'
 SECRET = 'a variable holding at least 32 random bytes, as in "$NAME"'
+COLLECTOR = 'a collector\'s address such as "http://127.0.0.1:4318/v1/traces"'
 NETWORKS = 'networks such as ["10.0.0.0/8"]'
 A_PATH = 'a path such as "/api/catalog" or "/{lang}/products"'
 NAME = "lower-case letters, digits, - and _, starting with a letter"
@@ -115,7 +120,45 @@ CASES: dict[str, tuple[Files, str]] = {
     "unknown key": (
         top("[proxy]", "[proxy]\nzzz = 1"),
         f"{TOP}: [proxy]: found unknown key 'zzz'; wanted one of access_log, admin, listen, proxy_protocol, "
-        "socket_mode, state, tls, trusted, workers",
+        "server_timing, socket_mode, state, tls, tracing, trusted, workers",
+    ),
+    "server_timing that is neither true nor false": (
+        top("[proxy]", '[proxy]\nserver_timing = "on"'),
+        f"{TOP}: [proxy] server_timing: found 'on'; wanted true or false",
+    ),
+    "tracing without a collector": (
+        tracing("sample = 0.5"),
+        f"{TOP}: [proxy.tracing] endpoint: found nothing; wanted {COLLECTOR}",
+    ),
+    "a collector of another protocol": (
+        tracing('endpoint = "grpc://127.0.0.1:4317"'),
+        f"{TOP}: [proxy.tracing] endpoint: found 'grpc://127.0.0.1:4317' "
+        f"(it begins with neither http:// nor https://); wanted {COLLECTOR}",
+    ),
+    "a collector with a password": (
+        tracing(f'endpoint = "https://me:{PASSWORD}@127.0.0.1"'),
+        f"{TOP}: [proxy.tracing] endpoint: found 'https://***@127.0.0.1' "
+        f"(it has a user; what proves who sends goes into OTEL_EXPORTER_OTLP_HEADERS); wanted {COLLECTOR}",
+    ),
+    "a collector without a host": (
+        tracing('endpoint = "http:///v1/traces"'),
+        f"{TOP}: [proxy.tracing] endpoint: found 'http:///v1/traces' (nobody can be reached there); wanted {COLLECTOR}",
+    ),
+    "more than all requests": (
+        tracing('endpoint = "http://127.0.0.1"\nsample = 1.5'),
+        f"{TOP}: [proxy.tracing] sample: found 1.5; wanted a part of the requests from 0 to 1",
+    ),
+    "a share of requests that is text": (
+        tracing('endpoint = "http://127.0.0.1"\nsample = "1%"'),
+        f"{TOP}: [proxy.tracing] sample: found '1%'; wanted a part of the requests from 0 to 1",
+    ),
+    "unknown key of tracing": (
+        tracing('endpoint = "http://127.0.0.1"\nsampel = 0.5'),
+        f"{TOP}: [proxy.tracing]: found unknown key 'sampel'; wanted 'sample' perhaps",
+    ),
+    "tracing that is no table": (
+        top("[proxy]", "[proxy]\ntracing = true"),
+        f"{TOP}: [proxy] tracing: found true; wanted a table [proxy.tracing]",
     ),
     "unknown section": (
         top("[proxy]", "[colour]\n[proxy]"),

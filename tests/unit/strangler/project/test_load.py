@@ -11,7 +11,7 @@ import pytest
 
 from strangler.capability import BORN, Data, Stack, State
 from strangler.project import CapabilityFiles, ProjectInvalid, Proxy, TableMapping, load
-from strangler.project.values import Tls
+from strangler.project.values import Tls, Tracing
 from strangler.routing.cohort import Cohort, Source
 from strangler.routing.protect import Protect, Reach
 from strangler.routing.table import Capability, Kind, Route
@@ -193,7 +193,8 @@ def test_all_problems_of_all_files_are_said_at_once(tmp_path: Path) -> None:
         'wanted addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]',
         "strangler.toml: [proxy] workers: found 0; wanted a whole number from 1 to 64",
         "strangler.toml: [proxy]: found unknown key 'colour'; "
-        "wanted one of access_log, admin, listen, proxy_protocol, socket_mode, state, tls, trusted, workers",
+        "wanted one of access_log, admin, listen, proxy_protocol, server_timing, socket_mode, state, tls, tracing, "
+        "trusted, workers",
         "migrations/catalog/mapping.toml: [[table]] 1: found unknown key 'tarjet'; wanted 'target' perhaps",
         "migrations/catalog/capability.toml: service: found 'shelf' (there: catalog); "
         "wanted the name of a [service.NAME] in strangler.toml",
@@ -381,3 +382,20 @@ def test_the_environment_of_the_process_is_the_default(tmp_path: Path, monkeypat
     for name, value in ENV.items():
         monkeypatch.setenv(name, value)
     assert load(write(tmp_path)).control.redis.reveal() == os.environ["REDIS_URL"]
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint", "sample"),
+    [
+        ('endpoint = "http://127.0.0.1:4318"', "http://127.0.0.1:4318/v1/traces", 0.01),
+        ('endpoint = "https://collector.test/"\nsample = 1', "https://collector.test/v1/traces", 1.0),
+        ('endpoint = "http://$HOST/otlp"\nsample = 0.0', "http://collector.test/otlp", 0.0),
+    ],
+)
+def test_a_collector_has_the_usual_path_unless_it_says_one(
+    text: str, endpoint: str, sample: float, tmp_path: Path
+) -> None:
+    files = {"strangler.toml": f"{STRANGLER}\n[proxy.tracing]\n{text}\n"}
+    project = load(write(tmp_path, files), {**ENV, "HOST": "collector.test"})
+    assert project.proxy.tracing == Tracing(endpoint=endpoint, sample=sample)
+    assert not project.proxy.server_timing

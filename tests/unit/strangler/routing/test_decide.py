@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strangler.capability import BORN, WHOLE, Data, Stack, State
 from strangler.routing.bucket import bucket
 from strangler.routing.cohort import Cohort, Source
-from strangler.routing.decide import SAFE, Ambiguous, Decision, Why, decide, is_split
+from strangler.routing.decide import SAFE, Ambiguous, Decision, Why, decide, is_split, route_of
 from strangler.routing.table import Capability, Kind, Route, RoutingTable
 from tests.fixtures.facts import Asked
 
@@ -258,3 +258,18 @@ def test_conditions_are_compared_with_the_facts() -> None:
         found = decide(only, asked)
         assert isinstance(found, Decision)
         assert found.why is why
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("GET", b"/api/catalog/7", "/api/catalog"),
+        ("GET", b"/de/products", "/{lang}/products"),
+        ("POST", b"/api/catalog/search", "/api/catalog/search"),
+        ("GET", b"/elsewhere", None),
+        ("GET", b"*", None),
+    ],
+)
+def test_traces_are_told_the_route(method: str, path: bytes, route: str | None) -> None:
+    found = route_of(table(), Asked(path=path, method=method))
+    assert (found.path if found else None) == route
