@@ -76,9 +76,9 @@ async def accept(
 
 
 def _tcp_listeners(listen: Listen, copies: int) -> list[socket.socket]:
-    family, *_, place = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-        0
-    ]
+    found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # A name of both families, as localhost is, is asked for by IPv4 at least; stacks are reached so, too (cluster.py).
+    family, *_, place = min(found, key=lambda each: each[0] != socket.AF_INET)
     with _socket(family, shared=False) as alone:
         alone.bind(place)
         port = alone.getsockname()[1]

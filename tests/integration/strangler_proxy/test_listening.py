@@ -81,6 +81,11 @@ def test_one_address_is_of_its_family_alone() -> None:
             socket.create_connection(("127.0.0.1", port))
 
 
+def test_a_name_of_both_families_is_one_of_ipv4() -> None:
+    with bound("localhost:0") as listeners:
+        assert listeners[0].getsockname()[0] == "127.0.0.1"
+
+
 def test_every_address_is_named_once() -> None:
     with bound("0.0.0.0:0") as listeners:
         port = port_of(listeners[0])
