@@ -54,11 +54,11 @@ COUNTERS: Final = (
     Counter(
         "refusals",
         "refusals",
-        "Requests that the proxy refused to protect itself or a stack, by what refused and for whom",
+        "Requests that were not let through, to protect the proxy or a stack, by what held them back and for whom",
         ("reason", "name"),
     ),
     Counter("holds", "holds", "Writes that were held, by how that ended", ("capability", "outcome")),
-    Counter("circuits", "breaker_changes", "Circuits that a breaker went over to", ("upstream", "circuit")),
+    Counter("opened", "breaker_opened", "Times that a worker's breaker opened", ("upstream",)),
     Counter("identities", "identity_questions", "Questions to the monolith who a visitor is", ("outcome",)),
     Counter("spans", "spans", "Spans of sampled requests, by what became of them", ("outcome",)),
     Counter("accepted", "connections_accepted", "Connections of clients, ever"),

@@ -174,9 +174,9 @@ GAUGES: Final = (
     Gauge("link_workers", "Workers that reach what publishes routing tables", ("link",), _links),
     Gauge(
         "loop_lag_seconds",
-        "The longest that a worker's loop was late since its report before",
+        "The longest that a worker's loop was late in the last half minute to minute",
         ("worker",),
-        _by_worker(lambda each, now: _at(each, ("tally", "lag"), None)),
+        _by_worker(lambda each, now: each.get("lag")),
     ),
     Gauge(
         "worker_resident_bytes",

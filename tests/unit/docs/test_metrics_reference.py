@@ -64,6 +64,7 @@ def test_every_label_is_explained_and_no_other() -> None:
     [
         ("`verdict` of retries", [verdict for verdict in retry.Verdict if verdict.again]),
         ("`verdict` of fallbacks", fallback.Verdict),
+        ("`kind`", [*fallback.Failure, "truncated"]),
         ("`circuit`", breaker.Circuit),
         ("`condition`", health.Condition),
     ],

@@ -84,7 +84,7 @@ def test_what_protects_is_counted() -> None:
                 "fallbacks": [["catalog", "fallback", 3]],
                 "refusals": [["shed", "", 4], ["rate", "writers", 5]],
                 "holds": [["catalog", "released", 6]],
-                "circuits": [["catalog", "open", 7]],
+                "opened": [["catalog", 7]],
                 "spans": [["dropped", 8]],
             }
         )
@@ -94,7 +94,7 @@ def test_what_protects_is_counted() -> None:
     assert found["refusals_total", ("shed", "")] == 4
     assert found["refusals_total", ("rate", "writers")] == 5
     assert found["holds_total", ("catalog", "released")] == 6
-    assert found["breaker_changes_total", ("catalog", "open")] == 7
+    assert found["breaker_opened_total", ("catalog",)] == 7
     assert found["spans_total", ("dropped",)] == 8
 
 

@@ -39,7 +39,7 @@ def test_workers_that_say_the_same_are_counted() -> None:
 
 
 def test_each_worker_has_its_table_and_its_lag() -> None:
-    one = {"worker": "w1", "version": 7, "published_at": 940.0, "tally": {"lag": 0.02}, "resident": 1 << 20}
+    one = {"worker": "w1", "version": 7, "published_at": 940.0, "lag": 0.02, "resident": 1 << 20}
     other = {"worker": "w2", "version": 6, "published_at": None}
     assert read("routing_table_version", one, other) == {("w1",): 7, ("w2",): 6}
     assert read("routing_table_age_seconds", one, other) == {("w1",): 60.0}

@@ -15,26 +15,50 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.fixtures.ports import free_port
-from tests.fixtures.proxy import Client, Origin, ProxyProcess
+from tests.fixtures.proxy import SECRET, Client, Origin, ProxyProcess
 from tests.fixtures.waiting import until
+
+# Both engines are away: the proxy routes by what its files say.
+ENV = {"CONTROL": "postgresql://127.0.0.1:1/none", "REDIS": "redis://127.0.0.1:1", "SECRET": SECRET}
+TOML = """
+[monolith]
+endpoints = ["{monolith}"]
+[control]
+database = "$CONTROL"
+redis = "$REDIS"
+secret = "$SECRET"
+[proxy]
+listen = ["127.0.0.1:{listen}"]
+admin = "127.0.0.1:{admin}"
+workers = 1
+[service.shop]
+endpoints = ["{service}"]
+"""
 
 
 def top(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "strangler", "top", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return strangler("top", *arguments)
+
+
+def strangler(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "strangler", *arguments]
+    env = {**os.environ, **ENV}
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=env)
 
 
 @contextmanager
-def traffic(port: int) -> Iterator[None]:
+def traffic(port: int, *targets: str) -> Iterator[None]:
     """Ask the proxy all the time."""
     over = threading.Event()
 
     def ask() -> None:
         with Client(port) as client:
             while not over.is_set():
-                client.get("/")
+                for target in targets or ("/",):
+                    client.get(target)
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -61,6 +85,28 @@ def test_one_look_at_a_proxy_under_traffic() -> None:
     assert 0 < rest["monolith"]["p50"] <= rest["monolith"]["p99"] < 5
     assert rest["service"] == {"rate": 0.0, "errors": None, "p50": None, "p99": None}
     assert frame["total"]["monolith"] == rest["monolith"]
+
+
+def test_the_proxy_of_a_project_and_its_capabilities(tmp_path: Path) -> None:
+    folder = tmp_path / "migrations" / "wishlist"
+    folder.mkdir(parents=True)
+    (folder / "capability.toml").write_text('service = "shop"\nborn = "service"\n[[route]]\npath = "/api/wishlist"\n')
+    file = tmp_path / "strangler.toml"
+    with Origin() as monolith, Origin() as service:
+        urls = {"monolith": monolith.url, "service": service.url}
+        file.write_text(TOML.format(**urls, listen=free_port(), admin=free_port()))
+        with ProxyProcess.project(file, ENV) as proxy, traffic(proxy.port, "/", "/api/wishlist"):
+            found = strangler("--project", str(file), "top", "--interval", "0.3", "--once", "--json")
+    assert found.returncode == 0, found.stderr
+    frame = json.loads(found.stdout)
+    assert frame["proxies"][0]["without"] == ["postgres", "valkey"]
+    rest, wishlist = frame["capabilities"]
+    assert (rest["capability"], rest["stage"], rest["share"]) == ("", None, None)
+    assert (wishlist["capability"], wishlist["stage"], wishlist["share"]) == ("wishlist", "service", 1.0)
+    assert wishlist["breaker"] == "closed"
+    assert rest["monolith"]["rate"] > 5
+    assert wishlist["service"]["rate"] > 5
+    assert wishlist["monolith"]["rate"] == 0
 
 
 def test_one_of_two_is_away() -> None:
