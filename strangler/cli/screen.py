@@ -22,9 +22,10 @@ _NONE: Final = Text("–", style="dim")
 _NOTICEABLE: Final = 0.001  # of errors; more than one in a hundred is bad
 _BAD: Final = 0.01
 _LATE: Final = 0.1  # seconds that a worker's loop may be late without a remark: a tenth is seen by people
-UNROUTED: Final = "no capability"
+UNROUTED: Final = "no\N{NO-BREAK SPACE}capability"
 
 _WIDE: Final = 132  # where all columns have room
+_ROOMY: Final = 160  # and space between them
 
 SORTS: Final[Mapping[str, tuple[str, Callable[[Row], Any]]]] = {
     "n": ("name", lambda row: row.capability or "\uffff"),
@@ -78,9 +79,10 @@ _AROUND: Final = 6
 
 
 def _table(total: Row, rows: Sequence[Row], width: int) -> Table:
-    gap = 2 if width >= _WIDE else 1
+    gap = 2 if width >= _ROOMY else 1
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_footer=True)
-    table.add_column(Text("\ncapability", style="bold"), Text("all", style="bold"), max_width=24, no_wrap=True)
+    # The one column that may shrink: it alone may wrap, and what has no spaces is cut instead.
+    table.add_column(Text("\ncapability", style="bold"), Text("all", style="bold"), max_width=24, overflow="ellipsis")
     for column in (column for column in _COLUMNS if column.width <= width):
         table.add_column(
             Text(f"{column.title}\n{column.unit}", style=f"bold {_STACKS.get(column.stack, '')}"),
@@ -139,7 +141,7 @@ def _versions(proxy: Proxy) -> Text:
 
 def _refused(refused: Mapping[str, float]) -> Text:
     parts = ", ".join(f"{reason} {_shown(rate)}/s" for reason, rate in refused.items())
-    return Text(f"refused by the proxy: {parts}", style="yellow", no_wrap=True, overflow="ellipsis")
+    return Text(f"not let through: {parts}", style="yellow", no_wrap=True, overflow="ellipsis")
 
 
 def _keys(sort: str) -> Text:

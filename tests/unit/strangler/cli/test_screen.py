@@ -51,12 +51,12 @@ def test_eighty_columns() -> None:
         "capability        %    req/s   p99 ms   req/s  p99 ms      % flight",
         "catalog          25    1,834      143     612    18.1    0.1     38",
         "reviews           0        0        –       0       –      –      –",
-        "no capability     –      0.2     87.1       0       –      0      –",
+        "no\u00a0capability     –      0.2     87.1       0       –      0      –",
         "all               –    1,834      143     612    18.1    0.1     38",
         "",
         "catalog: breaker half open, 3.2 retries/s",
         "reviews: killed, 4 held, 2.0 fallbacks/s",
-        "refused by the proxy: shed 12.0/s",
+        "not let through: shed 12.0/s",
     ]
 
 
@@ -65,7 +65,7 @@ def test_a_wide_terminal_has_every_column_and_needs_no_words() -> None:
     assert lines[2] == "reads monolith monolith monolith service service service errors in fallbacks retries"
     assert lines[4] == "catalog canary 25 1,834 21.4 143 612 4.2 18.1 0.1 38 0 half open 0 3.2"
     assert lines[5] == "reviews killed 0 0 – – 0 – – – – 4 – 2.0 0"
-    assert lines[8:] == ["", "refused by the proxy: shed 12.0/s"]
+    assert lines[8:] == ["", "not let through: shed 12.0/s"]
 
 
 @given(st.integers(60, 250), st.sampled_from(sorted(SORTS)), st.integers(14, 60))
@@ -75,6 +75,17 @@ def test_no_line_is_longer_than_the_terminal_nor_the_screen_higher(width: int, s
     lines = shown(many, width, sort, height)
     assert max(map(len, lines)) <= width
     assert len(lines) <= height
+
+
+@pytest.mark.parametrize("width", [80, 99, 100, 120, 131, 132, 140, 159, 160, 200])
+def test_only_names_are_ever_cut(width: int) -> None:
+    row = replace(CATALOG, capability="a-capability-with-a-long-name", stage="monolith", monolith=Side(rate=12345.6))
+    busy = replace(FRAME, rows=(row, REST), total=replace(FRAME.total, monolith=Side(rate=12345.6)))
+    lines = shown(busy, width)
+    cut = [word for line in lines[2:7] for word in line.split() if "…" in word]
+    assert cut in ([], [lines[4].split()[0]])
+    assert len(lines[2:7]) == 5
+    assert "12,346" in lines[4]
 
 
 def test_what_does_not_fit_is_counted() -> None:
