@@ -26,6 +26,7 @@ from strangler_proxy.switchboard import Switchboard
 from strangler_proxy.tls import Certificate
 
 _LOG: Final = logging.getLogger("strangler_proxy")
+_NEIGHBOUR: Final = "127.0.0.1"
 _COMPLAIN_AGAIN: Final = 60.0  # a scan of all ports, or a balancer set up wrong, would fill the log
 
 
@@ -62,10 +63,10 @@ class Entrances:
 
     async def _open(self, listener: socket.socket, listen: Listen) -> asyncio.Server:
         certificate = self._certificate if listen.secure else None
-        if self._entry.proxy_protocol and listener.family != socket.AF_UNIX:
-            rules = Rules(board=self._board, entry=self._entry, certificate=certificate, complaints=self._complaints)
-            return await accept(lambda: Entrance(rules), listener)
         board = self._board
+        if self._entry.proxy_protocol or listener.family == socket.AF_UNIX:
+            rules = Rules(board=board, entry=self._entry, certificate=certificate, complaints=self._complaints)
+            return await accept(lambda: Entrance(rules), listener)
         return await accept(lambda: Downstream(board), listener, certificate.listening() if certificate else None)
 
 
@@ -119,11 +120,11 @@ class Entrance(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         board = self._rules.board
         self.transport = cast("asyncio.Transport", transport)
-        name = transport.get_extra_info("peername")
-        if name is None:  # reset before its turn came
+        address = _address_of(transport)
+        if address is None:
             self.transport.abort()
             return
-        self._address = plain_address(name[0])
+        self._address = address
         self.deadline = board.time() + board.timeouts.request_headers
         board.watched.add(self)
         if is_trusted(self._address, self._rules.entry.proxy_protocol):
@@ -167,9 +168,9 @@ class Entrance(asyncio.Protocol):
     # --- inside ---
 
     def _introduce(self, header: Header) -> None:
-        """Take a header's word; without an address, the connection is the balancer's own or a neighbour's."""
-        if header.source is not None:
-            self._address = "unix" if header.family is Family.UNIX else header.source[0]
+        """Take a header's word; without an address, the connection is the balancer's own or of its own machine."""
+        if header.source is not None and header.family is not Family.UNIX:
+            self._address = header.source[0]
         self._encrypted = header.tls is not None and header.tls.secure
 
     def _pass(self, rest: bytes) -> None:
@@ -232,6 +233,17 @@ class Entrance(asyncio.Protocol):
 
     def _complain(self, why: str) -> None:
         self._rules.complaints(self._rules.board.time(), self._address, why)
+
+
+def _address_of(transport: asyncio.BaseTransport) -> str | None:
+    """Return who is at the other end; None when it is gone already.
+
+    Who comes through a Unix socket is on this machine as who comes to 127.0.0.1 is, and is believed where that is.
+    """
+    name = transport.get_extra_info("peername")
+    if isinstance(name, tuple):
+        return plain_address(name[0])
+    return _NEIGHBOUR if transport.get_extra_info("socket").family == socket.AF_UNIX else None
 
 
 class _Buffered(Protocol):

@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 
 from strangler_proxy.entrance import Complaints, Entrances
-from strangler_proxy.settings import Entry, Timeouts
+from strangler_proxy.settings import Entry, Network, Timeouts
 from strangler_proxy.switchboard import Switchboard
 from strangler_proxy.tls import CertificateInvalid, client_context
 from tests.fixtures.certificates import Authority, Pair
@@ -28,7 +28,8 @@ from tests.fixtures.proxy import (
 )
 from tests.fixtures.waiting import until
 
-BALANCERS = (ip_network("127.0.0.0/8"),)
+Networks = tuple[Network, ...]
+BALANCERS: Networks = (ip_network("127.0.0.0/8"),)
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 TEXT = b"PROXY TCP4 192.0.2.7 192.0.2.8 4711 80\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n"
@@ -54,7 +55,7 @@ SECURE = binary(block=b"\xc0\0\2\7\xc0\0\2\x08\x12\x67\0\x50" + b"\x20\0\5\1\0\0
         (binary(), "192.0.2.7", "http"),
         (binary(0x20, 0, b""), "127.0.0.1", "http"),
         (binary(0x21, 0, b""), "127.0.0.1", "http"),
-        (binary(0x21, 0x31, b"/run/x".ljust(216, b"\0")), "unix", "http"),
+        (binary(0x21, 0x31, b"/run/x".ljust(216, b"\0")), "127.0.0.1", "http"),
         (SECURE, "192.0.2.7", "https"),
     ],
 )
@@ -167,15 +168,28 @@ def test_a_drain_does_not_wait_for_headers() -> None:
         connection.closed()
 
 
-def test_a_unix_socket_is_never_asked(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("networks", "trusted", "sent", "client"),
+    [
+        ((), (), b"", "127.0.0.1"),
+        (BALANCERS, (), TEXT, "192.0.2.7"),
+        ((), BALANCERS, b"", "198.51.100.1, 127.0.0.1"),
+    ],
+)
+def test_a_unix_socket_is_as_good_as_the_loopback_address(
+    networks: Networks, trusted: Networks, sent: bytes, client: str, tmp_path: Path
+) -> None:
     path = tmp_path / "shop.sock"
-    entry = Entry(addresses=("127.0.0.1:0", f"unix:{path}"), proxy_protocol=BALANCERS)
-    with guarded(entry) as (_, origin), socket.socket(socket.AF_UNIX) as sock:
+    entry = Entry(addresses=("127.0.0.1:0", f"unix:{path}"), proxy_protocol=networks)
+    with (
+        guarded(entry, replace(SETTINGS, trusted=trusted)) as (_, origin),
+        socket.socket(socket.AF_UNIX) as sock,
+    ):
         sock.settimeout(PATIENCE)
         sock.connect(str(path))
-        sock.sendall(GET)
+        sock.sendall(sent + GET[:-2] + b"X-Forwarded-For: 198.51.100.1\r\n\r\n")
         assert read_until(sock, b"\r\n") == b"HTTP/1.1 200 OK\r\n"
-        assert forwarded(origin)["X-Forwarded-For"] == "unix"
+        assert forwarded(origin)["X-Forwarded-For"] == client
 
 
 # --- TLS ---
