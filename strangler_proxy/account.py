@@ -1,4 +1,4 @@
-"""What is written down of a request when it has ended: counted, logged, and traced where it was sampled."""
+"""What is written down of a request when it has ended: a line of the access log, a span where it was sampled."""
 
 from __future__ import annotations
 
@@ -14,14 +14,8 @@ if TYPE_CHECKING:
 
 
 def account(board: Switchboard, exchange: Exchange, status: int, seconds: float) -> None:
-    """Write down ``exchange``, which ended with ``status`` (499: its client left) after ``seconds``."""
+    """Log and trace ``exchange``, which ended with ``status`` (499: its client left) after ``seconds``."""
     decision = exchange.decision
-    if decision is None:
-        board.tally.request("", "none", "refused", exchange.head.method, status, seconds)
-    else:
-        board.tally.request(
-            decision.capability or "", decision.stack, decision.why, exchange.head.method, status, seconds
-        )
     if board.log is not None:
         board.log.line(**_line(exchange, decision, status, seconds))
     if exchange.trail.sampled and board.tracer is not None:

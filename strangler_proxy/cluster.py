@@ -21,7 +21,7 @@ from typing import Final
 from strangler.routing import address
 from strangler.routing.address import parse_endpoint
 from strangler.routing.protect import Reach
-from strangler_proxy.breaker import FAILURES, Breaker, Bulkhead
+from strangler_proxy.breaker import Breaker, Bulkhead
 from strangler_proxy.endpoint import Bounds, Endpoint
 from strangler_proxy.health import choose
 from strangler_proxy.probe import Probe
@@ -49,6 +49,7 @@ class Cluster:
     ) -> None:
         self.name = name
         self.endpoints: tuple[Endpoint, ...] = ()
+        self.only: Endpoint | None = None  # where there is no choice
         self.breaker = breaker
         self.requests = Bulkhead(limits.requests)
         self.budget = RetryBudget()
@@ -95,6 +96,7 @@ class Cluster:
             for place in found
         }
         self.endpoints = tuple(self._known.values())
+        self.only = self.endpoints[0] if len(self.endpoints) == 1 else None
         for endpoint in self.endpoints:
             endpoint.bounds = self._bounds
         for place in before.keys() - self._known.keys():
@@ -165,11 +167,6 @@ class Cluster:
             self._resolving.cancel()
         for endpoint in self.endpoints:
             endpoint.retire()
-
-
-def is_failure(status: int) -> bool:
-    """Return whether a status speaks against the stack: somebody answered in its place."""
-    return status in FAILURES
 
 
 def _is_named(place: address.Endpoint) -> bool:

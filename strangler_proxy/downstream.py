@@ -225,12 +225,15 @@ class Downstream(asyncio.Protocol):
             return None
         head, used = found
         self._in_head = False
-        self._begin(head)
+        exchange = self._exchange = Exchange(self._board, self, head)
         rest = data[used:]
-        if rest and self._body is not None:
-            rest = self._read_body(self._body, rest)
-        if self._exchange is not None:  # nothing was wrong with the beginning of its body
-            self._exchange.start()
+        if head.framing is _NONE:
+            exchange.request_done = True
+        else:
+            rest = self._begin_body(exchange, head, rest)
+            if self._exchange is None:  # something was wrong with it
+                return rest
+        exchange.start()
         return rest
 
     def _await_head(self) -> None:
@@ -238,15 +241,16 @@ class Downstream(asyncio.Protocol):
             self._in_head = True
             self.deadline = monotonic() + self._board.timeouts.request_headers
 
-    def _begin(self, head: RequestHead) -> None:
-        exchange = self._exchange = Exchange(self._board, self, head)
-        framing = head.framing
-        if framing is _NONE or (framing is _LENGTH and not head.length):
-            exchange.request_done = True
-        elif framing is _LENGTH:
+    def _begin_body(self, exchange: Exchange, head: RequestHead, data: bytes) -> bytes:
+        """Take what has come of a request's body, and return what stands behind it."""
+        if head.framing is not _LENGTH:
+            self._body = Chunked(self._board.limits.request_headers)
+        elif head.length:
             self._body = Sized(head.length)
         else:
-            self._body = Chunked(self._board.limits.request_headers)
+            exchange.request_done = True
+            return data
+        return self._read_body(self._body, data) if data else data
 
     def _read_body(self, body: Body, data: bytes) -> bytes:
         """Pass on what ``data`` has of a request's body, and return what stands behind it."""

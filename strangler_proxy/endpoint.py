@@ -95,7 +95,7 @@ class Endpoint:
             if not repeatable and monotonic() - upstream.since > _SURELY_OPEN:
                 return None
             idle.pop()
-            if not upstream.transport.is_closing() and upstream.silent:
+            if not upstream.transport.is_closing() and not upstream.wire.poll(0):
                 return upstream
             upstream.transport.abort()
         return None

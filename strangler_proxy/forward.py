@@ -24,7 +24,8 @@ from strangler.routing.decide import Ambiguous, Decision, Why, decide
 from strangler.routing.table import MONOLITH
 from strangler_proxy import fallback
 from strangler_proxy.account import account
-from strangler_proxy.cluster import Cluster, is_failure
+from strangler_proxy.breaker import FAILURES
+from strangler_proxy.cluster import Cluster
 from strangler_proxy.facts import RequestFacts
 from strangler_proxy.fallback import Failure, fallback_line, may_fall_back
 from strangler_proxy.forwarded import Trail
@@ -35,7 +36,7 @@ from strangler_proxy.problem import Problem, write_problem
 from strangler_proxy.question import Credential
 from strangler_proxy.retry import Attempt, Verdict, backoff, may_retry
 from strangler_proxy.server_timing import server_timing
-from strangler_proxy.switchboard import Guard, Switchboard
+from strangler_proxy.switchboard import Guard, Lane, Switchboard
 from strangler_proxy.tunnel import open_tunnel
 from strangler_proxy.why import why
 
@@ -83,6 +84,7 @@ class Exchange:
     _extra = b""
     _framing = _NONE
     _credential: Credential | None = None
+    _lane: Lane | None = None
     _guard: Guard | None = None
     _cluster: Cluster | None = None
     _upstream: Upstream | None = None
@@ -113,14 +115,17 @@ class Exchange:
             self._fail(404, "There is nothing at this address.")
             return
         found = decide(board.table, self.facts)
-        if isinstance(found, Ambiguous):
+        if found.__class__ is Ambiguous:
             self._fail(400, "The path can be read in ways that lead to different places; write it plainly.")
             return
-        self.decision = found
-        if found.stack is _SERVICE and board.identities is not None:
+        self._lane = lane = board.lanes.get(id(found)) or board.lane(found)  # type: ignore[arg-type]
+        self.decision = decision = lane.decision
+        if board.identities is not None and decision.stack is _SERVICE:
             self._identify(board.identities)
+        elif lane.guard is None:
+            self._enter(lane.cluster)
         else:
-            self._go(found)
+            self._go()
 
     def body_came(self, piece: bytes, end: Trailers | None) -> None:
         """Take a piece of the request's body; ``end`` are the trailers when it was the last."""
@@ -182,8 +187,7 @@ class Exchange:
         credential = self._credential = identities.credential(self.head)
         known = identities.known(credential) if credential else None
         if credential is None:
-            self._voucher = b""
-            self._go_on()
+            self._go()
         elif known is not None:
             self.identified(known.line)
         else:
@@ -198,11 +202,7 @@ class Exchange:
             self._fail(503, "Who you are cannot be found out at the moment.")
             return
         self._voucher = line or b""
-        self._go_on()
-
-    def _go_on(self) -> None:
-        if self.decision is not None:
-            self._go(self.decision)
+        self._go()
 
     def _may_go_unnamed(self) -> bool:
         """Return whether a stranger's answer does no harm to somebody who might be known.
@@ -220,12 +220,13 @@ class Exchange:
     def _writes(self) -> bool:
         return self.decision is None or self.decision.why is _WRITE
 
-    def _go(self, decision: Decision) -> None:
-        guard = self._board.guards.get(decision.capability)
-        if guard is not None and not self._pass_guard(guard):
+    def _go(self) -> None:
+        lane = self._lane
+        assert lane is not None  # noqa: S101 -- start() has set it
+        if lane.guard is not None and not self._pass_guard(lane.guard):
             self._stumble("overload", 503, "Too many requests of this kind are under way.", None)
         else:
-            self._enter(self._board.pool.clusters[decision.upstream])
+            self._enter(lane.cluster)
 
     def _pass_guard(self, guard: Guard) -> bool:
         if guard.timeout:
@@ -252,18 +253,23 @@ class Exchange:
         self._cluster = cluster
         if cluster.total:
             self._until = min(self._until, self.began + cluster.total)
-        self._downstream.deadline = min(self._downstream.deadline, self._until)
+        if self._until < inf:
+            self._downstream.deadline = min(self._downstream.deadline, self._until)
         self._reach(cluster)
 
     def _reach(self, cluster: Cluster) -> None:
-        endpoint = cluster.choose(self._tried)
+        endpoint = cluster.only if not self._tried else None
+        if endpoint is None:
+            endpoint = cluster.choose(self._tried)
         if endpoint is None:
             self._stumble("refused", 502, "The application could not be reached.", False)
             return
         self._endpoint = endpoint
         self.asked = endpoint.url
         endpoint.pending += 1
-        upstream = None if self._fresh else endpoint.take(self.head.repeatable and not self._writes)
+        decision = self.decision
+        repeatable = decision is not None and decision.why is not _WRITE and self.head.repeatable
+        upstream = None if self._fresh else endpoint.take(repeatable)
         if upstream is not None:
             self.connected(upstream)
         elif not endpoint.ask(self):
@@ -275,7 +281,8 @@ class Exchange:
 
     def connected(self, upstream: Upstream) -> bool:
         """Send the request over ``upstream``; False when it is no longer wanted."""
-        if self._over:
+        cluster = self._cluster
+        if self._over or cluster is None:
             return False
         self._upstream = upstream
         self._stale = upstream.used
@@ -288,7 +295,8 @@ class Exchange:
             self._out.clear()
             self._waiting = 0
         upstream.ask(self, head.method, data)
-        self._progress(self.asked_at)
+        if not self.request_done or self._until < inf or cluster.first_byte != self._board.timeouts.first_byte:
+            self._progress(self.asked_at)  # else start() has set the same
         if downstream.choked and not upstream.transport.get_write_buffer_size() > self._board.limits.buffer:
             downstream.choke(False)
         if downstream.full:
@@ -340,8 +348,7 @@ class Exchange:
     def interim(self, head: ResponseHead) -> None:
         """Pass an interim response on, to a client that can read it."""
         if self.head.minor == 1:
-            self._send(write_response(head, 1, False, b"")[0])
-            self._progress(monotonic())
+            self._pass(write_response(head, 1, False, b"")[0], None)
 
     def answered(self, head: ResponseHead, body: bytes, end: Trailers | None) -> None:
         """Send a response's head, and what came with it of its body."""
@@ -360,7 +367,9 @@ class Exchange:
         self._close = close or framing is _CLOSE
         self._framing = framing
         self._begun = True
-        self._pass(line + (_framed(body, end) if framing is _CHUNKED else body), end)
+        if framing is _CHUNKED:
+            body = _framed(body, end)
+        self._pass(line + body, end)
 
     def _told(self) -> bytes:
         """Return what is told of the way that the request took: to testers all, to others what is open to them."""
@@ -375,23 +384,18 @@ class Exchange:
         self._pass(_framed(body, end) if self._framing is _CHUNKED else body, end)
 
     def _pass(self, data: bytes, end: Trailers | None) -> None:
-        self._send(data)
-        if self._over:
-            return
-        if end is None:
-            self._progress(monotonic())
-            return
-        self._part(broken=not (self._reusable and self.request_done), answered=not is_failure(self.status))
-        self._settle(self.status)
-        self._downstream.exchange_over(self._close)
-
-    def _send(self, data: bytes) -> None:
-        transport = self._downstream.transport
-        if transport.is_closing():
+        downstream = self._downstream
+        if downstream.transport.is_closing():
             self.abandon()
             return
         self.sent += len(data)
-        transport.write(data)
+        downstream.transport.write(data)
+        if end is None:
+            self._progress(monotonic())
+            return
+        self._part(broken=not (self._reusable and self.request_done), answered=self.status not in FAILURES)
+        self._settle(self.status)
+        downstream.exchange_over(self._close)
 
     def switched(self, head: ResponseHead, rest: bytes) -> None:
         """Join both connections: the stack has agreed to the upgrade."""
@@ -399,7 +403,7 @@ class Exchange:
         if not self.head.upgrade or upstream is None or endpoint is None:
             self.garbled("101 to a request without Upgrade")
             return
-        self._send(write_response(head, 1, False, b"")[0] + rest)
+        self._pass(write_response(head, 1, False, b"")[0] + rest, None)
         if self._over:  # the client left just now
             return
         early = downstream.release()
@@ -441,7 +445,7 @@ class Exchange:
         if status not in fallback.FAILURES or not self._may_fall_back():
             return False
         self._count_failure("status")
-        self._part(broken=True, answered=not is_failure(status))
+        self._part(broken=True, answered=status not in FAILURES)
         self._fall_back("status")
         return True
 
@@ -450,7 +454,7 @@ class Exchange:
         if decision is None or decision.stack is not _SERVICE:
             return False
         guard = board.guards.get(decision.capability)
-        if guard is None or guard.state is None:
+        if guard is None:
             return False
         monolith = board.pool.clusters[MONOLITH].requests
         verdict = may_fall_back(
@@ -468,13 +472,16 @@ class Exchange:
         decision = self.decision
         assert decision is not None  # noqa: S101 -- it sent the request to a service
         self.decision = replace(decision, stack=Stack.MONOLITH, upstream=MONOLITH, why=Why.FALLBACK)
+        board = self._board
+        series = board.tally.series(decision.capability or "", Stack.MONOLITH, Why.FALLBACK)
+        self._lane = Lane(self.decision, board.pool.clusters[MONOLITH], None, series)
         self.fell_back = True
         self._extra = fallback_line(Failure(kind))
         self._voucher = b""  # the monolith knows its visitors
         self._tried = ()
         self._fresh = self._over = False
         self._progress(monotonic())
-        self._enter(self._board.pool.clusters[MONOLITH])
+        self._enter(self._lane.cluster)
 
     def _stumble(self, kind: str, status: int, detail: str, answered: bool | None) -> None:
         """Note that a stack failed the request, and have another answer it or fail it."""
@@ -560,8 +567,15 @@ class Exchange:
         self._downstream.deadline = min(now + patience, self._until)
 
     def _settle(self, status: int) -> None:
-        self._board.tally.in_flight -= 1
-        account(self._board, self, status, monotonic() - self.began)
+        board, lane = self._board, self._lane
+        seconds = monotonic() - self.began
+        board.tally.in_flight -= 1
+        if lane is not None:
+            lane.series.count(self.head.method, status, seconds)
+        else:
+            board.tally.series("", "none", "refused").count(self.head.method, status, seconds)
+        if board.log is not None or self.trail.sampled:
+            account(board, self, status, seconds)
 
 
 def _framed(piece: bytes, end: Trailers | None) -> bytes:

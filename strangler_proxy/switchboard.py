@@ -9,15 +9,17 @@ from time import monotonic
 from typing import Final, Protocol
 
 from strangler.capability import State
+from strangler.routing.decide import Decision
 from strangler.routing.keys import Keys
 from strangler.routing.protect import Protect
 from strangler.routing.table import Capability, RoutingTable
 from strangler_proxy.access_log import AccessLog
 from strangler_proxy.breaker import Bulkhead
+from strangler_proxy.cluster import Cluster
 from strangler_proxy.identity import Identities
 from strangler_proxy.pool import Pool
 from strangler_proxy.settings import Settings
-from strangler_proxy.telemetry import Tally
+from strangler_proxy.telemetry import Series, Tally
 from strangler_proxy.tracing import Tracer
 from strangler_proxy.vouch import Signer
 
@@ -46,6 +48,18 @@ class Guard:
     state: State
 
 
+class Lane:
+    """What all requests share that were decided alike: where they go, what guards them, where they are counted."""
+
+    __slots__ = ("cluster", "decision", "guard", "series")
+
+    def __init__(self, decision: Decision, cluster: Cluster, guard: Guard | None, series: Series) -> None:
+        self.decision = decision
+        self.cluster = cluster
+        self.guard = guard
+        self.series = series
+
+
 class Switchboard:
     """A worker's routing table, connections to the stacks, and counters."""
 
@@ -56,6 +70,7 @@ class Switchboard:
         "guards",
         "identities",
         "keys",
+        "lanes",
         "limits",
         "log",
         "pool",
@@ -85,6 +100,8 @@ class Switchboard:
         self.server_timing = settings.server_timing
         self.tracer = Tracer(settings.tracing) if settings.tracing is not None else None
         self.guards: dict[str | None, Guard] = {}
+        # By a decision's identity: there are few, each is made once (decide.py), and a lane keeps it from going.
+        self.lanes: dict[int, Lane] = {}
         self._use(table)
         self.identities = self._identities(settings)
         self._ticking = loop.call_later(TICK, self._tick)
@@ -108,6 +125,14 @@ class Switchboard:
         self.pool.adopt(table)
         self.guards = {each.name: self._guard(each) for each in table.capabilities if each.protect != Protect()}
         self.table = table
+        self.lanes.clear()
+
+    def lane(self, decision: Decision) -> Lane:
+        """Return the lane of requests that were decided so."""
+        cluster, guard = self.pool.clusters[decision.upstream], self.guards.get(decision.capability)
+        series = self.tally.series(decision.capability or "", decision.stack, decision.why)
+        lane = self.lanes[id(decision)] = Lane(decision, cluster, guard, series)
+        return lane
 
     def _guard(self, capability: Capability) -> Guard:
         protect, before = capability.protect, self.guards.get(capability.name)
@@ -139,7 +164,7 @@ class Switchboard:
 
     def refused(self, status: int, request_id: str) -> None:
         """Note a request that was no request."""
-        self.tally.request("", "none", "refused", "other", status, 0.0)
+        self.tally.series("", "none", "refused").count("other", status, 0.0)
         if self.log is not None:
             self.log.line(method="", path="", status=status, why="refused", request_id=request_id)
 

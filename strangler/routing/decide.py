@@ -82,6 +82,9 @@ _UNROUTED: Final = Decision(Stack.MONOLITH, MONOLITH, Why.UNROUTED)
 
 def decide(table: RoutingTable, facts: Facts) -> Decision | Ambiguous:
     """Return where the request of ``facts`` goes by ``table``, or that its path must be refused."""
+    known = table.known.get(facts.path)
+    if known is not None:
+        return _choose(known[0], known[1], facts)
     if not table.capabilities:
         return _UNROUTED
     paths = readings(facts.path)
@@ -96,6 +99,8 @@ def decide(table: RoutingTable, facts: Facts) -> Decision | Ambiguous:
             return Ambiguous(names)
         # One capability, but perhaps a route that reads and one that writes: what may be a write is one.
         found = next((entry for entry in others if entry and not _is_read(entry[1], facts.method)), found)
+    elif found is not None:
+        table.remember(facts.path, found, paths[0])
     if found is None:
         return _UNROUTED
     return _choose(found, paths[0], facts)
@@ -142,20 +147,18 @@ def _choose(found: Entry, path: Segments, facts: Facts) -> Decision:
         for cohort in capability.cohorts:
             if cohort.name in state.cohorts and cohort.holds(facts, captured):
                 return _decision(capability, state.cohorts[cohort.name], Why.COHORT, cohort.name)
-    return _decision(capability, _by_share(capability, facts), Why.SHARE)
+    share = state.share
+    served = share == WHOLE or (share > 0 and bucket(capability.name, facts.visitor) < share)
+    return _decision(capability, _SERVICE if served else _MONOLITH, _SHARE)
+
+
+_SERVICE: Final = Stack.SERVICE
+_MONOLITH: Final = Stack.MONOLITH
+_SHARE: Final = Why.SHARE
 
 
 def _is_read(route: Route, method: str) -> bool:
     return method in SAFE if route.kind is None else route.kind is Kind.READS
-
-
-def _by_share(capability: Capability, facts: Facts) -> Stack:
-    share = capability.state.share
-    if share == WHOLE:
-        return Stack.SERVICE
-    if share and bucket(capability.name, facts.visitor) < share:
-        return Stack.SERVICE
-    return Stack.MONOLITH
 
 
 def _captured(route: Route, path: Segments) -> dict[str, str]:
@@ -164,7 +167,7 @@ def _captured(route: Route, path: Segments) -> dict[str, str]:
 
 
 def _decision(capability: Capability, stack: Stack, why: Why, cohort: str | None = None) -> Decision:
-    return _made(stack, MONOLITH if stack is Stack.MONOLITH else capability.service, why, capability.name, cohort)
+    return _made(stack, MONOLITH if stack is _MONOLITH else capability.service, why, capability.name, cohort)
 
 
 @lru_cache(maxsize=4096)  # there are few, and the same for every request: 0.3 us instead of 1.0 to build one

@@ -173,14 +173,6 @@ def split_own_cookies(header: bytes) -> tuple[bytes, bytes | None, bytes | None]
 
     They are none of an application's business.
     """
-    before, found, after = header.partition(_VISITOR_IS)
-    if found and b"strangler_" not in after and before.endswith(b"; ") and b"strangler_" not in before:
-        visitor, more, rest = after.partition(b";")  # as browsers write it: 0.5 instead of 1.6 us
-        return (before + rest.lstrip() if more else before[:-2]), visitor.strip(), None
-    return _split_any(header)
-
-
-def _split_any(header: bytes) -> tuple[bytes, bytes | None, bytes | None]:
     kept: list[bytes] = []
     own: dict[bytes, bytes] = {}
     for part in header.split(b";"):
@@ -192,7 +184,6 @@ def _split_any(header: bytes) -> tuple[bytes, bytes | None, bytes | None]:
     return (b";".join(kept).strip() if own else header), own.get(VISITOR_COOKIE), own.get(OVERRIDE_COOKIE)
 
 
-_VISITOR_IS: Final = VISITOR_COOKIE + b"="
 _OWN_COOKIES: Final = frozenset((VISITOR_COOKIE, OVERRIDE_COOKIE))
 
 

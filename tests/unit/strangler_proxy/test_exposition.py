@@ -51,8 +51,8 @@ def total(*snapshots: dict[str, Any]) -> Total:
 def test_tallies_add_up() -> None:
     one, other = Tally(), Tally()
     for tally in (one, other, other):
-        tally.request("catalog", "service", "share", "GET", 200, 0.0007)
-    other.request("catalog", "service", "share", "BREW", 404, 20.0)
+        tally.series("catalog", "service", "share").count("GET", 200, 0.0007)
+    other.series("catalog", "service", "share").count("BREW", 404, 20.0)
     other.failure("catalog", "refused")
     other.identity("named")
     found = samples(total(one.snapshot(), other.snapshot()))
@@ -123,7 +123,7 @@ def test_every_key_and_name_is_there_once() -> None:
 
 def test_a_bound_belongs_to_its_bucket() -> None:
     tally = Tally()
-    tally.request("", "monolith", "unrouted", "GET", 200, BOUNDS[0])
+    tally.series("", "monolith", "unrouted").count("GET", 200, BOUNDS[0])
     found = samples(total(tally.snapshot()))
     (first,) = [
         value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 
 import pytest
@@ -14,12 +15,20 @@ from strangler_proxy.settings import Limits
 from strangler_proxy.upstream import Upstream
 
 
+class Nowhere(asyncio.Transport):
+    """Takes whatever is written."""
+
+    def write(self, data: object) -> None:
+        pass
+
+
 class Asker:
     """Writes down what it is told."""
 
     def __init__(self, method: str = "GET") -> None:
         self.upstream = Upstream(None, Limits())  # type: ignore[arg-type]  # nobody looks at its endpoint here
-        self.upstream.expect(self, method)
+        self.upstream.transport = Nowhere()
+        self.upstream.ask(self, method, b"")
         self.heads: list[int] = []
         self.body = b""
         self.ends: list[Trailers] = []

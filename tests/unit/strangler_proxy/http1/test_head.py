@@ -237,8 +237,8 @@ def test_many_names_and_long_ones_are_forgotten() -> None:
     for number in range(10_000):
         request(HOST + b"X-%d: a\r\n\r\n" % number)
     request(HOST + b"X: " + b"a" * 50_000 + b"\r\n\r\n")
-    assert len(_REQUEST_FIELDS) <= 4096
-    assert max(map(len, _REQUEST_FIELDS)) <= 192
+    assert len(_REQUEST_FIELDS.known) <= 4096
+    assert max(map(len, _REQUEST_FIELDS.known)) <= 192
 
 
 @given(st.binary(max_size=400))
