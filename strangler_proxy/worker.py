@@ -19,14 +19,15 @@ import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import uvloop
 
 from strangler.routing.keys import Keys
 from strangler.routing.table import unseal
 from strangler_proxy.downstream import Downstream
-from strangler_proxy.gauges import standing
+from strangler_proxy.lag import Lag
+from strangler_proxy.report import report
 from strangler_proxy.settings import PIPE, Settings
 from strangler_proxy.subscription import Subscription
 from strangler_proxy.switchboard import Switchboard
@@ -71,6 +72,7 @@ class Worker:
         self._settings = settings
         self._board = Switchboard(settings, table, keys)
         self._subscription = Subscription(self._board, settings.worker, links, keys.table if keys else b"")
+        self._lag = Lag()
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
 
@@ -88,6 +90,7 @@ class Worker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._report()
+        self._lag.stop()
         self._board.close()
         await self._subscription.stop()
         self._writer.close()
@@ -133,28 +136,8 @@ class Worker:
 
     def _report(self) -> None:
         if not self._writer.is_closing():
-            self._writer.write(json.dumps(self._words()).encode() + b"\n")
-
-    def _words(self) -> dict[str, Any]:
-        board, subscription = self._board, self._subscription
-        return {
-            "tally": board.tally.snapshot(),
-            "connections": len(board.watched),
-            "upstreams": {each.url: [each.open, len(each.idle), len(each.waiting)] for each in board.pool.endpoints},
-            "conditions": {each.url: each.health.condition(board.time()) for each in board.pool.endpoints},
-            "breakers": {
-                name: cluster.breaker.circuit
-                for name, cluster in board.pool.clusters.items()
-                if cluster.breaker is not None
-            },
-            "capabilities": standing(board.table),
-            "version": board.table.version,
-            "published_at": board.table.published_at.timestamp() if board.table.published_at else None,
-            "source": subscription.source,
-            "since": subscription.since,
-            "valkey": subscription.valkey_up,
-            "postgres": subscription.postgres_up,
-        }
+            words = report(self._board, self._subscription, self._lag)
+            self._writer.write(json.dumps(words).encode() + b"\n")
 
 
 _LOG: Final = logging.getLogger("strangler_proxy")
