@@ -363,7 +363,15 @@ def _path_of(head: RequestHead) -> bytes:
     if head.host is not None and match[1].lower() != head.host.lower():
         raise Refused(400, "the target names another host than the Host header")
     head.host = _host(match[1])
-    return (match[2] or b"/").partition(b"?")[0]
+    head.target = _origin_form(head.method, match[2])
+    return head.target.partition(b"?")[0]
+
+
+def _origin_form(method: str, rest: bytes) -> bytes:
+    """Return the target for a server of its own, where clients of proxies name the host, too (section 3.2.1)."""
+    if not rest and method == "OPTIONS":
+        return b"*"
+    return rest if rest.startswith(b"/") else b"/" + rest
 
 
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?@]+)(/.*|\?.*|)")
