@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
+from urllib.parse import unquote
 
 import httpx
 import psycopg
@@ -17,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from strangler.ledger import Ledger, LedgerError, NotInstalled
 from strangler.ledger.ledger import definition_of
 from strangler.project import CapabilityFiles, Project, ProjectInvalid, Secret, Upstream
-from strangler.project.values import Tls
+from strangler.project.values import Tls, Tracing
 from strangler.routing.address import parse_endpoint
 from strangler.routing.keys import Keys
 from strangler.sync import backfill
@@ -71,6 +73,8 @@ def _probes(project: Project) -> Iterator[Probe]:
     yield "Valkey", partial(_valkey, project.control.redis)
     yield "secret", partial(_secret, project.control.secret)
     yield "ledger", partial(_ledger, project)
+    if project.proxy.tracing is not None:
+        yield "collector of spans", partial(_collector, project.proxy.tracing)
     for files in project.capabilities.values():
         if files.tables:
             yield f"mapping of {files.name}", partial(_mapping, files, project)
@@ -140,6 +144,30 @@ def _valkey(secret: Secret) -> str:
 def _secret(secret: Secret) -> str:
     Keys.derive(secret.reveal())
     return "long enough"
+
+
+def _collector(tracing: Tracing) -> str:
+    """Send no spans at all, which is a whole message of OTLP: nothing is stored, and who may not send is told."""
+    headers = {"Content-Type": "application/x-protobuf", **_otlp_headers(os.environ)}
+    try:
+        status = httpx.post(tracing.endpoint, headers=headers, timeout=_TIMEOUT_S).status_code
+    except httpx.HTTPError as exc:
+        raise Wrong(f"no HTTP answer ({exc}); start it, or mend [proxy.tracing] in strangler.toml") from exc
+    if status in (401, 403):
+        raise Wrong(f"{tracing.endpoint} answers {status}; put what proves who sends into {_OTLP_HEADERS[1]}")
+    if status >= 300:
+        raise Wrong(f"{tracing.endpoint} answers {status}; name where a collector takes OTLP over HTTP")
+    return f"takes spans of {tracing.sample:.2%} of the requests"
+
+
+_OTLP_HEADERS: Final = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+
+
+def _otlp_headers(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that OpenTelemetry's exporters send: NAME=VALUE, by commas, percent-encoded."""
+    raw = next((env[name] for name in _OTLP_HEADERS if env.get(name)), "")
+    pairs = (each.partition("=") for each in raw.split(",") if "=" in each)
+    return {unquote(name).strip(): unquote(value).strip() for name, _, value in pairs}
 
 
 def _ledger(project: Project) -> str:

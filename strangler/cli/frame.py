@@ -30,7 +30,7 @@ Series = Mapping[str, Mapping[str, float]]
 def parse(text: str) -> Series:
     """Return the samples of Prometheus's text format that are a proxy's, their names without its prefix."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
-    for line in text.splitlines():
+    for line in text.split("\n"):  # the only character that ends a line; labels may hold others that Python takes so
         if line.startswith(_PREFIX):
             series, _, value = line.rpartition(" ")
             name, brace, labels = series.removeprefix(_PREFIX).partition("{")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from strangler.cli.frame import Frame, Reading, Row, Side, frame, parse, quantile, to_json
 
@@ -122,6 +123,16 @@ def test_everybody_away() -> None:
 def test_labels_are_read_as_they_are_escaped() -> None:
     text = 'strangler_proxy_capability_killed{capability="a\\"b\\\\c\\nd"} 1.0\n'
     assert [row.capability for row in between(text, text).rows] == ['a"b\\c\nd']
+
+
+@given(st.text(), st.floats(allow_nan=False))
+def test_whatever_prometheus_writes_is_read(name: str, value: float) -> None:
+    registry = CollectorRegistry()
+    gauge = Gauge("strangler_proxy_capability_share_ratio", "text", ["capability"], registry=registry)
+    gauge.labels(name).set(value)
+    text = generate_latest(registry).decode()
+    (row,) = between(text, text).rows
+    assert (row.capability, row.share) == (name, value)
 
 
 def test_json_has_everything_but_what_a_sum_cannot_have() -> None:
