@@ -13,6 +13,7 @@ counted, and nothing waits.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 _LOG: Final = logging.getLogger("strangler_proxy")
-# The queue and the pause are those of the SDK's own processor. A batch is smaller: while one is encoded (44 us a span)
-# the loop may wait for the interpreter's lock, and 32 keep that to a millisecond and a half.
+# The queue and the pause are those of the SDK's own processor, a batch is half of its. With 256 a span costs 60 us of
+# the exporting thread, with 32 it costs 180.
 _WAITING: Final = 2048
-_BATCH: Final = 32
+_BATCH: Final = 256
+# While the thread encodes, the loop waits so long for the interpreter's lock, each time: with Python's own 5 ms, and
+# 1,000 spans a second, one in a hundred of the loop's turns came 4.7 ms late; with this one 0.7 ms.
+_SWITCH: Final = 0.0005
 _PAUSE: Final = 5.0
 _LAST: Final = 2.0  # seconds to send what is left when the worker ends
 _TIMEOUT: Final = 5.0  # for one batch, attempts and pauses included
@@ -183,6 +187,7 @@ class Tracer:
     # --- the thread ---
 
     def _run(self) -> None:
+        sys.setswitchinterval(_SWITCH)
         while not self._ending:
             self._wake.wait(_PAUSE)
             self._wake.clear()

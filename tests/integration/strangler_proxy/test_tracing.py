@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +22,7 @@ from strangler.routing.table import Capability, Route
 from strangler_proxy.settings import Tracing
 from strangler_proxy.tracing import Tracer
 from tests.fixtures.collector import PARENT, READ, SPAN, TRACE, Collector, values
+from tests.fixtures.project_files import ENV, STRANGLER
 from tests.fixtures.proxy import KEYS, SETTINGS, Origin, Proxy, routing_table
 from tests.fixtures.waiting import until
 
@@ -57,7 +62,7 @@ def test_a_full_queue_drops_and_counts_and_nobody_waits() -> None:
             tracer.span(READ)
         counts = dict(tracer.counts())
         assert counts["exported"] == 0
-        assert 5_000 - 2_048 - 64 <= counts["dropped"] <= 5_000 - 2_048
+        assert 5_000 - 2_048 - 256 <= counts["dropped"] <= 5_000 - 2_048
         tracer.close()
 
 
@@ -65,15 +70,25 @@ def test_spans_arrive_again_after_the_collector_was_away() -> None:
     with Collector() as collector:
         collector.status = 400
         tracer = Tracer(Tracing(endpoint=collector.endpoint))
-        for _ in range(40):
+        for _ in range(300):
             tracer.span(READ)
-        until(lambda: dict(tracer.counts())["failed"] >= 32, "the first are refused")
+        until(lambda: dict(tracer.counts())["failed"] >= 256, "the first are refused")
         collector.status = 200
-        for _ in range(40):
+        for _ in range(300):
             tracer.span(READ)
-        until(lambda: dict(tracer.counts())["exported"] >= 32, "the others are taken")
+        until(lambda: dict(tracer.counts())["exported"] >= 256, "the others are taken")
         tracer.close()
     assert len(collector.spans) == dict(tracer.counts())["exported"]
+
+
+def test_a_proxy_that_lacks_what_exports_says_so_and_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "strangler.toml").write_text(f'{STRANGLER}[proxy.tracing]\nendpoint = "http://127.0.0.1:4318"\n')
+    (tmp_path / "migrations").mkdir()
+    code = "import sys; sys.modules['opentelemetry'] = None; from strangler.cli import main; main()"
+    command = [sys.executable, "-c", code, "--project", str(tmp_path / "strangler.toml"), "proxy"]
+    found = subprocess.run(command, env={**os.environ, **ENV}, capture_output=True, text=True, timeout=30, check=False)
+    assert found.returncode == 1
+    assert found.stderr == ("strangler proxy: [proxy.tracing] wants more; run: pip install 'strangler[tracing]'\n")
 
 
 def test_no_thread_is_left() -> None:

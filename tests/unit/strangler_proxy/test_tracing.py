@@ -132,18 +132,18 @@ def test_what_waits_goes_out_at_the_end() -> None:
 
 def test_a_batch_goes_out_before_its_time() -> None:
     one, kept = tracer()
-    for _ in range(100):
+    for _ in range(300):
         one.span(READ)
-    until(lambda: len(kept.spans) >= 32, "a batch is exported", 3)
+    until(lambda: len(kept.spans) >= 256, "a batch is exported", 3)
     one.close()
 
 
 def test_a_collector_that_is_away_costs_spans_and_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     one, kept = tracer()
     kept.takes = False
-    for _ in range(100):
+    for _ in range(300):
         one.span(READ)
-    until(lambda: dict(one.counts())["failed"] >= 96, "batches are refused", 3)
+    until(lambda: dict(one.counts())["failed"] >= 256, "a batch is refused", 3)
     kept.takes = True
     one.span(READ)
     one.close()
