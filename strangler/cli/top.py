@@ -71,7 +71,10 @@ def top(
 
 def _base(admin: str) -> str:
     """Return the URL of an admin port that may be written as ``[proxy] admin`` is."""
-    url = httpx.URL(admin if "://" in admin else f"http://{admin}")
+    try:
+        url = httpx.URL(admin if "://" in admin else f"http://{admin}")
+    except httpx.InvalidURL as exc:
+        raise typer.BadParameter(f"{admin!r} is no admin port ({exc}); http://HOST:PORT is") from exc
     return str(url.copy_with(host=_ANYWHERE.get(url.host, url.host))).rstrip("/")
 
 

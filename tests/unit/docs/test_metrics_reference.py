@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from strangler_proxy.gauges import GAUGES
 from strangler_proxy.telemetry import METHODS
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
+CASES = Path(__file__).parent / "alerts_test.yml"
 PAGE = (REFERENCE / "metrics.md").read_text()
 RULES: list[dict[str, Any]] = yaml.safe_load((REFERENCE / "alerts.yml").read_text())["groups"][0]["rules"]
 OF_A_HISTOGRAM = r"_(?:bucket|count|sum)$"
@@ -130,3 +133,10 @@ def test_alerts_are_named_once() -> None:
     names = [rule["alert"] for rule in RULES]
     assert len(set(names)) == len(names)
     assert all(name.startswith("Strangler") for name in names)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus's promtool is not installed")
+@pytest.mark.parametrize("command", [("check", "rules", REFERENCE / "alerts.yml"), ("test", "rules", CASES)])
+def test_prometheus_takes_the_rules_and_they_speak_up(command: tuple[str | Path, ...]) -> None:
+    found = subprocess.run(["promtool", *command], capture_output=True, text=True, timeout=60, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr

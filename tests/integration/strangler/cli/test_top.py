@@ -133,6 +133,12 @@ def test_nobody_answers_and_somebody_who_is_no_proxy() -> None:
     assert "no proxy answers" in found.stderr
 
 
+def test_what_is_no_address_is_said() -> None:
+    found = top("--admin", "127.0.0.1:port", "--once")
+    assert found.returncode == 2
+    assert "'127.0.0.1:port' is no admin port" in found.stderr
+
+
 def test_a_person_looks_sorts_and_leaves() -> None:
     with Origin() as origin, ProxyProcess.origin(origin.url) as proxy, traffic(proxy.port):
         master, slave = pty.openpty()
