@@ -104,7 +104,8 @@ class Downstream(asyncio.Protocol):
             exchange, self._exchange = self._exchange, None
             self._ended = True
             exchange.abandon()
-        return not self._ended and (self._exchange is not None or bool(self._rest and not self._in_head))
+        waits = self._exchange is not None or bool(self._rest and not self._in_head)
+        return waits and not self._ended and self.transport.can_write_eof()  # over TLS both ways end at once
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
@@ -299,7 +300,7 @@ class Downstream(asyncio.Protocol):
         self.deadline = monotonic() + _LINGER
         if self.transport.is_closing():
             return
-        if self._eof:
+        if self._eof or not self.transport.can_write_eof():  # TLS has no such half; it tells its end and waits itself
             self.transport.close()
             return
         self.transport.write_eof()

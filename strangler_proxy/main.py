@@ -7,20 +7,22 @@ import logging
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import uvloop
 
-from strangler.project import Project, values
+from strangler.project import Project, Proxy, values
 from strangler.project.values import Identity
+from strangler.routing.address import AddressInvalid, parse_endpoint, parse_listen
 from strangler.routing.keys import Keys
 from strangler.routing.table import MONOLITH, RoutingTable, seal
 from strangler_proxy.admin import admin_server
 from strangler_proxy.errors import ProxyError
 from strangler_proxy.listening import bind
-from strangler_proxy.settings import PIPE, Asking, Links, Settings, Tracing
+from strangler_proxy.settings import PIPE, Asking, Entry, Links, Settings, StackTls, Tracing
 from strangler_proxy.supervisor import Supervisor, slots
+from strangler_proxy.tls import try_files
 from strangler_proxy.tracing import can_export
 from strangler_proxy.vouch import Signer
 
@@ -45,8 +47,28 @@ def serve(project: Project) -> int:
         identity=_asking(project.identity),
         tracing=_tracing(proxy.tracing),
         server_timing=proxy.server_timing,
+        entry=_entry(proxy),
+        stack_tls=_stack_tls(proxy.tls),
     )
-    return _run(settings, proxy.listen, proxy.admin, proxy.workers)
+    return _run(settings, proxy.admin, proxy.workers)
+
+
+def _entry(proxy: Proxy) -> Entry:
+    return Entry(
+        addresses=proxy.listen,
+        proxy_protocol=proxy.proxy_protocol,
+        certificate=_named(proxy.tls.certificate),
+        key=_named(proxy.tls.key),
+        mode=proxy.socket_mode,
+    )
+
+
+def _stack_tls(tls: values.Tls) -> StackTls:
+    return StackTls(ca=_named(tls.ca), certificate=_named(tls.client_certificate), key=_named(tls.client_key))
+
+
+def _named(file: Path | None) -> str:
+    return "" if file is None else str(file)
 
 
 def _tracing(tracing: values.Tracing | None) -> Tracing | None:
@@ -68,30 +90,33 @@ def serve_origin(
     origin: str, listen: Sequence[str] = ("127.0.0.1:8000",), admin: str = "127.0.0.1:8900", workers: int = 2
 ) -> int:
     """Run a proxy that sends everything to ``origin`` (``http://HOST:PORT``), and return the exit code."""
-    parts = urlsplit(origin)
-    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
+    try:
+        parse_endpoint(origin)
+    except AddressInvalid:
         return _say(f"{origin!r} is no origin; http://HOST:PORT is")
     table = RoutingTable(version=0, upstreams={MONOLITH: (origin,)})
-    return _run(Settings(worker="", table=seal(table, PIPE).decode()), tuple(listen), admin, workers)
+    entry = Entry(addresses=tuple(listen))
+    return _run(Settings(worker="", table=seal(table, PIPE).decode(), entry=entry), admin, workers)
 
 
-def _run(settings: Settings, listen: Sequence[str], admin: str, workers: int) -> int:
+def _run(settings: Settings, admin: str, workers: int) -> int:
     logging.basicConfig(level=logging.WARNING, format="strangler proxy: %(message)s")
     try:
-        uvloop.run(_supervise(settings, listen, admin, workers))
+        try_files(settings.entry, settings.stack_tls)
+        uvloop.run(_supervise(settings, admin, workers))
     except ProxyError as exc:
         return _say(str(exc))
     return 0
 
 
-async def _supervise(settings: Settings, listen: Sequence[str], admin: str, workers: int) -> None:
+async def _supervise(settings: Settings, admin: str, workers: int) -> None:
     (listener,) = bind(admin, 1)
-    supervisor = Supervisor(slots(settings, listen, workers))
+    supervisor = Supervisor(slots(settings, workers))
     server = admin_server(supervisor, _jwks(settings))
     serving = asyncio.create_task(server.serve([listener]))
-    ports = [each.getsockname() for each in supervisor.slots[0].listeners]
+    places = [_shown(*each) for each in zip(settings.entry.addresses, supervisor.slots[0].listeners, strict=True)]
     try:
-        await supervisor.run(lambda: _announce(ports, listener))
+        await supervisor.run(lambda: _announce(places, _shown(admin, listener)))
     finally:
         server.should_exit = True
         await serving
@@ -106,14 +131,18 @@ def _jwks(settings: Settings) -> dict[str, Any] | None:
 _FLUSHED: Final = True
 
 
-def _announce(ports: Sequence[tuple[str, int]], admin: socket.socket) -> None:
-    shown = ", ".join(f"http://{_shown(port)}" for port in ports)
-    print(f"strangler proxy: {shown} (admin http://{_shown(admin.getsockname())})", flush=_FLUSHED)
+def _announce(places: Sequence[str], admin: str) -> None:
+    print(f"strangler proxy: {', '.join(places)} (admin {admin})", flush=_FLUSHED)
 
 
-def _shown(address: tuple[str, int]) -> str:
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _shown(address: str, listener: socket.socket) -> str:
+    """Return an address as one asks it, with the port that was found where any would do."""
+    listen = parse_listen(address)
+    if listen.path:
+        return str(listen)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http{'s' if listen.secure else ''}://{shown}:{port}"
 
 
 def _say(sentence: str) -> int:

@@ -82,6 +82,7 @@ class Entry:
     proxy_protocol: tuple[Network, ...] = ()  # whose connections begin with a header that tells of a client
     certificate: str = ""
     key: str = ""
+    mode: int = 0o660  # of Unix sockets' files
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "proxy_protocol": [str(network) for network in self.proxy_protocol]}

@@ -188,9 +188,9 @@ def _kill(slot: Slot) -> None:
         slot.process.kill()
 
 
-def slots(settings: Settings, listen: Sequence[str], workers: int) -> list[Slot]:
+def slots(settings: Settings, workers: int) -> list[Slot]:
     """Return a slot for each worker, its sockets bound. Raises ``ProxyError``."""
-    bound = [bind(address, workers) for address in listen]
+    bound = [bind(address, workers, settings.entry.mode) for address in settings.entry.addresses]
     node = f"{os.uname().nodename}:{os.getpid()}"
     return [
         Slot(

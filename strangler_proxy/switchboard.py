@@ -20,6 +20,7 @@ from strangler_proxy.identity import Identities
 from strangler_proxy.pool import Pool
 from strangler_proxy.settings import Settings
 from strangler_proxy.telemetry import Series, Tally
+from strangler_proxy.tls import Proof
 from strangler_proxy.tracing import Tracer
 from strangler_proxy.vouch import Signer
 
@@ -74,6 +75,7 @@ class Switchboard:
         "limits",
         "log",
         "pool",
+        "proof",
         "server_timing",
         "table",
         "tally",
@@ -94,7 +96,8 @@ class Switchboard:
         self.call_later = loop.call_later
         self.tally = Tally()
         self.log = AccessLog(settings.access_log) if settings.access_log else None
-        self.pool = Pool(settings.timeouts, settings.limits)
+        self.proof = Proof(settings.stack_tls)
+        self.pool = Pool(settings.timeouts, settings.limits, self.proof)
         self.watched: set[Watched] = set()
         self.draining = False
         self.server_timing = settings.server_timing

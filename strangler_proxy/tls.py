@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from strangler_proxy.errors import ProxyError
-from strangler_proxy.settings import StackTls
+from strangler_proxy.settings import Entry, StackTls
 
 _LOG: Final = logging.getLogger("strangler_proxy")
 _ALPN: Final = ["http/1.1"]
@@ -191,6 +191,13 @@ class Proof:
     def _made(self) -> Certificate:
         files = self._files
         return Certificate.for_stacks(_path(files.ca), _path(files.certificate), _path(files.key))
+
+
+def try_files(entry: Entry, stacks: StackTls) -> None:
+    """Raise ``CertificateInvalid`` for files that no worker could use, before any is started."""
+    if entry.certificate:
+        server_context(Path(entry.certificate), Path(entry.key))
+    Proof(stacks)
 
 
 def _path(name: str) -> Path | None:

@@ -34,7 +34,8 @@ class _End(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._done = True
-        if self._other._done or self._other.transport.is_closing():
+        whole = not (self.transport.can_write_eof() and self._other.transport.can_write_eof())  # TLS ends both ways
+        if whole or self._other._done or self._other.transport.is_closing():
             self.transport.close()
             self._other.transport.close()
             return False

@@ -25,7 +25,7 @@ import uvloop
 
 from strangler.routing.keys import Keys
 from strangler.routing.table import unseal
-from strangler_proxy.downstream import Downstream
+from strangler_proxy.entrance import Entrances
 from strangler_proxy.lag import Lag
 from strangler_proxy.report import report
 from strangler_proxy.settings import PIPE, Settings
@@ -34,7 +34,6 @@ from strangler_proxy.switchboard import Switchboard
 
 # What a killed worker has counted since its last report is lost.
 _REPORT: Final = 1.0
-_BACKLOG: Final = 4096
 # A worker that cannot get the newest table this fast begins with the one on its disk.
 _FIRST_TABLE: Final = 1.0
 # Time for handshakes under way to end, and for the loop to accept what the listening sockets hold.
@@ -71,6 +70,7 @@ class Worker:
         self._writer = writer
         self._settings = settings
         self._board = Switchboard(settings, table, keys)
+        self._entrances = Entrances(self._board, settings.entry)
         self._subscription = Subscription(self._board, settings.worker, links, keys.table if keys else b"")
         self._lag = Lag()
         self._stopping = asyncio.Event()
@@ -81,8 +81,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the whole group; the supervisor decides
         loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         await self._subscription.start(_FIRST_TABLE)
-        servers = [await self._listen(fd) for fd in self._orders.listeners]
+        servers = await self._entrances.open([socket.socket(fileno=fd) for fd in self._orders.listeners])
         tasks = [asyncio.create_task(self._answer()), asyncio.create_task(self._beat())]
         await self._stopping.wait()
         await self._drain(servers)
@@ -95,12 +96,6 @@ class Worker:
         await self._subscription.stop()
         self._writer.close()
 
-    async def _listen(self, fd: int) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(
-            lambda: Downstream(self._board), sock=socket.socket(fileno=fd), backlog=_BACKLOG
-        )
-
     async def _drain(self, servers: list[asyncio.Server]) -> None:
         await asyncio.sleep(_LAST_ACCEPTS)
         for server in servers:
@@ -112,6 +107,10 @@ class Worker:
                 await asyncio.wait_for(self._at_once.wait(), _LOOK)
         if self._board.watched:
             _LOG.warning("%d connections are broken off", len(self._board.watched))
+
+    def _reload(self) -> None:
+        self._entrances.reload()
+        self._board.proof.reload()
 
     def _stop(self) -> None:
         if self._stopping.is_set():
@@ -130,6 +129,8 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             self._report()
+            self._entrances.look()
+            self._board.proof.look()
             if self._board.log is not None:
                 self._board.log.flush()
             await asyncio.sleep(_REPORT)
