@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import ssl
@@ -28,24 +29,32 @@ BALANCERS = (ip_network("127.0.0.1/32"),)
 CLIENT = "127.0.0.9"  # not the balancer's own address
 
 
-@contextlib.contextmanager
-def balancer(folder: Path, bind: str, server: str) -> Iterator[int]:
-    """Run HAProxy with one frontend and one server, and yield its port."""
-    assert HAPROXY is not None
-    port = free_port()
-    config = folder / "haproxy.cfg"
-    config.write_text(
-        f"""\
+CONFIG = """\
 defaults
     mode http
     timeout connect 5s
     timeout client 10s
     timeout server 10s
 listen shop
-    bind 127.0.0.1:{port} {bind}
+    bind :443 {bind}
     server proxy {server}
 """
-    )
+
+
+@contextlib.contextmanager
+def balancer(folder: Path, bind: str, server: str) -> Iterator[int]:
+    """Run HAProxy with one frontend and one server, and yield its port."""
+    with running(folder, CONFIG.format(bind=bind, server=server)) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def running(folder: Path, text: str) -> Iterator[int]:
+    """Run HAProxy by a configuration that binds :443, and yield the port that it has instead."""
+    assert HAPROXY is not None
+    port = free_port()
+    config = folder / "haproxy.cfg"
+    config.write_text(text.replace(" :443 ", f" 127.0.0.1:{port} "))
     with (folder / "haproxy.log").open("wb") as log:
         process = subprocess.Popen([HAPROXY, "-db", "-f", config], stdout=log, stderr=log)
         try:
@@ -145,3 +154,21 @@ def test_its_health_checks_are_its_own(options: str, tmp_path: Path) -> None:
         until(lambda: origin.heads, "it has asked")
         assert origin.heads[0].startswith(b"GET /health ")
         assert told(origin) == ("127.0.0.1", "http")
+
+
+def test_the_configuration_that_is_written_about_works(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "balancer.md"
+    (text,) = re.findall(r"```haproxy\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    authority = Authority(tmp_path)
+    pair = authority.give("shop.test")
+    both = tmp_path / "both.pem"
+    both.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
+    entry = Entry(addresses=("127.0.0.1:0",), proxy_protocol=BALANCERS)
+    with guarded(entry) as (proxy, origin):
+        for written, here in (("/etc/haproxy/shop.pem", str(both)), ("10.0.1.2:8000", f"127.0.0.1:{proxy.port}")):
+            assert written in text
+            text = text.replace(written, here)
+        with running(tmp_path, text) as port, Visitor(port, client_context(authority.ca)) as visitor:
+            assert visitor.get("/shown").body == b"monolith"
+            (head,) = (each for each in origin.heads if each.startswith(b"GET /shown "))
+            assert f"X-Forwarded-For: {CLIENT}\r\nX-Forwarded-Proto: https\r\n".encode() in head
