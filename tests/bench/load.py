@@ -1,108 +1,111 @@
-"""Load from 32 connections that each send the next request when the last is answered.
+"""Load from 32 connections: as fast as answers come (wrk), or at a fixed rate (h2load, which writes each time down).
 
-``wrk`` where it is installed, else a generator of our own. Both count only complete responses of status 200.
+Requests are those of an API's clients (a short head) or of browsers (thirteen headers), for 1,000 paths by 64
+visitors, so that nothing is asked for twice in a row and no proxy gains by remembering the last. Only complete
+responses of status 200 count.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 import subprocess
-import sys
-import time
+import tempfile
 from collections.abc import Sequence
-from typing import Final, cast
+from pathlib import Path
+from typing import Final
 
-import uvloop
+from strangler.routing.keys import Keys, sign_visitor
+from tests.bench.processes import LOAD_CORE
 
 CONNECTIONS: Final = 32
+PATHS: Final = 1000
+VISITORS: Final = 64
+SECRET: Final = "a secret for measurements, which protects nothing"
 
 
 class LoadFailed(Exception):
     """Something else than a response of status 200 came: what was measured would be worth nothing."""
 
 
-def generator() -> str:
-    """Return which generator is used."""
-    return "wrk" if shutil.which("wrk") else "tests.bench.load"
+def missing() -> list[str]:
+    """Return the programs that are needed and not installed."""
+    return [program for program in ("wrk", "h2load", "taskset") if shutil.which(program) is None]
 
 
-def rate(port: int, path: str, headers: Sequence[str], seconds: float, core: int) -> float:
-    """Return requests a second over ``seconds``. Raises ``LoadFailed``."""
-    if shutil.which("wrk"):
-        return _wrk(port, path, headers, seconds, core)
-    command = [sys.executable, "-m", "tests.bench.load", str(port), path, str(seconds), *headers]
-    out = subprocess.run([*_pinned(core), *command], capture_output=True, text=True, check=True).stdout
-    return float(out)
-
-
-def _wrk(port: int, path: str, headers: Sequence[str], seconds: float, core: int) -> float:
-    extra = [part for header in headers for part in ("-H", header)]
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{CONNECTIONS}",
-        f"-d{seconds:g}s",
-        "--timeout",
-        "10s",
-        *extra,
-        f"http://127.0.0.1:{port}{path}",
+def cookies() -> list[str]:
+    """Return the ``Cookie`` headers of the visitors."""
+    keys = Keys.derive(SECRET)
+    return [
+        f"sessionid=session{number:04}; strangler_visitor={sign_visitor(f'a-visitor-number-{number:05}', keys)}"
+        for number in range(VISITORS)
     ]
-    out = subprocess.run([*_pinned(core), *command], capture_output=True, text=True, check=True).stdout
+
+
+API: Final = ("Accept: application/json",)
+BROWSER: Final = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Accept-Language: en-GB,en;q=0.5",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Connection: keep-alive",
+    "Referer: http://shop.example/en/products/",
+    "Upgrade-Insecure-Requests: 1",
+    "Sec-Fetch-Dest: document",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Site: same-origin",
+    "Priority: u=0, i",
+)
+_LUA: Final = """
+local visitors = {{{visitors}}}
+local requests, turn = {{}}, 0
+for number = 1, {paths} do
+  local path = "/api/area" .. number % 50 .. "/products/" .. number .. "/"
+  local cookie = "Cookie: " .. visitors[number % {count} + 1]
+  requests[number] = "GET " .. path .. " HTTP/1.1\\r\\nHost: shop.example\\r\\n{headers}" .. cookie .. "\\r\\n\\r\\n"
+end
+request = function()
+  turn = turn % {paths} + 1
+  return requests[turn]
+end
+"""
+
+
+def rate(port: int, seconds: float, headers: Sequence[str] = API) -> float:
+    """Return requests a second over ``seconds``. Raises ``LoadFailed``."""
+    lines = "".join(f"{header}\\r\\n" for header in headers)
+    visitors = ", ".join(f'"{cookie}"' for cookie in cookies())
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(_LUA.format(visitors=visitors, paths=PATHS, headers=lines, count=VISITORS))
+        script.flush()
+        out = _run(
+            ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "10s", "-s", script.name, _url(port)]
+        )
     found = re.search(r"Requests/sec:\s+([\d.]+)", out)
     if found is None or "Non-2xx" in out or "Socket errors" in out:
         raise LoadFailed(out)
     return float(found[1])
 
 
-def _pinned(core: int) -> list[str]:
-    return ["taskset", "-c", str(core)] if shutil.which("taskset") else []
+def latencies(port: int, requests_a_second: float, seconds: float) -> list[float]:
+    """Return the milliseconds that each request took, sorted, at a fixed rate. Raises ``LoadFailed``."""
+    each = max(1, round(requests_a_second / CONNECTIONS))
+    cookie = cookies()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        command = ["h2load", "--h1", "-t1", f"-c{CONNECTIONS}", f"--rps={each}", f"-D{seconds:g}", f"--log-file={log}"]
+        uris = [f"{_url(port)}{number}/" for number in range(100)]
+        _run([*command, "-H", f"Cookie: {cookie}", "-H", "Accept: application/json", *uris])
+        lines = [line.split("\t") for line in log.read_text().splitlines()]
+    if not lines or any(status != "200" for _, status, _ in lines):
+        raise LoadFailed(f"{len(lines)} answers, not all of them 200")
+    return sorted(int(microseconds) / 1000 for _, _, microseconds in lines)
 
 
-class _Visitor(asyncio.Protocol):
-    def __init__(self, request: bytes) -> None:
-        self._request = request
-        self._left = 0
-        self.answered = 0
-        self.failed = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        if not self._left:
-            head, _, rest = data.partition(b"\r\n\r\n")
-            found = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
-            if not head.startswith(b"HTTP/1.1 200") or found is None:
-                self.failed = True
-                return
-            self._left = int(found[1])
-            data = rest
-        self._left -= len(data)
-        if self._left == 0:
-            self.answered += 1
-            self._transport.write(self._request)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.failed = True
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/api/area7/products/"
 
 
-async def _visit(port: int, path: str, seconds: float, headers: Sequence[str]) -> float:
-    lines = "".join(f"{header}\r\n" for header in headers)
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{lines}\r\n".encode()
-    loop = asyncio.get_running_loop()
-    visitors = [_Visitor(request) for _ in range(CONNECTIONS)]
-    started = time.perf_counter()
-    for visitor in visitors:
-        await loop.create_connection(lambda visitor=visitor: visitor, "127.0.0.1", port)  # type: ignore[misc]
-    await asyncio.sleep(seconds)
-    took = time.perf_counter() - started
-    if any(visitor.failed for visitor in visitors):
-        raise LoadFailed("a response was not 200, or a connection ended")
-    return sum(visitor.answered for visitor in visitors) / took
-
-
-if __name__ == "__main__":
-    print(uvloop.run(_visit(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4:])))
+def _run(command: Sequence[str]) -> str:
+    pinned = ["taskset", "-c", str(LOAD_CORE), *command]
+    return subprocess.run(pinned, capture_output=True, text=True, check=True).stdout

@@ -9,7 +9,10 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What was measured against whom. ``rounds`` are the raw pairs (ours, peer), in the order they ran."""
+    """What was measured against whom. ``rounds`` are the raw pairs (ours, peer), in the order they ran.
+
+    ``at_most`` says that less is better: the target is met by a ratio that is not larger.
+    """
 
     name: str
     unit: str
@@ -19,20 +22,30 @@ class Row:
     ratio: float
     target: float
     met: bool
+    at_most: bool = False
     rounds: list[tuple[float, float]] = field(default_factory=list)
 
 
-def row(name: str, unit: str, peer_name: str, target: float, rounds: Sequence[tuple[float, float]]) -> Row:
-    """Return the row for paired ``rounds``; the target is met by a ratio at least as large."""
+def row(
+    name: str,
+    unit: str,
+    peer_name: str,
+    target: float,
+    rounds: Sequence[tuple[float, float]],
+    *,
+    at_most: bool = False,
+) -> Row:
+    """Return the row for paired ``rounds``: the ratio is the median of theirs."""
     ratio = median(ours / peer for ours, peer in rounds)
     return Row(
         name=name,
         unit=unit,
-        ours=round(median(ours for ours, _ in rounds), 1),
-        peer=round(median(peer for _, peer in rounds), 1),
+        ours=round(median(ours for ours, _ in rounds), 2),
+        peer=round(median(peer for _, peer in rounds), 2),
         peer_name=peer_name,
         ratio=round(ratio, 2),
         target=target,
-        met=ratio >= target,
-        rounds=[(round(ours, 1), round(peer, 1)) for ours, peer in rounds],
+        met=ratio <= target if at_most else ratio >= target,
+        at_most=at_most,
+        rounds=[(round(ours, 2), round(peer, 2)) for ours, peer in rounds],
     )

@@ -1,6 +1,8 @@
 """What stands behind and beside the proxy in a measurement, each a process of its own.
 
-``origin PORT``: answers every request with the same half kilobyte of JSON, as cheaply as this machine can.
+``origin PORT``: answers every request with the same half kilobyte of JSON, as cheaply as this machine can, and
+``/big`` with 100 MB, where it also takes what is put.
+``sink PORT``: takes spans.
 ``peer PORT ORIGIN``: a reverse proxy as one writes it with Starlette and httpx, streaming, connections pooled.
 """
 
@@ -29,20 +31,75 @@ _RESPONSE: Final = (
 _HOP_BY_HOP: Final = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 
 
+BIG: Final = 100_000_000
+_PIECE: Final = b"x" * 250_000
+_TAKEN: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
 class _Origin(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._partial = b""
+        self._upload = 0
+        self._download = 0
 
     def data_received(self, data: bytes) -> None:
+        if self._upload:
+            self._take(len(data))
+            return
+        if b" /big " in data:
+            self._begin(self._partial + data)
+            return
         *requests, self._partial = (self._partial + data).split(b"\r\n\r\n")
         if requests:
             self._transport.write(_RESPONSE * len(requests))
 
+    def _begin(self, data: bytes) -> None:
+        head, _, rest = data.partition(b"\r\n\r\n")
+        if head.startswith(b"PUT"):
+            self._upload = BIG
+            self._take(len(rest))
+        else:
+            self._download = BIG
+            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG)
+            self.resume_writing()
 
-async def _origin(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(_Origin, "127.0.0.1", port)
+    def _take(self, size: int) -> None:
+        self._upload -= size
+        if not self._upload:
+            self._transport.write(_TAKEN)
+
+    def resume_writing(self) -> None:
+        self._full = False
+        while self._download and not self._full:
+            self._download -= len(_PIECE)
+            self._transport.write(_PIECE)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+
+async def _serve(protocol: type[asyncio.Protocol], port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port)
     await server.serve_forever()
+
+
+class _Sink(asyncio.Protocol):
+    """A collector of spans that takes everything."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._left = 0
+
+    def data_received(self, data: bytes) -> None:
+        if not self._left:
+            head, _, data = data.partition(b"\r\n\r\n")
+            self._left = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        self._left -= len(data)
+        if not self._left:
+            self._transport.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
+            )
 
 
 def _peer(origin: str) -> Starlette:
@@ -74,8 +131,8 @@ def _peer(origin: str) -> Starlette:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "origin":
-        uvloop.run(_origin(int(sys.argv[2])))
+    if sys.argv[1] in ("origin", "sink"):
+        uvloop.run(_serve(_Origin if sys.argv[1] == "origin" else _Sink, int(sys.argv[2])))
     else:
         app = _peer(sys.argv[3])
         uvicorn.run(
