@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time_ns
 from typing import TYPE_CHECKING
 
-from strangler.routing.decide import Decision
+from strangler.routing.decide import Decision, route_of
 from strangler_proxy.tracing import Span
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def _line(
 
 def _span(board: Switchboard, exchange: Exchange, decision: Decision | None, status: int, seconds: float) -> Span:
     head, trail, end = exchange.head, exchange.trail, time_ns()
+    route = route_of(board.table, exchange.facts)
     return Span(
         trace_id=trail.trace_id,
         span_id=trail.span_id,
@@ -60,6 +61,7 @@ def _span(board: Switchboard, exchange: Exchange, decision: Decision | None, sta
         capability=(decision.capability or "") if decision else "",
         upstream=decision.upstream if decision else "",
         cohort=(decision.cohort or "") if decision else "",
+        route=route.path if route else "",
         failure=exchange.failure,
         version=board.table.version,
         retries=exchange.retries,

@@ -120,6 +120,7 @@ class Exchange:
             return
         self._lane = lane = board.lanes.get(id(found)) or board.lane(found)  # type: ignore[arg-type]
         self.decision = decision = lane.decision
+        lane.series.begun += 1
         if board.identities is not None and decision.stack is _SERVICE:
             self._identify(board.identities)
         elif lane.guard is None:
@@ -273,6 +274,7 @@ class Exchange:
         if upstream is not None:
             self.connected(upstream)
         elif not endpoint.ask(self):
+            self._board.tally.refusal("pending", cluster.name)
             self._stumble("overload", 503, "Too many requests wait for the application.", None)
 
     @property
@@ -474,6 +476,9 @@ class Exchange:
         self.decision = replace(decision, stack=Stack.MONOLITH, upstream=MONOLITH, why=Why.FALLBACK)
         board = self._board
         series = board.tally.series(decision.capability or "", Stack.MONOLITH, Why.FALLBACK)
+        if self._lane is not None:
+            self._lane.series.begun -= 1
+        series.begun += 1
         self._lane = Lane(self.decision, board.pool.clusters[MONOLITH], None, series)
         self.fell_back = True
         self._extra = fallback_line(Failure(kind))

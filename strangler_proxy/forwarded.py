@@ -14,7 +14,7 @@ from strangler.routing.address import plain_address
 from strangler_proxy.http1.head import RequestHead
 from strangler_proxy.http1.hygiene import client_behind, is_request_id, is_traceparent, is_trusted
 from strangler_proxy.settings import Network
-from strangler_proxy.tracing import Tracer, flags_of, traceparent
+from strangler_proxy.tracing import NO_PARENT, Tracer, flags_of, traceparent
 
 _SCHEMES: Final = (b"http", b"https")
 
@@ -117,7 +117,9 @@ class Trail:
             self.request_id = given
         parent = head.traceparent if head.traceparent and is_traceparent(head.traceparent) else None
         self.parent_id = None if parent is None else parent[36:52]
-        self.sampled = tracer is not None and tracer.sampled(flags_of(parent), random())  # noqa: S311 -- no secret
+        # Only from whom it may believe: else anybody could have each of their requests traced, and push out others'.
+        flags = flags_of(parent) if trusted else NO_PARENT
+        self.sampled = tracer is not None and tracer.sampled(flags, random())  # noqa: S311 -- no secret
         if parent is not None:
             self.trace_id = parent[3:35]
         if parent is None or self.sampled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -103,10 +104,23 @@ def _run(settings: Settings, admin: str, workers: int) -> int:
     logging.basicConfig(level=logging.WARNING, format="strangler proxy: %(message)s")
     try:
         try_files(settings.entry, settings.stack_tls)
+        _raise_descriptors(settings)
         uvloop.run(_supervise(settings, admin, workers))
     except ProxyError as exc:
         return _say(str(exc))
     return 0
+
+
+def _raise_descriptors(settings: Settings) -> None:
+    """Take as many descriptors as the system gives; workers inherit the limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < 2 * settings.limits.connections:
+        logging.getLogger("strangler_proxy").warning(
+            "a worker may have %d descriptors, which is few for %d connections to each endpoint and their clients",
+            hard,
+            settings.limits.connections,
+        )
 
 
 async def _supervise(settings: Settings, admin: str, workers: int) -> None:

@@ -48,5 +48,6 @@ def _counted(board: Switchboard) -> dict[str, Any]:
             *(["requests", name, cluster.requests.refused] for name, cluster in clusters.items()),
             *(["bulkhead", name, bulkhead.refused] for name, bulkhead in bulkheads),
         ],
+        "log_lines_dropped": 0 if board.log is None else board.log.dropped,
         "spans": [] if board.tracer is None else board.tracer.counts(),
     }

@@ -16,7 +16,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
@@ -94,11 +94,23 @@ class Subscription:
             if url:
                 first = asyncio.get_running_loop().create_future()
                 firsts.append(first)
-                self._tasks.append(asyncio.create_task(way(first)))
+                self._tasks.append(asyncio.create_task(self._follow(way, first)))
         if firsts:
             await asyncio.wait(firsts, timeout=patience)
         if not self.postgres_up:
             self._take_from_disk()
+
+    async def _follow(
+        self, way: Callable[[asyncio.Future[None]], Awaitable[None]], first: asyncio.Future[None]
+    ) -> None:
+        """Follow a source for ever: what nobody has foreseen is said, and does not end it in silence."""
+        while True:
+            try:
+                await way(first)
+            except Exception:
+                _LOG.exception("a source of routing tables is followed anew")
+                _done(first)
+                await asyncio.sleep(_AGAIN)
 
     async def stop(self) -> None:
         """Stop listening, and take the worker's name out, so that nobody waits for it."""
@@ -174,9 +186,16 @@ class Subscription:
         return kept is None or (ours is not None and ours > kept)
 
     def _take_from_disk(self) -> None:
-        with suppress(FileNotFoundError):
-            if self._file is not None:
-                self._take(self._file.read_bytes(), "disk")
+        if self._file is None:
+            return
+        try:
+            sealed = self._file.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            _LOG.error("the routing table on disk cannot be read: %s", exc)
+            return
+        self._take(sealed, "disk")
 
     # --- Valkey ---
 

@@ -13,6 +13,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -38,6 +39,10 @@ _SETTLED: Final = 10.0
 # So many deaths before the first report, and starting it again will not help.
 _HOPELESS: Final = 5
 _ASK: Final = 0.5
+# Three beats missed, as the ledger counts who lives (LIVE_S); after ten times that a worker will not wake up.
+_SILENT: Final = 3.0
+_HUNG: Final = 30.0
+_WATCH: Final = 1.0
 # What a worker needs to end after its drain: two seconds at most to take its name out of Valkey and Postgres.
 _FAREWELL: Final = 4.0
 
@@ -52,10 +57,15 @@ class Slot:
     writer: asyncio.StreamWriter | None = None
     report: dict[str, Any] | None = None
     reported: asyncio.Event = field(default_factory=asyncio.Event)
+    heard_at: float = 0.0  # on the monotonic clock
 
     @property
     def pid(self) -> int | None:
         return self.process.pid if self.process else None
+
+    def silence(self) -> float:
+        """Return for how many seconds nothing came from the worker."""
+        return time.monotonic() - self.heard_at
 
 
 class Supervisor:
@@ -66,6 +76,7 @@ class Supervisor:
         self.restarts = 0
         self.started_at = time.time()
         self.stopping = False
+        self._served = False
         self._gone = Total()
         self._hopeless: WorkersFail | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -75,8 +86,8 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        """Whether every worker serves."""
-        return not self.stopping and all(slot.report is not None for slot in self.slots)
+        """Whether every worker serves, and says so."""
+        return not self.stopping and all(slot.report is not None and slot.silence() < _SILENT for slot in self.slots)
 
     def total(self) -> Total:
         """Return what all workers have counted, those that are gone included."""
@@ -94,7 +105,7 @@ class Supervisor:
         waits = [slot for slot in self.slots if slot.writer is not None and slot.report is not None]
         for slot in waits:
             slot.reported.clear()
-            with suppress(OSError):
+            with suppress(OSError, RuntimeError):  # the latter is uvloop's for a pipe whose end is gone
                 assert slot.writer is not None  # noqa: S101 -- chosen so
                 slot.writer.write(b"report\n")
         with suppress(TimeoutError):
@@ -109,17 +120,36 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         self._tasks = [asyncio.create_task(self._keep(slot)) for slot in self.slots]
-        announcing = asyncio.create_task(self._announce(announce))
+        beside = [asyncio.create_task(self._announce(announce)), asyncio.create_task(self._watch())]
         await asyncio.gather(*self._tasks)
-        announcing.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         if self._hopeless is not None:
             raise self._hopeless
 
     async def _announce(self, announce: Callable[[], None]) -> None:
         for slot in self.slots:
             await slot.reported.wait()
+        self._served = True
         announce()
+
+    async def _watch(self) -> None:
+        """End workers that hang: nobody else would, and their share of the connections waits."""
+        while True:
+            await asyncio.sleep(_WATCH)
+            for slot in self.slots:
+                if slot.report is not None and slot.silence() > _HUNG:
+                    _LOG.error("worker %s has said nothing for %d s", slot.settings.worker, slot.silence())
+                    _kill(slot)
+
+    def reload(self) -> None:
+        """Have every worker read certificates again and open its log anew."""
+        for slot in self.slots:
+            if slot.process is not None and slot.process.poll() is None:
+                slot.process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """Close the ports and let the workers drain; called again, end them at once."""
@@ -144,7 +174,11 @@ class Supervisor:
             if self.stopping:
                 return
             began = time.monotonic()
-            code = await self._fill(slot)
+            try:
+                code = await self._fill(slot)
+            except OSError as exc:  # no descriptor, no memory, no process left
+                _LOG.error("a worker cannot be started: %s", exc)
+                code = -1
             served, slot_report = slot.report is not None, slot.report
             if slot_report is not None:
                 self._gone.add(slot_report["tally"])
@@ -152,7 +186,7 @@ class Supervisor:
             if self.stopping:
                 return
             deaths = 0 if served else deaths + 1
-            if deaths >= _HOPELESS:
+            if deaths >= _HOPELESS and not self._served:  # once all have served, the others go on doing so
                 self._hopeless = WorkersFail(f"workers end before they serve (exit code {code})")
                 self.stop()
                 return
@@ -165,15 +199,21 @@ class Supervisor:
         """Run one worker process from start to end, and return its exit code."""
         ours, theirs = socket.socketpair()
         descriptors = tuple(listener.fileno() for listener in slot.listeners)
-        slot.process = subprocess.Popen(  # noqa: ASYNC220 -- a fork takes a millisecond, and nobody waits here
-            [sys.executable, "-P", "-m", "strangler_proxy.worker"], stdin=theirs.fileno(), pass_fds=descriptors
-        )
-        theirs.close()
+        try:
+            slot.process = subprocess.Popen(  # noqa: ASYNC220 -- a fork takes a millisecond, and nobody waits here
+                [sys.executable, "-P", "-m", "strangler_proxy.worker"], stdin=theirs.fileno(), pass_fds=descriptors
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         reader, slot.writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 24)
         slot.writer.write(Orders(settings=slot.settings, listeners=descriptors).to_line())
         try:
             while line := await reader.readline():
                 slot.report = json.loads(line)
+                slot.heard_at = time.monotonic()
                 slot.reported.set()
         except (OSError, ValueError):
             pass  # ended in the middle of a line: the one before counts
@@ -191,7 +231,8 @@ def _kill(slot: Slot) -> None:
 def slots(settings: Settings, workers: int) -> list[Slot]:
     """Return a slot for each worker, its sockets bound. Raises ``ProxyError``."""
     bound = [bind(address, workers, settings.entry.mode) for address in settings.entry.addresses]
-    node = f"{os.uname().nodename}:{os.getpid()}"
+    # In containers neither the node's name nor the process's number tells proxies apart.
+    node = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(3)}"
     return [
         Slot(
             settings=replace(settings, worker=f"{node}:{number}"),

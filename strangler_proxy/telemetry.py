@@ -87,6 +87,13 @@ class Tally:
                 found[key] = found.get(key, 0) + count
         return found
 
+    def _in_flight_by(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for (capability, _, why), series in self._series.items():
+            if why != "refused":  # which is told when it is over, and never begins
+                found[capability] = found.get(capability, 0) + series.begun - sum(series.counts.values())
+        return found
+
     def snapshot(self) -> dict[str, Any]:
         """Return everything as JSON values: a list of [*labels, count] for each family."""
         found: dict[str, list[Any]] = {family: [] for family in FAMILIES}
@@ -99,6 +106,7 @@ class Tally:
             "refused_tables": self.refused_tables,
             "accepted": self.accepted,
             "in_flight": self.in_flight,
+            "in_flight_by": [[capability, count] for capability, count in self._in_flight_by().items()],
             "tunnels": self.tunnels,
         }
 
@@ -106,9 +114,10 @@ class Tally:
 class Series:
     """Counts requests by method and status. Both are closed sets: methods that are read, statuses of three digits."""
 
-    __slots__ = ("counts", "histogram")
+    __slots__ = ("begun", "counts", "histogram")
 
     def __init__(self, histogram: Histogram) -> None:
+        self.begun = 0  # of those that were counted, and those under way
         self.counts: dict[tuple[str, int], int] = {}
         self.histogram = histogram
 

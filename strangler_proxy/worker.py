@@ -111,6 +111,8 @@ class Worker:
     def _reload(self) -> None:
         self._entrances.reload()
         self._board.proof.reload()
+        if self._board.log is not None:
+            self._board.log.reopen()
 
     def _stop(self) -> None:
         if self._stopping.is_set():

@@ -36,9 +36,7 @@ def test_pipelines_bodies_without_mixing_them() -> None:
         assert origin.bodies == bodies
 
 
-@pytest.mark.parametrize(
-    "target", ["/a%2Fb?x=%20&y=1", "/a//b/../c", "/%e4", "/?", "/a?b?c", "*", "http://shop.test/abs?x=1"]
-)
+@pytest.mark.parametrize("target", ["/a%2Fb?x=%20&y=1", "/a//b/../c", "/%e4", "/?", "/a?b?c", "*"])
 def test_sends_the_target_as_it_came(target: str) -> None:
     with proxied() as (proxy, origin), proxy.client() as client:
         assert client.get(target, method="OPTIONS").status == 200

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.fixtures.proxy import PATIENCE, Client, Origin, ProxyProcess, Served, Truncated
+from strangler.routing.table import seal
+from strangler_proxy.settings import PIPE, Entry, Links, Settings
+from strangler_proxy.supervisor import Slot, slots
+from tests.fixtures.proxy import (
+    PATIENCE,
+    SECRET,
+    Client,
+    Origin,
+    ProxyProcess,
+    Served,
+    Truncated,
+    routing_table,
+)
 from tests.fixtures.waiting import until
 
 
@@ -182,3 +197,92 @@ def test_what_is_no_origin_is_said(origin: str) -> None:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Configured(ProxyProcess):
+    """A proxy with any settings."""
+
+    def __init__(self, settings: Settings, workers: int) -> None:
+        code = (
+            "import json\nfrom strangler_proxy import main\nfrom strangler_proxy.settings import Settings\n"
+            "sys.exit(main._run(Settings.from_json(json.loads(sys.argv[1])), '127.0.0.1:0', int(sys.argv[2])))"
+        )
+        super().__init__(code, json.dumps(settings.to_json()), str(workers))
+
+
+def before(origin: Origin, **more: object) -> Settings:
+    table = seal(routing_table(origin.url), PIPE).decode()
+    return Settings(worker="", table=table, entry=Entry(addresses=("127.0.0.1:0",)), **more)  # type: ignore[arg-type]
+
+
+def answers(port: int) -> bool:
+    """Whether one of a few new connections is served: the kernel gives each to any worker."""
+    for _ in range(20):
+        with Client(port) as client, suppress(TimeoutError, OSError, Truncated):
+            client.sock.settimeout(0.1)
+            return client.get("/").status == 200
+    return False
+
+
+def test_a_worker_that_cannot_be_started_again_does_not_end_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    with Origin() as origin, Configured(before(origin, access_log=str(folder / "log")), 2) as proxy:
+        one, other = proxy.workers()
+        shutil.rmtree(folder)
+        os.kill(one, signal.SIGKILL)
+        until(lambda: proxy.status()["restarts"] >= 6, "it was tried again more often than at the start")
+        assert proxy.process.poll() is None
+        assert proxy.workers() == [other]
+        assert answers(proxy.port)
+        folder.mkdir()
+        until(lambda: proxy.status()["ready"], "both serve again")
+
+
+def test_a_worker_that_hangs_is_not_ready() -> None:
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
+        hung, _ = proxy.workers()
+        os.kill(hung, signal.SIGSTOP)
+        try:
+            until(lambda: not proxy.status()["ready"], "somebody notices")
+        finally:
+            os.kill(hung, signal.SIGCONT)
+        until(lambda: proxy.status()["ready"], "it says that it is back")
+
+
+def test_a_copy_of_the_table_that_cannot_be_read_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "table").mkdir()
+    links = Links(secret=SECRET, state=str(tmp_path))
+    with Origin() as origin, Configured(before(origin, links=links), 1) as proxy, Client(proxy.port) as client:
+        assert client.get("/").status == 200
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.end() == 0
+        assert "the routing table on disk cannot be read" in proxy.errors
+
+
+def test_workers_of_two_proxies_never_have_the_same_name() -> None:
+    with Origin() as origin:
+        names = [slot.settings.worker for _ in range(2) for slot in made(before(origin))]
+    assert len(set(names)) == 4
+
+
+def made(settings: Settings) -> list[Slot]:
+    found = slots(settings, 2)
+    for slot in found:
+        for listener in slot.listeners:
+            listener.close()
+    return found
+
+
+def test_descriptors_are_as_many_as_may_be() -> None:
+    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
+        soft, hard = psutil.Process(proxy.workers()[0]).rlimit(psutil.RLIMIT_NOFILE)
+        assert soft == hard
+
+
+def test_the_log_is_opened_anew_when_asked(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    with Origin() as origin, Configured(before(origin, access_log=str(log)), 1) as proxy:
+        log.rename(tmp_path / "access.log.1")
+        proxy.process.send_signal(signal.SIGHUP)
+        until(log.exists, "there is another file")

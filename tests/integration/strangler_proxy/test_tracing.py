@@ -147,6 +147,7 @@ def test_a_sampled_request_has_a_span_between_its_caller_and_its_stack() -> None
     assert found.pop("strangler.upstream.seconds") > 0  # type: ignore[operator]
     assert found == {
         "http.request.method": "GET",
+        "http.route": "/api/catalog",
         "http.response.status_code": 200,
         "url.path": "/api/catalog/7",
         "url.scheme": "http",
