@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from time import monotonic
 from typing import Final
 
+from strangler.project.limits import Limits, Timeouts
 from strangler.routing import address
 from strangler.routing.address import parse_endpoint
 from strangler.routing.protect import Reach
@@ -26,7 +27,6 @@ from strangler_proxy.endpoint import Bounds, Endpoint
 from strangler_proxy.health import choose
 from strangler_proxy.probe import Probe
 from strangler_proxy.retry import RetryBudget
-from strangler_proxy.settings import Limits, Timeouts
 
 _LOG: Final = logging.getLogger("strangler_proxy")
 

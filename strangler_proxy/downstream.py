@@ -92,6 +92,11 @@ class Downstream(asyncio.Protocol):
         board.tally.accepted += 1
         board.watched.add(self)
         self._rested()
+        if not self.peer.trusted:
+            count = board.clients[self.peer.address] = board.clients.get(self.peer.address, 0) + 1
+            if count > board.limits.client_connections:
+                board.tally.refusal("connections", "")
+                self._refuse(Refused(503, "There are too many connections from your address."))
 
     def data_received(self, data: bytes) -> None:
         if not self._ended:
@@ -110,6 +115,7 @@ class Downstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
         self._board.watched.discard(self)
+        self.uncount()
         self._rest = b""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -154,7 +160,7 @@ class Downstream(asyncio.Protocol):
             self.transport.abort()
 
     def release(self) -> bytes:
-        """Give the transport away to a tunnel, and return what the client has sent ahead."""
+        """Give the transport away to a tunnel, and return what the client has sent ahead. It still counts."""
         self._ended = True
         self._exchange = None
         self._board.watched.discard(self)
@@ -282,6 +288,16 @@ class Downstream(asyncio.Protocol):
     def _rested(self) -> None:
         timeouts = self._board.timeouts
         self.deadline = monotonic() + (timeouts.drain_idle if self._board.draining else timeouts.idle)
+
+    def uncount(self) -> None:
+        """Note that the client has one connection less."""
+        if self.peer.trusted:
+            return
+        clients, address = self._board.clients, self.peer.address
+        if clients[address] == 1:
+            del clients[address]
+        else:
+            clients[address] -= 1
 
     def _refuse(self, refused: Refused) -> None:
         trail = Trail(RequestHead("", b"", 1), False)

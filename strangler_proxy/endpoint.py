@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Protocol
 
+from strangler.project.limits import Limits
 from strangler.routing import address
 from strangler_proxy.health import Health
-from strangler_proxy.settings import Limits
 from strangler_proxy.upstream import Upstream
 
 # A repeatable request may meet a closing connection; any other gets one that was in use this short a time ago.

@@ -413,7 +413,8 @@ class Exchange:
         self._part(broken=False, answered=True)
         if early:
             upstream.transport.write(early)
-        open_tunnel(self._board, downstream.transport, upstream.transport, partial(endpoint.lost, upstream))
+        lost = partial(endpoint.lost, upstream)
+        open_tunnel(self._board, downstream.transport, upstream.transport, lost, downstream.uncount)
         self._settle(101)
 
     def upstream_full(self, full: bool) -> None:

@@ -48,6 +48,8 @@ def serve(project: Project) -> int:
         identity=_asking(project.identity),
         tracing=_tracing(proxy.tracing),
         server_timing=proxy.server_timing,
+        timeouts=proxy.timeouts,
+        limits=proxy.limits,
         entry=_entry(proxy),
         stack_tls=_stack_tls(proxy.tls),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
+from strangler.project.limits import Limits, Timeouts
 from strangler.routing.table import MONOLITH, RoutingTable
 from strangler_proxy.breaker import Breaker
 from strangler_proxy.cluster import Cluster
 from strangler_proxy.endpoint import Endpoint
-from strangler_proxy.settings import Limits, Timeouts
 
 
 class Pool:

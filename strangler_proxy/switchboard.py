@@ -67,6 +67,7 @@ class Switchboard:
     __slots__ = (
         "_ticking",
         "call_later",
+        "clients",
         "draining",
         "guards",
         "identities",
@@ -99,6 +100,7 @@ class Switchboard:
         self.proof = Proof(settings.stack_tls)
         self.pool = Pool(settings.timeouts, settings.limits, self.proof)
         self.watched: set[Watched] = set()
+        self.clients: dict[str, int] = {}  # connections by address, of those that count
         self.draining = False
         self.server_timing = settings.server_timing
         self.tracer = Tracer(settings.tracing) if settings.tracing is not None else None

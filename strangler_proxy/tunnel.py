@@ -59,7 +59,7 @@ class _End(asyncio.Protocol):
 class Tunnel:
     """Two transports joined; it ends when both have, or nothing moves for ``stream_idle``."""
 
-    __slots__ = ("_board", "_client", "_ended", "_stack", "deadline")
+    __slots__ = ("_board", "_client", "_ended", "_left", "_stack", "deadline")
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Tunnel:
         client: asyncio.Transport,
         stack: asyncio.Transport,
         ended: Callable[[], None],
+        left: Callable[[], None],
     ) -> None:
         self._board = board
         self._client: _End | None = _End(self, client)
@@ -74,6 +75,7 @@ class Tunnel:
         self._client.join(self._stack)
         self._stack.join(self._client)
         self._ended = ended
+        self._left = left
         self.deadline = 0.0
         self.progress()
         board.watched.add(self)
@@ -92,6 +94,7 @@ class Tunnel:
     def lost(self, end: _End) -> None:
         if end is self._client:
             self._client = None
+            self._left()
         else:
             self._stack = None
             self._ended()
@@ -112,7 +115,11 @@ class Tunnel:
 
 
 def open_tunnel(
-    board: Switchboard, client: asyncio.BaseTransport, stack: asyncio.BaseTransport, ended: Callable[[], None]
+    board: Switchboard,
+    client: asyncio.BaseTransport,
+    stack: asyncio.BaseTransport,
+    ended: Callable[[], None],
+    left: Callable[[], None],
 ) -> None:
-    """Join ``client`` and ``stack``; ``ended`` is called when the stack's side is gone."""
-    Tunnel(board, cast("asyncio.Transport", client), cast("asyncio.Transport", stack), ended)
+    """Join ``client`` and ``stack``; ``ended`` is called when the stack's side is gone, ``left`` when the client's."""
+    Tunnel(board, cast("asyncio.Transport", client), cast("asyncio.Transport", stack), ended, left)

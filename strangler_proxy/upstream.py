@@ -6,9 +6,9 @@ import asyncio
 import select
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from strangler.project.limits import Limits
 from strangler_proxy.http1.body import Body, Chunked, Endless, Framing, Malformed, Sized, Trailers
 from strangler_proxy.http1.head import Garbled, ResponseHead, read_response
-from strangler_proxy.settings import Limits
 
 if TYPE_CHECKING:
     from strangler_proxy.endpoint import Endpoint

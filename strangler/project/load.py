@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from strangler.capability import Stack
+from strangler.project.bounds import limits_of, timeouts_of
 from strangler.project.entrance import NETWORKS, admin_of, check_network, listen_of, networks_of, socket_mode_of, tls_of
 from strangler.project.protect import protect_of, reach_of
 from strangler.project.section import Check, Environment, Section, mask, read, reason_of, shown
@@ -155,6 +156,8 @@ def _proxy(section: Section, root: Path) -> Proxy:
         socket_mode=socket_mode_of(section, usual.socket_mode),
         tls=tls_of(section, root, listen),
         tracing=tracing_of(section),
+        timeouts=timeouts_of(section),
+        limits=limits_of(section),
         server_timing=section.flag("server_timing", usual.server_timing),
     )
     section.close()

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from strangler.capability import BORN, Data, Stack, State
+from strangler.project.limits import Limits, Timeouts
 from strangler.routing.address import parse_listen
 from strangler.routing.cohort import Cohort
 from strangler.routing.protect import Protect, Reach
@@ -119,6 +120,8 @@ class Proxy:
     tls: Tls = Tls()
     tracing: Tracing | None = None
     server_timing: bool = False
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def url(self) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
+from strangler.project.limits import Limits
 from strangler_proxy.http1.body import Framing, response_framing, towards_client
 from strangler_proxy.http1.hygiene import (
     VISITOR_COOKIE,
@@ -27,7 +28,6 @@ from strangler_proxy.http1.hygiene import (
     tokens,
     without_nominated,
 )
-from strangler_proxy.settings import Limits
 
 
 class Refused(Exception):

@@ -14,8 +14,9 @@ from typing import cast
 
 import pytest
 
+from strangler.project.limits import Timeouts
 from strangler_proxy.entrance import Complaints, Entrances
-from strangler_proxy.settings import Entry, Network, Timeouts
+from strangler_proxy.settings import Entry, Network
 from strangler_proxy.switchboard import Switchboard
 from strangler_proxy.tls import CertificateInvalid, client_context
 from tests.fixtures.certificates import Authority, Pair

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from strangler.capability import Data, Stage, State
+from strangler.project.limits import Limits, Timeouts
 from strangler.routing.table import Capability, Route
-from strangler_proxy.settings import Limits, Timeouts
 from tests.fixtures.ports import free_port
 from tests.fixtures.proxy import (
     SETTINGS,

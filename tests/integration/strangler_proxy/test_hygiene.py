@@ -8,9 +8,9 @@ from ipaddress import ip_network
 import pytest
 
 from strangler.capability import Data, Stack, Stage, State
+from strangler.project.limits import Limits
 from strangler.routing.keys import sign_override
 from strangler.routing.table import Capability, Route
-from strangler_proxy.settings import Limits
 from tests.fixtures.proxy import KEYS, SETTINGS, Client, Origin, Proxy, Served, never_answer, proxied, routing_table
 from tests.fixtures.waiting import until
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from strangler.capability import BORN, Data, Stage, State
+from strangler.project.limits import Timeouts
 from strangler.routing.table import Capability, Route
 from strangler.service.identity import Identity, Verifier
 from strangler.service.jwks import Keyring
 from strangler_django import channel
-from strangler_proxy.settings import Asking, Settings, Timeouts
+from strangler_proxy.settings import Asking, Settings
 from strangler_proxy.vouch import Signer
 from tests.fixtures.proxy import KEYS, SETTINGS, Origin, Proxy, ProxyProcess, Served, keep_answering, routing_table
 from tests.fixtures.waiting import until

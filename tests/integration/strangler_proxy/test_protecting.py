@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from ipaddress import ip_network
 
 from strangler.capability import WHOLE, Data, Stack, Stage, State
+from strangler.project.limits import Limits
 from strangler.routing.keys import sign_override
 from strangler.routing.protect import Protect, Reach
 from strangler.routing.table import Capability, Route, RoutingTable
@@ -254,3 +256,21 @@ def test_a_tester_is_told_why_and_how_long() -> None:
         assert str(found.header("server-timing")).startswith("strangler;dur=")
         others = client.get("/shelf/1"), client.get("/shelf/1", "X-Strangler-Override: shelf~service~1.forged")
         assert [each.header("strangler-why") or each.header("server-timing") for each in others] == [None, None]
+
+
+def test_one_address_may_have_so_many_connections_and_no_more() -> None:
+    few = replace(SETTINGS, limits=Limits(client_connections=2))
+    with Origin() as origin, Proxy(few, table(origin.url, origin.url)) as proxy, proxy.client() as one:
+        assert one.get("/").status == 200
+        with proxy.client() as two:
+            assert two.get("/").status == 200
+            with proxy.client() as three:
+                assert three.response().status == 503
+            assert counted(proxy, "refusals") == {("connections", ""): 1}
+        until(lambda: proxy.call(lambda: proxy.board.clients) == {"127.0.0.1": 1}, "the others are counted out")
+        with proxy.client() as four:
+            assert four.get("/").status == 200
+    trusted = replace(few, trusted=(ip_network("127.0.0.0/8"),))
+    with Origin() as origin, Proxy(trusted, table(origin.url, origin.url)) as proxy, ExitStack() as clients:
+        assert [clients.enter_context(proxy.client()).get("/").status for _ in range(5)] == [200] * 5
+        assert proxy.call(lambda: proxy.board.clients) == {}

@@ -10,8 +10,8 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from strangler.project.limits import Limits
 from strangler_proxy.downstream import Downstream
-from strangler_proxy.settings import Limits
 from tests.fixtures.proxy import SETTINGS, Origin, Proxy, Served, proxied
 from tests.fixtures.waiting import until
 

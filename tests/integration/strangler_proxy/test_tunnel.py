@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from strangler_proxy.settings import Timeouts
+from strangler.project.limits import Timeouts
 from tests.fixtures.proxy import SETTINGS, Client, Origin, Served, proxied
 from tests.fixtures.waiting import until
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from ipaddress import ip_network
 
-from strangler_proxy.settings import Asking, Entry, Limits, Links, Settings, StackTls, Timeouts, Tracing
+from strangler.project.limits import Limits, Timeouts
+from strangler_proxy.settings import Asking, Entry, Links, Settings, StackTls, Tracing
 from strangler_proxy.worker import Orders
 
 

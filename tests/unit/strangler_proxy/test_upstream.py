@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strangler.project.limits import Limits
 from strangler_proxy.http1.body import Trailers
 from strangler_proxy.http1.head import ResponseHead
-from strangler_proxy.settings import Limits
 from strangler_proxy.upstream import Upstream
 
 

@@ -119,8 +119,24 @@ CASES: dict[str, tuple[Files, str]] = {
     ),
     "unknown key": (
         top("[proxy]", "[proxy]\nzzz = 1"),
-        f"{TOP}: [proxy]: found unknown key 'zzz'; wanted one of access_log, admin, listen, proxy_protocol, "
-        "server_timing, socket_mode, state, tls, tracing, trusted, workers",
+        f"{TOP}: [proxy]: found unknown key 'zzz'; wanted one of access_log, admin, limits, listen, proxy_protocol, "
+        "server_timing, socket_mode, state, timeouts, tls, tracing, trusted, workers",
+    ),
+    "a time that nobody would wait": (
+        top("[proxy]", "[proxy.timeouts]\nconnect = 0\n[proxy]"),
+        f"{TOP}: [proxy.timeouts] connect: found 0; wanted seconds from 0.001 to 86400",
+    ),
+    "a limit that is no number": (
+        top("[proxy]", '[proxy.limits]\nconnections = "many"\n[proxy]'),
+        f"{TOP}: [proxy.limits] connections: found 'many'; wanted a whole number from 1 to 1000000000",
+    ),
+    "a limit that leaves no head": (
+        top("[proxy]", "[proxy.limits]\nrequest_headers = 60\n[proxy]"),
+        f"{TOP}: [proxy.limits] request_headers: found 60; wanted a whole number from 1024 to 1000000000",
+    ),
+    "a limit that there is not": (
+        top("[proxy]", "[proxy.limits]\nconnection = 1\n[proxy]"),
+        f"{TOP}: [proxy.limits]: found unknown key 'connection'; wanted 'connections' perhaps",
     ),
     "server_timing that is neither true nor false": (
         top("[proxy]", '[proxy]\nserver_timing = "on"'),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strangler.project.limits import Limits
 from strangler_proxy.http1.body import Framing, chunk, last_chunk
 from strangler_proxy.http1.head import (
     _REQUEST_FIELDS,
@@ -19,7 +20,6 @@ from strangler_proxy.http1.head import (
     write_request,
     write_response,
 )
-from strangler_proxy.settings import Limits
 
 LIMITS = Limits()
 NAMES = st.from_regex(rb"x-[a-z0-9]{1,12}", fullmatch=True).filter(lambda name: not name.startswith(b"x-strangler"))
