@@ -10,7 +10,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next has-next lint format bench chaos docs lock clean
+.PHONY: help demo test test-next test-django wheels has-next lint format bench chaos docs lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,13 @@ has-next:
 test-next: $(NEXT)/.ready  ## Run the core of the tests on Python 3.13 and the newest Django
 	@$(NEXT)/bin/python -m pytest -n $(WORKERS) tests/unit tests/regression $(ARGS)
 	@cd legacy_monolith && ../$(NEXT)/bin/python -m pytest -n $(WORKERS)
+
+test-django: $(VENV)/.ready  ## Test what the monolith installs on Django 3.2, 4.2 and 6 (ROWS="3.8/3.2" for some)
+	@tests/integration/strangler_django/matrix.sh
+
+wheels: $(VENV)/.ready  ## Build the wheels of the toolkit and of what the monolith installs into build/wheels
+	@$(BIN)/python -m hatchling build --target wheel --directory build/wheels
+	@cd strangler_django && ../$(BIN)/python -m hatchling build --target wheel --directory ../build/wheels
 
 lint: $(VENV)/.ready  ## Format check, ruff, mypy strict, layers, docs references
 	@$(BIN)/ruff format --check .
