@@ -7,13 +7,13 @@ import logging
 import resource
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
-from strangler.project import Project, Proxy, values
+from strangler.project import Project, Proxy, require, values
 from strangler.project.values import Identity
 from strangler.routing.address import AddressInvalid, parse_endpoint, parse_listen
 from strangler.routing.keys import Keys
@@ -28,11 +28,33 @@ from strangler_proxy.tracing import can_export
 from strangler_proxy.vouch import Signer
 
 
-def serve(project: Project) -> int:
-    """Run the proxy of ``project``, and return the exit code. Raises ``ProjectInvalid`` for what is missing."""
+def serve(project: Project, again: Callable[[], Project] | None = None) -> int:
+    """Run the proxy of ``project``, and return the exit code. Raises ``ProjectInvalid`` for what is missing.
+
+    ``again`` reads the project anew, when it is asked to by SIGHUP.
+    """
+    proxy = project.proxy
+
+    def read() -> Settings:
+        assert again is not None  # noqa: S101 -- asked only then
+        found = again()
+        if (found.proxy.admin, found.proxy.workers) != (proxy.admin, proxy.workers):
+            raise ProxyError("another admin address or number of workers wants a restart")
+        return settings_of(found)
+
+    try:
+        settings = settings_of(project)
+    except ProxyError as exc:
+        return _say(str(exc))
+    return _run(settings, proxy.admin, proxy.workers, read if again is not None else None)
+
+
+def settings_of(project: Project) -> Settings:
+    """Return what workers are told of ``project``. Raises ``ProjectInvalid`` and ``ProxyError``."""
     control, proxy = project.control, project.proxy
+    require(control.database, control.redis, control.secret)
     if proxy.tracing is not None and not can_export():
-        return _say("[proxy.tracing] wants more; run: pip install 'strangler[tracing]'")
+        raise ProxyError("[proxy.tracing] wants more; run: pip install 'strangler[tracing]'")
     links = Links(
         database=control.database.reveal(),
         redis=control.redis.reveal(),
@@ -53,7 +75,8 @@ def serve(project: Project) -> int:
         entry=_entry(proxy),
         stack_tls=_stack_tls(proxy.tls),
     )
-    return _run(settings, proxy.admin, proxy.workers)
+    try_files(settings.entry, settings.stack_tls)
+    return settings
 
 
 def _entry(proxy: Proxy) -> Entry:
@@ -102,12 +125,12 @@ def serve_origin(
     return _run(Settings(worker="", table=seal(table, PIPE).decode(), entry=entry), admin, workers)
 
 
-def _run(settings: Settings, admin: str, workers: int) -> int:
+def _run(settings: Settings, admin: str, workers: int, read: Callable[[], Settings] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="strangler proxy: %(message)s")
     try:
         try_files(settings.entry, settings.stack_tls)
         _raise_descriptors(settings)
-        uvloop.run(_supervise(settings, admin, workers))
+        uvloop.run(_supervise(settings, admin, workers, read))
     except ProxyError as exc:
         return _say(str(exc))
     return 0
@@ -125,9 +148,9 @@ def _raise_descriptors(settings: Settings) -> None:
         )
 
 
-async def _supervise(settings: Settings, admin: str, workers: int) -> None:
+async def _supervise(settings: Settings, admin: str, workers: int, read: Callable[[], Settings] | None) -> None:
     (listener,) = bind(admin, 1)
-    supervisor = Supervisor(slots(settings, workers))
+    supervisor = Supervisor(slots(settings, workers), read)
     server = admin_server(supervisor, _jwks(settings))
     serving = asyncio.create_task(server.serve([listener]))
     places = [_shown(*each) for each in zip(settings.entry.addresses, supervisor.slots[0].listeners, strict=True)]

@@ -3,6 +3,9 @@
 Each worker has sockets of its own on the same addresses (``SO_REUSEPORT``), so that the kernel spreads connections and
 no worker waits for another. They are bound and listening here, before any worker starts and while one is replaced.
 
+Settings that have changed are taken over worker by worker: a successor is started on the same sockets, and when it
+serves its predecessor drains. So no connection is refused, and settings that do not work go no further than the first.
+
 To stop, new connections are turned away first; then each worker takes those that its sockets still hold, closes
 them, and finishes what is under way, telling clients with each answer that the connection ends.
 """
@@ -19,12 +22,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from strangler_proxy.errors import WorkersFail
+from strangler.project import ProjectInvalid
+from strangler_proxy.errors import ProxyError, WorkersFail
 from strangler_proxy.exposition import Total
 from strangler_proxy.listening import bind, turn_away
 from strangler_proxy.settings import Settings
@@ -43,74 +47,109 @@ _ASK: Final = 0.5
 _SILENT: Final = 3.0
 _HUNG: Final = 30.0
 _WATCH: Final = 1.0
+# A successor serves after a second; by settings that do not work it never does.
+_PATIENCE: Final = 15.0
 # What a worker needs to end after its drain: two seconds at most to take its name out of Valkey and Postgres.
 _FAREWELL: Final = 4.0
 
 
 @dataclass(slots=True, eq=False)
+class Hand:
+    """A worker's process from its start to its end. ``report`` is the last that came, at ``heard_at`` (monotonic)."""
+
+    settings: Settings
+    process: subprocess.Popen[bytes]
+    writer: asyncio.StreamWriter
+    report: dict[str, Any] | None = None
+    reported: asyncio.Event = field(default_factory=asyncio.Event)
+    heard_at: float = field(default_factory=time.monotonic)
+    ended: asyncio.Task[int] = field(init=False)
+
+    def silence(self) -> float:
+        """Return for how many seconds nothing came from it."""
+        return time.monotonic() - self.heard_at
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once: it does not end by itself."""
+        if self.process.poll() is None:
+            _LOG.warning("worker %s does not end, and is killed", self.settings.worker)
+            self.process.kill()
+
+
+@dataclass(slots=True, eq=False)
 class Slot:
-    """A worker's place: its sockets, and whichever process fills it now. ``report`` is the last that came."""
+    """A worker's place: its sockets, and whichever process fills it now."""
 
     settings: Settings
     listeners: list[socket.socket]
-    process: subprocess.Popen[bytes] | None = None
-    writer: asyncio.StreamWriter | None = None
-    report: dict[str, Any] | None = None
-    reported: asyncio.Event = field(default_factory=asyncio.Event)
-    heard_at: float = 0.0  # on the monotonic clock
+    hand: Hand | None = None
 
     @property
-    def pid(self) -> int | None:
-        return self.process.pid if self.process else None
-
-    def silence(self) -> float:
-        """Return for how many seconds nothing came from the worker."""
-        return time.monotonic() - self.heard_at
+    def report(self) -> dict[str, Any] | None:
+        return self.hand.report if self.hand is not None else None
 
 
 class Supervisor:
-    """Runs one worker a slot until told to stop."""
+    """Runs one worker a slot until told to stop. ``read`` reads the settings again, and raises what it finds wrong."""
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], read: Callable[[], Settings] | None = None) -> None:
         self.slots = tuple(slots)
         self.restarts = 0
         self.started_at = time.time()
         self.stopping = False
+        self._read = read
         self._served = False
         self._gone = Total()
+        self._leaving: set[Hand] = set()
         self._hopeless: WorkersFail | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._heard = asyncio.Event()
+        self._renewing = asyncio.Lock()
+        self._beside: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<Supervisor workers={[slot.pid for slot in self.slots]} restarts={self.restarts}>"
+        return f"<Supervisor workers={[hand.process.pid for hand in self._hands()]} restarts={self.restarts}>"
+
+    def _hands(self) -> list[Hand]:
+        return [slot.hand for slot in self.slots if slot.hand is not None]
 
     @property
     def ready(self) -> bool:
         """Whether every worker serves, and says so."""
-        return not self.stopping and all(slot.report is not None and slot.silence() < _SILENT for slot in self.slots)
+        serving = [hand for hand in self._hands() if hand.report is not None and hand.silence() < _SILENT]
+        return not self.stopping and len(serving) == len(self.slots)
 
     def total(self) -> Total:
         """Return what all workers have counted, those that are gone included."""
         total = Total()
-        for tally in (self._gone.snapshot(), *(slot.report["tally"] for slot in self.slots if slot.report)):
-            total.add(tally)
+        total.add(self._gone.snapshot())
+        for hand in (*self._hands(), *self._leaving):
+            if hand.report is not None and not hand.ended.done():  # what ended is among the gone
+                total.add(hand.report["tally"])
         return total
 
     def reports(self) -> list[dict[str, Any]]:
         """Return the last report of each worker that lives."""
-        return [{"worker": slot.settings.worker, "pid": slot.pid, **slot.report} for slot in self.slots if slot.report]
+        return [
+            {"worker": hand.settings.worker, "pid": hand.process.pid, **hand.report}
+            for hand in self._hands()
+            if hand.report is not None
+        ]
 
     async def ask(self) -> None:
         """Have every worker report now; one that does not within half a second keeps its last report."""
-        waits = [slot for slot in self.slots if slot.writer is not None and slot.report is not None]
-        for slot in waits:
-            slot.reported.clear()
+        waits = [hand for hand in self._hands() if hand.report is not None]
+        for hand in waits:
+            hand.reported.clear()
             with suppress(OSError, RuntimeError):  # the latter is uvloop's for a pipe whose end is gone
-                assert slot.writer is not None  # noqa: S101 -- chosen so
-                slot.writer.write(b"report\n")
+                hand.writer.write(b"report\n")
         with suppress(TimeoutError):
             async with asyncio.timeout(_ASK):
-                await asyncio.gather(*(slot.reported.wait() for slot in waits))
+                await asyncio.gather(*(hand.reported.wait() for hand in waits))
 
     async def run(self, announce: Callable[[], None]) -> None:
         """Start the workers, call ``announce`` once all serve, and return after they have drained.
@@ -120,19 +159,27 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGHUP, self._aside, self.renew)
         self._tasks = [asyncio.create_task(self._keep(slot)) for slot in self.slots]
-        beside = [asyncio.create_task(self._announce(announce)), asyncio.create_task(self._watch())]
+        self._aside(lambda: self._announce(announce))
+        self._aside(self._watch)
         await asyncio.gather(*self._tasks)
-        for task in beside:
+        await asyncio.gather(*(hand.ended for hand in self._leaving))
+        for task in self._beside:
             task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        await asyncio.gather(*self._beside, return_exceptions=True)
         if self._hopeless is not None:
             raise self._hopeless
 
+    def _aside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work())
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
     async def _announce(self, announce: Callable[[], None]) -> None:
-        for slot in self.slots:
-            await slot.reported.wait()
+        while not all(slot.report is not None for slot in self.slots):
+            self._heard.clear()
+            await self._heard.wait()
         self._served = True
         announce()
 
@@ -140,31 +187,80 @@ class Supervisor:
         """End workers that hang: nobody else would, and their share of the connections waits."""
         while True:
             await asyncio.sleep(_WATCH)
-            for slot in self.slots:
-                if slot.report is not None and slot.silence() > _HUNG:
-                    _LOG.error("worker %s has said nothing for %d s", slot.settings.worker, slot.silence())
-                    _kill(slot)
+            for hand in self._hands():
+                if hand.report is not None and hand.silence() > _HUNG:
+                    _LOG.error("worker %s has said nothing for %d s", hand.settings.worker, hand.silence())
+                    hand.kill()
 
-    def reload(self) -> None:
-        """Have every worker read certificates again and open its log anew."""
-        for slot in self.slots:
-            if slot.process is not None and slot.process.poll() is None:
-                slot.process.send_signal(signal.SIGHUP)
+    # --- other settings ---
+
+    async def renew(self) -> None:
+        """Read the settings again and take them over; those that are wrong or do not work are refused."""
+        async with self._renewing:
+            settings = self._settings_now()
+            if settings is None:  # as they were: the same workers look at their files again
+                for hand in self._hands():
+                    hand.signal(signal.SIGHUP)
+                return
+            for slot in self.slots:
+                if self.stopping or not await self._replace(slot, settings):
+                    return
+            _LOG.warning("all workers go by the settings as they are now")
+
+    def _settings_now(self) -> Settings | None:
+        """Return the settings as they are read now, None when they are as before or cannot be taken over."""
+        before = self.slots[0].settings
+        if self._read is None:
+            return None
+        try:
+            read = self._read()
+        except (ProjectInvalid, ProxyError, OSError, ValueError) as exc:
+            _LOG.error("the settings in force stay, since those in the files are wrong: %s", exc)
+            return None
+        if read.entry.addresses != before.entry.addresses:
+            _LOG.error("the settings in force stay: other addresses to listen on want a restart")
+            return None
+        unchanged = replace(read, worker=before.worker, table=before.table) == before
+        return None if unchanged else read
+
+    async def _replace(self, slot: Slot, settings: Settings) -> bool:
+        """Have a successor fill a slot, and return whether it serves; else nothing has changed."""
+        before, name = slot.hand, f"{slot.settings.worker.partition('+')[0]}+{secrets.token_hex(2)}"
+        try:
+            hand = await self._begin(slot, replace(settings, worker=name))
+        except OSError as exc:
+            _LOG.error("the settings in force stay, since no worker can be started by others: %s", exc)
+            return False
+        served = asyncio.create_task(hand.reported.wait())
+        await asyncio.wait((served, hand.ended), timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        served.cancel()
+        if hand.report is None:
+            _LOG.error("the settings in force stay, since a worker does not serve by those in the files")
+            hand.kill()
+            return False
+        slot.settings, slot.hand = hand.settings, hand
+        if before is not None:
+            self._leaving.add(before)
+            before.signal(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(_FAREWELL + settings.timeouts.drain, before.kill)
+        return True
+
+    # --- beginning and end ---
 
     def stop(self) -> None:
         """Close the ports and let the workers drain; called again, end them at once."""
         loop = asyncio.get_running_loop()
         for slot in self.slots:
             patience = _FAREWELL if self.stopping else _FAREWELL + slot.settings.timeouts.drain
-            loop.call_later(patience, _kill, slot)
-        self.stopping = True
-        for slot in self.slots:
+            if slot.hand is not None:
+                loop.call_later(patience, slot.hand.kill)
             for listener in slot.listeners:
                 turn_away(listener)
                 listener.close()
             slot.listeners.clear()
-            if slot.process is not None and slot.process.poll() is None:
-                slot.process.send_signal(signal.SIGTERM)
+        self.stopping = True
+        for hand in (*self._hands(), *self._leaving):
+            hand.signal(signal.SIGTERM)
 
     async def _keep(self, slot: Slot) -> None:
         """Fill a slot again whenever its worker ends."""
@@ -174,15 +270,7 @@ class Supervisor:
             if self.stopping:
                 return
             began = time.monotonic()
-            try:
-                code = await self._fill(slot)
-            except OSError as exc:  # no descriptor, no memory, no process left
-                _LOG.error("a worker cannot be started: %s", exc)
-                code = -1
-            served, slot_report = slot.report is not None, slot.report
-            if slot_report is not None:
-                self._gone.add(slot_report["tally"])
-            slot.report = slot.process = slot.writer = None
+            code, served = await self._fill(slot)
             if self.stopping:
                 return
             deaths = 0 if served else deaths + 1
@@ -195,12 +283,27 @@ class Supervisor:
             pause = _FIRST_PAUSE if lived > _SETTLED else min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
             _LOG.warning("worker %s ended (exit code %s); another starts", slot.settings.worker, code)
 
-    async def _fill(self, slot: Slot) -> int:
-        """Run one worker process from start to end, and return its exit code."""
+    async def _fill(self, slot: Slot) -> tuple[int, bool]:
+        """Run a worker, and its successors, until one ends unasked; return its exit code and whether it served."""
+        try:
+            slot.hand = hand = await self._begin(slot, slot.settings)
+        except OSError as exc:  # no descriptor, no memory, no process left
+            _LOG.error("a worker cannot be started: %s", exc)
+            return -1, False
+        while True:
+            code = await asyncio.shield(hand.ended)
+            if slot.hand is hand:
+                slot.hand = None
+                return code, hand.report is not None
+            assert slot.hand is not None  # noqa: S101 -- only _replace puts another there
+            hand = slot.hand
+
+    async def _begin(self, slot: Slot, settings: Settings) -> Hand:
+        """Start a worker process on a slot's sockets. Raises ``OSError``."""
         ours, theirs = socket.socketpair()
         descriptors = tuple(listener.fileno() for listener in slot.listeners)
         try:
-            slot.process = subprocess.Popen(  # noqa: ASYNC220 -- a fork takes a millisecond, and nobody waits here
+            process = subprocess.Popen(  # noqa: ASYNC220 -- a fork takes a millisecond, and nobody waits here
                 [sys.executable, "-P", "-m", "strangler_proxy.worker"], stdin=theirs.fileno(), pass_fds=descriptors
             )
         except OSError:
@@ -208,24 +311,28 @@ class Supervisor:
             raise
         finally:
             theirs.close()
-        reader, slot.writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 24)
-        slot.writer.write(Orders(settings=slot.settings, listeners=descriptors).to_line())
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 24)
+        writer.write(Orders(settings=settings, listeners=descriptors).to_line())
+        hand = Hand(settings=settings, process=process, writer=writer)
+        hand.ended = asyncio.create_task(self._listen(hand, reader))
+        return hand
+
+    async def _listen(self, hand: Hand, reader: asyncio.StreamReader) -> int:
+        """Take a worker's reports until it ends, and return its exit code."""
         try:
             while line := await reader.readline():
-                slot.report = json.loads(line)
-                slot.heard_at = time.monotonic()
-                slot.reported.set()
+                hand.report = json.loads(line)
+                hand.heard_at = time.monotonic()
+                hand.reported.set()
+                self._heard.set()
         except (OSError, ValueError):
             pass  # ended in the middle of a line: the one before counts
-        slot.writer.close()
-        return await asyncio.to_thread(slot.process.wait)
-
-
-def _kill(slot: Slot) -> None:
-    """End a worker that does not end by itself; the supervisor could not end either."""
-    if slot.process is not None and slot.process.poll() is None:
-        _LOG.warning("worker %s does not end, and is killed", slot.settings.worker)
-        slot.process.kill()
+        hand.writer.close()
+        code = await asyncio.to_thread(hand.process.wait)
+        if hand.report is not None:
+            self._gone.add(hand.report["tally"])
+        self._leaving.discard(hand)
+        return code
 
 
 def slots(settings: Settings, workers: int) -> list[Slot]:

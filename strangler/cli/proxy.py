@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from strangler.cli.shell import Failure, out, shell
-from strangler.project import require
+from strangler.project import load
 
 _ORIGIN = "http://HOST:PORT"
 
@@ -32,9 +32,8 @@ def proxy(
         raise Failure("the proxy is not installed; run: pip install 'strangler[proxy]'") from exc
     if origin is not None:
         raise typer.Exit(serve_origin(origin=origin, listen=[listen], admin=admin, workers=workers))
-    project = shell(context).project()
-    require(project.control.database, project.control.redis, project.control.secret)
-    raise typer.Exit(serve(project))
+    file = shell(context).project_file.resolve()
+    raise typer.Exit(serve(shell(context).project(), again=lambda: load(file)))
 
 
 def up(context: typer.Context) -> None:

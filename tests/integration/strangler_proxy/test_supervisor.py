@@ -8,7 +8,9 @@ import shutil
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -17,6 +19,7 @@ import pytest
 from strangler.routing.table import seal
 from strangler_proxy.settings import PIPE, Entry, Links, Settings
 from strangler_proxy.supervisor import Slot, slots
+from tests.fixtures.ports import free_port
 from tests.fixtures.proxy import (
     PATIENCE,
     SECRET,
@@ -286,3 +289,97 @@ def test_the_log_is_opened_anew_when_asked(tmp_path: Path) -> None:
         log.rename(tmp_path / "access.log.1")
         proxy.process.send_signal(signal.SIGHUP)
         until(log.exists, "there is another file")
+
+
+# --- settings that change ---
+
+SERVE = (
+    "from pathlib import Path\nfrom strangler.project import load\n"
+    "sys.exit(serve(load(Path(sys.argv[1])), again=lambda: load(Path(sys.argv[1]))))"
+)
+
+
+@dataclass
+class Project:
+    """A project whose file can be changed while its proxy runs."""
+
+    folder: Path
+    origin: Origin
+    port: int = field(default_factory=free_port)
+    admin: int = field(default_factory=free_port)
+
+    def write(self, more: str = "", port: int | None = None) -> None:
+        (self.folder / "strangler.toml").write_text(
+            f'[monolith]\nendpoints = ["{self.origin.url}"]\ndatabase = "$DATABASE"\n'
+            '[control]\ndatabase = "$DATABASE"\nredis = "$REDIS"\nsecret = "$SECRET"\n'
+            f'[proxy]\nlisten = ["127.0.0.1:{port or self.port}"]\nadmin = "127.0.0.1:{self.admin}"\n{more}'
+        )
+
+    def run(self) -> ProxyProcess:
+        env = {"DATABASE": "postgresql://x@127.0.0.1:1/x", "REDIS": "redis://127.0.0.1:1/0", "SECRET": SECRET}
+        return ProxyProcess(SERVE, str(self.folder / "strangler.toml"), env=env)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    with Origin() as origin:
+        yield Project(tmp_path, origin)
+
+
+def test_settings_that_changed_are_taken_over_and_nobody_is_refused(project: Project) -> None:
+    project.write()
+    with project.run() as proxy:
+        before = proxy.workers()
+        project.write("server_timing = true\n")
+        proxy.process.send_signal(signal.SIGHUP)
+        statuses: list[int] = []
+
+        def taken_over() -> bool:
+            with Client(proxy.port) as client:
+                statuses.append(client.get("/").status)
+                return client.get("/").header("server-timing") is not None and not set(before) & set(proxy.workers())
+
+        until(taken_over, "both workers go by other settings")
+        assert set(statuses) == {200}
+        assert (proxy.status()["ready"], proxy.status()["restarts"]) == (True, 0)
+        until(lambda: not any(map(psutil.pid_exists, before)), "those from before have drained")
+        assert proxy.metric("strangler_proxy_requests_total")[UNROUTED] >= len(statuses)
+
+
+UNROUTED = '{capability="",method="GET",stack="monolith",status_class="2xx",why="unrouted"}'
+
+
+def refusal(proxy: ProxyProcess) -> str:
+    """Return what is said about settings that are not taken over."""
+    assert proxy.process.stderr is not None
+    return next(line for line in iter(proxy.process.stderr.readline, "") if "the settings in force stay" in line)
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        ("workers = 0\n", "[proxy] workers: found 0; wanted a whole number from 1 to 64"),
+        ("workers = 3\n", "another admin address or number of workers wants a restart"),
+        ('access_log = "nowhere/log"\n', "a worker does not serve by those in the files"),
+    ],
+)
+def test_settings_that_are_wrong_are_refused_and_those_in_force_stay(
+    project: Project, more: str, complaint: str
+) -> None:
+    project.write()
+    with project.run() as proxy:
+        before = proxy.workers()
+        project.write(more)
+        proxy.process.send_signal(signal.SIGHUP)
+        assert complaint in refusal(proxy)
+        assert proxy.workers() == before
+        with Client(proxy.port) as client:
+            assert client.get("/").status == 200
+
+
+def test_other_addresses_want_a_restart(project: Project) -> None:
+    project.write()
+    with project.run() as proxy:
+        project.write(port=free_port())
+        proxy.process.send_signal(signal.SIGHUP)
+        assert "other addresses to listen on want a restart" in refusal(proxy)
