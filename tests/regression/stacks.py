@@ -29,8 +29,9 @@ _PROXY: Final = """
 from strangler_proxy.main import _run
 table, secret, between = sys.argv[1:]
 asking = Asking(secret=between, session_cookie="sessionid", path="/.strangler/identity/")
-settings = Settings(worker="", table=open(table).read(), links=Links(secret=secret), identity=asking)
-sys.exit(_run(settings, ["127.0.0.1:0"], "127.0.0.1:0", 1))
+entry = Entry(addresses=("127.0.0.1:0",))
+settings = Settings(worker="", table=open(table).read(), links=Links(secret=secret), identity=asking, entry=entry)
+sys.exit(_run(settings, "127.0.0.1:0", 1))
 """
 SIGNER: Final = Signer(Keys.derive(SECRET).identity)
 
@@ -51,7 +52,7 @@ def proxied(table: RoutingTable, place: Path, exits: ExitStack) -> ProxyProcess:
     """Run a proxy that routes by ``table``, kept in the file ``place``, and knows visitors as the shop does."""
     place.write_text(seal(table, PIPE).decode())
     process = exits.enter_context(ProxyProcess(_PROXY, str(place), SECRET, BETWEEN))
-    assert process.said, process.end() or process.errors
+    assert process.said, (process.end(), process.errors)
     return process
 
 
