@@ -43,11 +43,10 @@ class Entrances:
     def __repr__(self) -> str:
         return f"<Entrances {', '.join(self._entry.addresses)}>"
 
-    async def open(self, listeners: Sequence[socket.socket]) -> list[asyncio.Server]:
-        """Let clients in at ``listeners``, which are in the order of the addresses; without those, plainly."""
-        addresses = self._entry.addresses or ("",) * len(listeners)
+    async def open(self, listeners: Sequence[socket.socket], addresses: Sequence[str]) -> list[asyncio.Server]:
+        """Let clients in at ``listeners``, as the address of each says."""
         return [
-            await self._open(listener, parse_listen(address) if address else Listen())
+            await self._open(listener, parse_listen(address))
             for listener, address in zip(listeners, addresses, strict=True)
         ]
 

@@ -13,3 +13,7 @@ class AddressTaken(ProxyError):
 
 class WorkersFail(ProxyError):
     """Workers end before they serve. What they said stands above; mend that and start again."""
+
+
+class TakeoverRefused(ProxyError):
+    """A proxy cannot take over from the one that runs, which goes on. Mend what is said, and try again."""

@@ -34,24 +34,44 @@ from strangler.routing.address import AddressInvalid, Listen, parse_listen
 from strangler_proxy.errors import AddressTaken, ProxyError
 
 _BACKLOG: Final = 4096
-_UNIX_MODE: Final = 0o660
+MODE: Final = 0o660
+"""Of a Unix socket's file, where nobody says otherwise."""
 # As long as a request's head may take: who is slower at a handshake is no better.
 _HANDSHAKE: Final = 10.0
 
 
-def bind(address: str, copies: int, mode: int = _UNIX_MODE) -> list[socket.socket]:
+def bind(address: str, copies: int, mode: int = MODE, *, shared: bool = True) -> list[socket.socket]:
     """Return listening sockets on ``address``, one a worker. Raises ``ProxyError``, naming what is taken.
 
-    ``mode`` is that of a Unix socket's file. They are taken back by ``turn_away``, then ``close``.
+    ``mode`` is that of a Unix socket's file. Beside those that are ``shared`` there may be others later. They are taken
+    back by ``turn_away``, then ``close``.
     """
     try:
         listen = parse_listen(address)
     except AddressInvalid as exc:
         raise ProxyError(f"{address!r} is no address to listen on: {exc}") from exc
     try:
-        return _unix_listeners(listen.path, copies, mode) if listen.path else _tcp_listeners(listen, copies)
+        return _unix_listeners(listen.path, copies, mode) if listen.path else _tcp_listeners(listen, copies, shared)
     except OSError as exc:
         raise AddressTaken(f"cannot listen on {address}: {(exc.strerror or str(exc)).lower()}") from exc
+
+
+def beside(listener: socket.socket, count: int) -> list[socket.socket]:
+    """Return ``count`` further sockets on the address of one that listens; none where that one is alone there.
+
+    They are bound and do not listen yet: clients come only when ``accept`` has been called. Raises ``AddressTaken``.
+    """
+    if isinstance(listener, UnixListener):
+        return [_again(listener) for _ in range(count)]
+    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
+        return []
+    place = listener.getsockname()
+    try:
+        return [_bound(listener.family, place, shared=True) for _ in range(count)]
+    except OSError as exc:
+        raise AddressTaken(
+            f"cannot listen on {place[0]}:{place[1]} again: {(exc.strerror or str(exc)).lower()}"
+        ) from exc
 
 
 async def accept(
@@ -75,14 +95,14 @@ async def accept(
 # --- TCP ---
 
 
-def _tcp_listeners(listen: Listen, copies: int) -> list[socket.socket]:
+def _tcp_listeners(listen: Listen, copies: int, shared: bool) -> list[socket.socket]:
     found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # A name of both families, as localhost is, is asked for by IPv4 at least; stacks are reached so, too (cluster.py).
     family, *_, place = min(found, key=lambda each: each[0] != socket.AF_INET)
     with _socket(family, shared=False) as alone:
         alone.bind(place)
         port = alone.getsockname()[1]
-    return [_listener(family, (place[0], port, *place[2:]), shared=copies > 1) for _ in range(copies)]
+    return [_listener(family, (place[0], port, *place[2:]), shared=shared) for _ in range(copies)]
 
 
 def _socket(family: int, *, shared: bool) -> socket.socket:
@@ -96,10 +116,19 @@ def _socket(family: int, *, shared: bool) -> socket.socket:
 
 
 def _listener(family: int, address: tuple[Any, ...], *, shared: bool) -> socket.socket:
+    sock = _bound(family, address, shared=shared)
+    try:
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bound(family: int, address: tuple[Any, ...], *, shared: bool) -> socket.socket:
     sock = _socket(family, shared=shared)
     try:
         sock.bind(address)
-        sock.listen(_BACKLOG)
     except OSError:
         sock.close()
         raise
@@ -135,9 +164,14 @@ def _unix_listeners(path: str, copies: int, mode: int) -> list[socket.socket]:
 
 
 def _again(first: UnixListener) -> UnixListener:
-    other = UnixListener(fileno=os.dup(first.fileno()))
-    other.made = first.made
-    return other
+    return unix_listener(os.dup(first.fileno()), first.made)
+
+
+def unix_listener(descriptor: int, made: tuple[int, int, int]) -> UnixListener:
+    """Return the listening Unix socket of ``descriptor``, whose file was ``made`` so."""
+    found = UnixListener(fileno=descriptor)
+    found.made = made
+    return found
 
 
 @contextmanager

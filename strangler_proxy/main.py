@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import resource
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
 
 import uvloop
 
 from strangler.project import Project, Proxy, require, values
 from strangler.project.values import Identity
-from strangler.routing.address import AddressInvalid, parse_endpoint, parse_listen
-from strangler.routing.keys import Keys
+from strangler.routing.address import AddressInvalid, parse_endpoint
 from strangler.routing.table import MONOLITH, RoutingTable, seal
-from strangler_proxy.admin import admin_server
 from strangler_proxy.errors import ProxyError
-from strangler_proxy.listening import bind
+from strangler_proxy.running import run
 from strangler_proxy.settings import PIPE, Asking, Entry, Links, Settings, StackTls, Tracing
-from strangler_proxy.supervisor import Supervisor, slots
 from strangler_proxy.tls import try_files
 from strangler_proxy.tracing import can_export
-from strangler_proxy.vouch import Signer
 
 
-def serve(project: Project, again: Callable[[], Project] | None = None) -> int:
+def serve(project: Project, again: Callable[[], Project] | None = None, *, takeover: bool = False) -> int:
     """Run the proxy of ``project``, and return the exit code. Raises ``ProjectInvalid`` for what is missing.
 
-    ``again`` reads the project anew, when it is asked to by SIGHUP.
+    ``again`` reads the project anew, when it is asked to by SIGHUP. With ``takeover`` the one that runs makes way.
     """
     proxy = project.proxy
 
@@ -46,7 +39,7 @@ def serve(project: Project, again: Callable[[], Project] | None = None) -> int:
         settings = settings_of(project)
     except ProxyError as exc:
         return _say(str(exc))
-    return _run(settings, proxy.admin, proxy.workers, read if again is not None else None)
+    return _run(settings, proxy.admin, proxy.workers, read if again is not None else None, takeover=takeover)
 
 
 def settings_of(project: Project) -> Settings:
@@ -125,12 +118,19 @@ def serve_origin(
     return _run(Settings(worker="", table=seal(table, PIPE).decode(), entry=entry), admin, workers)
 
 
-def _run(settings: Settings, admin: str, workers: int, read: Callable[[], Settings] | None = None) -> int:
+def _run(
+    settings: Settings,
+    admin: str,
+    workers: int,
+    read: Callable[[], Settings] | None = None,
+    *,
+    takeover: bool = False,
+) -> int:
     logging.basicConfig(level=logging.WARNING, format="strangler proxy: %(message)s")
     try:
         try_files(settings.entry, settings.stack_tls)
         _raise_descriptors(settings)
-        uvloop.run(_supervise(settings, admin, workers, read))
+        uvloop.run(run(settings, admin, workers, read, takeover=takeover))
     except ProxyError as exc:
         return _say(str(exc))
     return 0
@@ -146,42 +146,6 @@ def _raise_descriptors(settings: Settings) -> None:
             hard,
             settings.limits.connections,
         )
-
-
-async def _supervise(settings: Settings, admin: str, workers: int, read: Callable[[], Settings] | None) -> None:
-    (listener,) = bind(admin, 1)
-    supervisor = Supervisor(slots(settings, workers), read)
-    server = admin_server(supervisor, _jwks(settings))
-    serving = asyncio.create_task(server.serve([listener]))
-    places = [_shown(*each) for each in zip(settings.entry.addresses, supervisor.slots[0].listeners, strict=True)]
-    try:
-        await supervisor.run(lambda: _announce(places, _shown(admin, listener)))
-    finally:
-        server.should_exit = True
-        await serving
-
-
-def _jwks(settings: Settings) -> dict[str, Any] | None:
-    if settings.identity is None:
-        return None
-    return Signer(Keys.derive(settings.links.secret).identity).jwks()
-
-
-_FLUSHED: Final = True
-
-
-def _announce(places: Sequence[str], admin: str) -> None:
-    print(f"strangler proxy: {', '.join(places)} (admin {admin})", flush=_FLUSHED)
-
-
-def _shown(address: str, listener: socket.socket) -> str:
-    """Return an address as one asks it, with the port that was found where any would do."""
-    listen = parse_listen(address)
-    if listen.path:
-        return str(listen)
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    return f"http{'s' if listen.secure else ''}://{shown}:{port}"
 
 
 def _say(sentence: str) -> int:

@@ -1,13 +1,13 @@
 """Holds the listening sockets, keeps the workers alive, sums what they report, and answers the admin port.
 
-Each worker has sockets of its own on the same addresses (``SO_REUSEPORT``), so that the kernel spreads connections and
-no worker waits for another. They are bound and listening here, before any worker starts and while one is replaced.
+The listening sockets (``places``) are held here: bound before any worker starts, and open while one is replaced.
 
 Settings that have changed are taken over worker by worker: a successor is started on the same sockets, and when it
 serves its predecessor drains. So no connection is refused, and settings that do not work go no further than the first.
 
 To stop, new connections are turned away first; then each worker takes those that its sockets still hold, closes
-them, and finishes what is under way, telling clients with each answer that the connection ends.
+them, and finishes what is under way, telling clients with each answer that the connection ends. Where a successor
+serves on the same sockets (``takeover``) nobody is turned away, and kept connections may rest as long as there is time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -30,9 +30,9 @@ from typing import Any, Final
 from strangler.project import ProjectInvalid
 from strangler_proxy.errors import ProxyError, WorkersFail
 from strangler_proxy.exposition import Total
-from strangler_proxy.listening import bind, turn_away
+from strangler_proxy.places import Place, deal, places
 from strangler_proxy.settings import Settings
-from strangler_proxy.worker import Orders
+from strangler_proxy.worker import LEAVE, Orders
 
 _LOG: Final = logging.getLogger("strangler_proxy")
 
@@ -73,6 +73,19 @@ class Hand:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
+    def leave(self) -> None:
+        """Have it drain, while another serves on its sockets."""
+        self._write(LEAVE)
+
+    def ask(self) -> None:
+        """Have it report."""
+        self.reported.clear()
+        self._write(b"report\n")
+
+    def _write(self, line: bytes) -> None:
+        with suppress(OSError, RuntimeError):  # the latter is uvloop's for a pipe whose end is gone
+            self.writer.write(line)
+
     def kill(self) -> None:
         """End it at once: it does not end by itself."""
         if self.process.poll() is None:
@@ -85,7 +98,7 @@ class Slot:
     """A worker's place: its sockets, and whichever process fills it now."""
 
     settings: Settings
-    listeners: list[socket.socket]
+    places: list[Place]
     hand: Hand | None = None
 
     @property
@@ -105,7 +118,7 @@ class Supervisor:
         self._served = False
         self._gone = Total()
         self._leaving: set[Hand] = set()
-        self._hopeless: WorkersFail | None = None
+        self._hopeless: ProxyError | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._heard = asyncio.Event()
         self._renewing = asyncio.Lock()
@@ -116,6 +129,11 @@ class Supervisor:
 
     def _hands(self) -> list[Hand]:
         return [slot.hand for slot in self.slots if slot.hand is not None]
+
+    @property
+    def places(self) -> list[Place]:
+        """The listening sockets, each once."""
+        return list(dict.fromkeys(place for slot in self.slots for place in slot.places))
 
     @property
     def ready(self) -> bool:
@@ -144,17 +162,15 @@ class Supervisor:
         """Have every worker report now; one that does not within half a second keeps its last report."""
         waits = [hand for hand in self._hands() if hand.report is not None]
         for hand in waits:
-            hand.reported.clear()
-            with suppress(OSError, RuntimeError):  # the latter is uvloop's for a pipe whose end is gone
-                hand.writer.write(b"report\n")
+            hand.ask()
         with suppress(TimeoutError):
             async with asyncio.timeout(_ASK):
                 await asyncio.gather(*(hand.reported.wait() for hand in waits))
 
-    async def run(self, announce: Callable[[], None]) -> None:
+    async def run(self, announce: Callable[[], Awaitable[None]]) -> None:
         """Start the workers, call ``announce`` once all serve, and return after they have drained.
 
-        Raises ``WorkersFail`` when they cannot start.
+        Raises ``WorkersFail`` when they cannot start, and the ``ProxyError`` that ``announce`` raises.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -176,12 +192,16 @@ class Supervisor:
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
-    async def _announce(self, announce: Callable[[], None]) -> None:
+    async def _announce(self, announce: Callable[[], Awaitable[None]]) -> None:
         while not all(slot.report is not None for slot in self.slots):
             self._heard.clear()
             await self._heard.wait()
         self._served = True
-        announce()
+        try:
+            await announce()
+        except ProxyError as exc:
+            self._hopeless = exc
+            self.stop()
 
     async def _watch(self) -> None:
         """End workers that hang: nobody else would, and their share of the connections waits."""
@@ -239,28 +259,36 @@ class Supervisor:
             hand.kill()
             return False
         slot.settings, slot.hand = hand.settings, hand
+        if self.stopping:  # since it was begun
+            hand.signal(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(_FAREWELL + settings.timeouts.drain, hand.kill)
         if before is not None:
             self._leaving.add(before)
-            before.signal(signal.SIGTERM)
-            asyncio.get_running_loop().call_later(_FAREWELL + settings.timeouts.drain, before.kill)
+            before.leave()
+            asyncio.get_running_loop().call_later(_FAREWELL + before.settings.timeouts.drain, before.kill)
         return True
 
     # --- beginning and end ---
 
     def stop(self) -> None:
         """Close the ports and let the workers drain; called again, end them at once."""
+        self._end(lambda hand: hand.signal(signal.SIGTERM))
+
+    def make_way(self) -> None:
+        """Let the workers drain, with all the time there is: a successor serves on the same sockets."""
+        self._end(Hand.leave)
+
+    def _end(self, tell: Callable[[Hand], None]) -> None:
         loop = asyncio.get_running_loop()
         for slot in self.slots:
             patience = _FAREWELL if self.stopping else _FAREWELL + slot.settings.timeouts.drain
             if slot.hand is not None:
                 loop.call_later(patience, slot.hand.kill)
-            for listener in slot.listeners:
-                turn_away(listener)
-                listener.close()
-            slot.listeners.clear()
+        for place in self.places:
+            place.close()
         self.stopping = True
         for hand in (*self._hands(), *self._leaving):
-            hand.signal(signal.SIGTERM)
+            tell(hand)
 
     async def _keep(self, slot: Slot) -> None:
         """Fill a slot again whenever its worker ends."""
@@ -301,7 +329,7 @@ class Supervisor:
     async def _begin(self, slot: Slot, settings: Settings) -> Hand:
         """Start a worker process on a slot's sockets. Raises ``OSError``."""
         ours, theirs = socket.socketpair()
-        descriptors = tuple(listener.fileno() for listener in slot.listeners)
+        descriptors = tuple(place.listener.fileno() for place in slot.places)
         try:
             process = subprocess.Popen(  # noqa: ASYNC220 -- a fork takes a millisecond, and nobody waits here
                 [sys.executable, "-P", "-m", "strangler_proxy.worker"], stdin=theirs.fileno(), pass_fds=descriptors
@@ -312,7 +340,8 @@ class Supervisor:
         finally:
             theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 24)
-        writer.write(Orders(settings=settings, listeners=descriptors).to_line())
+        addresses = tuple(place.address for place in slot.places)
+        writer.write(Orders(settings=settings, listeners=descriptors, addresses=addresses).to_line())
         hand = Hand(settings=settings, process=process, writer=writer)
         hand.ended = asyncio.create_task(self._listen(hand, reader))
         return hand
@@ -335,15 +364,16 @@ class Supervisor:
         return code
 
 
-def slots(settings: Settings, workers: int) -> list[Slot]:
-    """Return a slot for each worker, its sockets bound. Raises ``ProxyError``."""
-    bound = [bind(address, workers, settings.entry.mode) for address in settings.entry.addresses]
+def slots(settings: Settings, workers: int, inherited: Sequence[Place] = ()) -> list[Slot]:
+    """Return a slot for each worker, with sockets that a predecessor has where there are. Raises ``ProxyError``."""
+    mode = settings.entry.mode
+    dealt = [deal(places(each, workers, mode, inherited), workers) for each in settings.entry.addresses]
     # In containers neither the node's name nor the process's number tells proxies apart.
     node = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(3)}"
     return [
         Slot(
             settings=replace(settings, worker=f"{node}:{number}"),
-            listeners=[sockets[number] for sockets in bound],
+            places=[place for parts in dealt for place in parts[number]],
         )
         for number in range(workers)
     ]

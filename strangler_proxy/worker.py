@@ -1,8 +1,9 @@
 """One worker: a process with a loop of its own, told everything by its supervisor over standard input.
 
 Standard input is one end of a socket pair. The first line that comes is what to do (``Orders``); after it each line
-from the supervisor asks for a report, and each line back is one. When the pair ends the supervisor is gone, and the
-worker drains, too: no process is left behind, and a new supervisor finds the port free.
+from the supervisor asks for a report, or says that others serve here now (``LEAVE``); each line back is a report. When
+the pair ends the supervisor is gone, and the worker drains, too: no process is left behind, and a new supervisor finds
+the port free.
 
 The listening sockets are the supervisor's. While a worker is down, clients of its share of the port wait in that
 socket's queue and are answered by its successor; so a killed worker fails what it had under way, and nothing else.
@@ -18,7 +19,7 @@ import os
 import signal
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import uvloop
@@ -39,23 +40,38 @@ _FIRST_TABLE: Final = 1.0
 # Time for handshakes under way to end, and for the loop to accept what the listening sockets hold.
 _LAST_ACCEPTS: Final = 0.1
 _LOOK: Final = 0.02  # how often a drain looks whether it is over
+# Handshakes of TLS take a few round trips more, and to whom the port was handed over cannot finish them.
+_LAST_HANDSHAKES: Final = 2.0
+# The end of a kept connection is told, and awaited for two seconds (downstream.py), before the drain's own end.
+_LAST_WORDS: Final = 3.0
+
+LEAVE: Final = b"leave\n"
+"""The supervisor's word that others serve on the same sockets: to drain without haste."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """What a worker is started with. ``listeners`` are descriptors of listening sockets."""
+    """What a worker is started with. ``listeners`` are descriptors of listening sockets, ``addresses`` theirs."""
 
     settings: Settings
     listeners: tuple[int, ...]
+    addresses: tuple[str, ...]
 
     def to_line(self) -> bytes:
-        raw = {"settings": self.settings.to_json(), "listeners": list(self.listeners)}
+        raw = {
+            "settings": self.settings.to_json(),
+            "listeners": list(self.listeners),
+            "addresses": list(self.addresses),
+        }
         return json.dumps(raw).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Orders:
         raw = json.loads(line)
-        return cls(settings=Settings.from_json(raw["settings"]), listeners=tuple(raw["listeners"]))
+        settings = Settings.from_json(raw["settings"])
+        # A supervisor of the release before says none: there was one socket for each address, in their order.
+        addresses = tuple(raw.get("addresses", settings.entry.addresses))
+        return cls(settings=settings, listeners=tuple(raw["listeners"]), addresses=addresses)
 
 
 class Worker:
@@ -75,6 +91,7 @@ class Worker:
         self._lag = Lag()
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
+        self._leaving = False
 
     async def run(self) -> None:
         """Serve until asked to stop, or until the supervisor is gone."""
@@ -83,7 +100,8 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         await self._subscription.start(_FIRST_TABLE)
-        servers = await self._entrances.open([socket.socket(fileno=fd) for fd in self._orders.listeners])
+        listeners = [socket.socket(fileno=fd) for fd in self._orders.listeners]
+        servers = await self._entrances.open(listeners, self._orders.addresses)
         tasks = [asyncio.create_task(self._answer()), asyncio.create_task(self._beat())]
         await self._stopping.wait()
         await self._drain(servers)
@@ -100,13 +118,25 @@ class Worker:
         await asyncio.sleep(_LAST_ACCEPTS)
         for server in servers:
             server.close()
-        self._board.drain()
+        await asyncio.sleep(_LOOK)  # the loop knows of connections that their protocols do not know of yet
         limit = self._board.time() + self._settings.timeouts.drain
+        if self._leaving:
+            await self._let_rest()
+        self._board.drain()
         while self._board.watched and not self._at_once.is_set() and self._board.time() < limit:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._at_once.wait(), _LOOK)
         if self._board.watched:
             _LOG.warning("%d connections are broken off", len(self._board.watched))
+
+    async def _let_rest(self) -> None:
+        """Give kept connections as much time as there is: a request that comes to one is answered."""
+        board, timeouts = self._board, self._settings.timeouts
+        board.timeouts = replace(timeouts, drain_idle=max(timeouts.drain_idle, timeouts.drain - _LAST_WORDS))
+        if self._settings.entry.certificate:
+            board.drain()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._at_once.wait(), min(_LAST_HANDSHAKES, timeouts.drain))
 
     def _reload(self) -> None:
         self._entrances.reload()
@@ -120,9 +150,12 @@ class Worker:
         self._stopping.set()
 
     async def _answer(self) -> None:
-        """Report whenever the supervisor asks, and stop when it is gone."""
+        """Report whenever the supervisor asks, and stop when it says so, or is gone."""
         try:
-            while await self._reader.readline():
+            while line := await self._reader.readline():
+                if line == LEAVE:
+                    self._leaving = True
+                    self._stopping.set()
                 self._report()
         except OSError:
             pass

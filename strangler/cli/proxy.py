@@ -24,16 +24,21 @@ def proxy(
         str, typer.Option("--admin", help="With --origin: where metrics and health answer.", metavar="HOST:PORT")
     ] = "127.0.0.1:8900",
     workers: Annotated[int, typer.Option("--workers", help="With --origin: processes.", min=1, max=64)] = 2,
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Take over from the proxy that runs, refusing nobody.")
+    ] = False,
 ) -> None:
     """Run the routing proxy in the foreground."""
     try:
         from strangler_proxy.main import serve, serve_origin
     except ImportError as exc:
         raise Failure("the proxy is not installed; run: pip install 'strangler[proxy]'") from exc
+    if origin is not None and takeover:
+        raise Failure("--takeover wants a project: its state folder is where proxies meet")
     if origin is not None:
         raise typer.Exit(serve_origin(origin=origin, listen=[listen], admin=admin, workers=workers))
     file = shell(context).project_file.resolve()
-    raise typer.Exit(serve(shell(context).project(), again=lambda: load(file)))
+    raise typer.Exit(serve(shell(context).project(), again=lambda: load(file), takeover=takeover))
 
 
 def up(context: typer.Context) -> None:

@@ -272,8 +272,8 @@ def test_workers_of_two_proxies_never_have_the_same_name() -> None:
 def made(settings: Settings) -> list[Slot]:
     found = slots(settings, 2)
     for slot in found:
-        for listener in slot.listeners:
-            listener.close()
+        for place in slot.places:
+            place.close()
     return found
 
 

@@ -35,7 +35,7 @@ def test_orders_survive_the_pipe() -> None:
         ),
         stack_tls=StackTls(ca="authority.pem"),
     )
-    orders = Orders(settings=settings, listeners=(3, 4))
+    orders = Orders(settings=settings, listeners=(3, 4), addresses=settings.entry.addresses)
     assert Orders.from_line(orders.to_line()) == orders
     assert json.loads(orders.to_line())["listeners"] == [3, 4]
     assert "not shown" not in f"{orders!r} {settings.identity!r}"
