@@ -154,7 +154,7 @@ def _unix_listeners(path: str, copies: int, mode: int) -> list[socket.socket]:
         try:
             first.bind(path)
             Path(path).chmod(mode)  # before it listens, so that nobody came in while anybody might
-            first.made = _identity(path)
+            first.made = identity_of(path)
             first.listen(_BACKLOG)
         except OSError:
             first.close()
@@ -210,7 +210,8 @@ def _lives(path: str) -> bool:
     return True
 
 
-def _identity(path: str) -> tuple[int, int, int]:
+def identity_of(path: str) -> tuple[int, int, int]:
+    """Return what tells a file from another one of the same name."""
     found = Path(path).lstat()
     return found.st_dev, found.st_ino, found.st_mtime_ns  # the number alone is soon another's
 
@@ -218,7 +219,7 @@ def _identity(path: str) -> tuple[int, int, int]:
 def _remove(listener: UnixListener) -> None:
     path = listener.getsockname()
     with suppress(OSError):
-        if _identity(path) == listener.made:
+        if identity_of(path) == listener.made:
             Path(path).unlink()
 
 

@@ -73,6 +73,8 @@ def places(
     first = found[0]
     if alone:
         return [first]
+    if first.whose is Whose.SYSTEM:
+        return found
     more = beside(first.listener, -len(found) % workers)
     kept_as = first.whose if first.listener.family == socket.AF_UNIX else Whose.OURS  # there it is the same socket
     return [*found, *(Place(address, listener, kept_as) for listener in more)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from typing import Any, Final
 
 from strangler.routing.address import parse_listen
 from strangler.routing.keys import Keys
+from strangler_proxy.activation import check_all_used, handed_over
 from strangler_proxy.admin import admin_server
 from strangler_proxy.errors import ProxyError
+from strangler_proxy.notify import WATCHDOG, Notice
 from strangler_proxy.places import Place, places
 from strangler_proxy.settings import Settings
 from strangler_proxy.supervisor import Supervisor, slots
@@ -55,9 +58,12 @@ class Running:
         read: Callable[[], Settings] | None,
         predecessor: Predecessor | None,
     ) -> None:
-        inherited = predecessor.places if predecessor is not None else ()
+        handed = handed_over(os.environ)
+        inherited = [*handed, *(predecessor.places if predecessor is not None else ())]
         (self._admin,) = places(admin, 1, inherited=inherited, alone=True)
-        self._supervisor = Supervisor(slots(settings, workers, inherited), read)
+        self._notice = Notice.of(os.environ)
+        self._supervisor = Supervisor(slots(settings, workers, inherited), read, self._notice)
+        check_all_used(handed, self._places())
         self._server = admin_server(self._supervisor, _jwks(settings))
         self._serving: asyncio.Task[None] | None = None
         self._threshold: Threshold | None = None
@@ -100,6 +106,7 @@ class Running:
 
     def _make_way(self, successor: int) -> None:
         _LOG.warning("process %d has taken over; this one ends what it has under way", successor)
+        self._notice.make_way(successor)
         self._server.should_exit = True
         self._supervisor.make_way()
 
@@ -111,6 +118,7 @@ class Running:
             await self._threshold.close()
         if self._succession is not None:
             self._succession.cancel()
+        self._notice.close()
 
     # --- a successor, started from here ---
 
@@ -125,7 +133,8 @@ class Running:
 async def _succeed() -> None:
     """Run a successor, and tell when it ends before this one does."""
     again = [sys.executable, *sys.orig_argv[1:], *([] if TAKEOVER in sys.orig_argv else [TAKEOVER])]
-    process = subprocess.Popen(again)  # noqa: ASYNC220 -- a fork takes a millisecond, and nobody waits here
+    environment = {name: value for name, value in os.environ.items() if name != WATCHDOG[1]}  # it is this process's
+    process = subprocess.Popen(again, env=environment)  # noqa: ASYNC220 -- a fork takes a millisecond, and nobody waits here
     while process.poll() is None:  # noqa: ASYNC110 -- to wait in a thread would keep this process from ending
         await asyncio.sleep(_LOOK)
     _LOG.error("the successor ended (exit code %d), and this proxy goes on", process.returncode)

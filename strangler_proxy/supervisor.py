@@ -30,6 +30,7 @@ from typing import Any, Final
 from strangler.project import ProjectInvalid
 from strangler_proxy.errors import ProxyError, WorkersFail
 from strangler_proxy.exposition import Total
+from strangler_proxy.notify import Notice
 from strangler_proxy.places import Place, deal, places
 from strangler_proxy.settings import Settings
 from strangler_proxy.worker import LEAVE, Orders
@@ -107,14 +108,20 @@ class Slot:
 
 
 class Supervisor:
-    """Runs one worker a slot until told to stop. ``read`` reads the settings again, and raises what it finds wrong."""
+    """Runs one worker a slot until told to stop. ``read`` reads the settings again, and raises what it finds wrong.
 
-    def __init__(self, slots: Sequence[Slot], read: Callable[[], Settings] | None = None) -> None:
+    ``notice`` is told how it goes.
+    """
+
+    def __init__(
+        self, slots: Sequence[Slot], read: Callable[[], Settings] | None = None, notice: Notice | None = None
+    ) -> None:
         self.slots = tuple(slots)
         self.restarts = 0
         self.started_at = time.time()
         self.stopping = False
         self._read = read
+        self._notice = notice or Notice()
         self._served = False
         self._gone = Total()
         self._leaving: set[Hand] = set()
@@ -202,30 +209,50 @@ class Supervisor:
         except ProxyError as exc:
             self._hopeless = exc
             self.stop()
+            return
+        self._notice.ready()
 
     async def _watch(self) -> None:
         """End workers that hang: nobody else would, and their share of the connections waits."""
+        pause = _WATCH if self._notice.watchdog is None else min(_WATCH, self._notice.watchdog / 2)
         while True:
-            await asyncio.sleep(_WATCH)
+            await asyncio.sleep(pause)
+            self._tell()
             for hand in self._hands():
                 if hand.report is not None and hand.silence() > _HUNG:
                     _LOG.error("worker %s has said nothing for %d s", hand.settings.worker, hand.silence())
                     hand.kill()
+
+    def _tell(self) -> None:
+        """Tell how it is, and that it is alive while nobody is silent and somebody serves."""
+        reporting = [hand for hand in self._hands() if hand.report is not None]
+        silent = [hand for hand in reporting if hand.silence() >= _SILENT]
+        if self.stopping or (reporting and not silent):
+            self._notice.alive()
+        if not self.stopping and reporting:
+            version = min(hand.report["version"] for hand in reporting if hand.report is not None)
+            serving = len(reporting) - len(silent)
+            self._notice.status(f"{serving} of {len(self.slots)} workers serve by routing table {version}")
 
     # --- other settings ---
 
     async def renew(self) -> None:
         """Read the settings again and take them over; those that are wrong or do not work are refused."""
         async with self._renewing:
-            settings = self._settings_now()
-            if settings is None:  # as they were: the same workers look at their files again
-                for hand in self._hands():
-                    hand.signal(signal.SIGHUP)
+            self._notice.reloading()
+            await self._renew()
+            self._notice.ready()
+
+    async def _renew(self) -> None:
+        settings = self._settings_now()
+        if settings is None:  # as they were: the same workers look at their files again
+            for hand in self._hands():
+                hand.signal(signal.SIGHUP)
+            return
+        for slot in self.slots:
+            if self.stopping or not await self._replace(slot, settings):
                 return
-            for slot in self.slots:
-                if self.stopping or not await self._replace(slot, settings):
-                    return
-            _LOG.warning("all workers go by the settings as they are now")
+        _LOG.warning("all workers go by the settings as they are now")
 
     def _settings_now(self) -> Settings | None:
         """Return the settings as they are read now, None when they are as before or cannot be taken over."""
@@ -272,6 +299,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Close the ports and let the workers drain; called again, end them at once."""
+        self._notice.stopping()
         self._end(lambda hand: hand.signal(signal.SIGTERM))
 
     def make_way(self) -> None:

@@ -15,39 +15,9 @@ import psutil
 import pytest
 
 from tests.fixtures.ports import free_port
-from tests.fixtures.proxy import PATIENCE, SECRET, Client, Origin, ProxyProcess, Truncated
+from tests.fixtures.proxy import PATIENCE, Client, Origin, ProxyProcess, Truncated
+from tests.fixtures.takeover import Project
 from tests.fixtures.waiting import until
-
-ENV = {"DATABASE": "postgresql://x@127.0.0.1:1/x", "REDIS": "redis://127.0.0.1:1/0", "SECRET": SECRET}
-# As the command line does, so that it can be started again as it stands.
-SERVE = (
-    "from pathlib import Path\nfrom strangler.project import load\n"
-    "sys.exit(serve(load(Path(sys.argv[1])), takeover='--takeover' in sys.argv))"
-)
-
-
-@dataclass
-class Project:
-    """A project whose file changes between one proxy and the next."""
-
-    folder: Path
-    origin: str
-    listen: list[str] = field(default_factory=lambda: [f"127.0.0.1:{free_port()}"])
-    admin: int = field(default_factory=free_port)
-
-    def run(self, *, workers: int = 2, more: str = "", takeover: bool = True) -> ProxyProcess:
-        (self.folder / "strangler.toml").write_text(
-            f'[monolith]\nendpoints = ["{self.origin}"]\ndatabase = "$DATABASE"\n'
-            '[control]\ndatabase = "$DATABASE"\nredis = "$REDIS"\nsecret = "$SECRET"\n'
-            f'[proxy]\nlisten = {json.dumps(self.listen)}\nadmin = "127.0.0.1:{self.admin}"\n'
-            f"workers = {workers}\n{more}"
-        )
-        words = [str(self.folder / "strangler.toml"), *(["--takeover"] if takeover else [])]
-        return ProxyProcess(SERVE, *words, env=ENV)
-
-    @property
-    def port(self) -> int:
-        return int(self.listen[0].rpartition(":")[2])
 
 
 @pytest.fixture
