@@ -6,8 +6,9 @@ the flag set. Any other leaves no trace of the proxy: what came is passed on as 
 stack gets a fresh one with the flag unset. So a trace is whole or is not there.
 
 What is not sampled costs ``sampled`` alone: 0.04 us. What is sampled leaves a tuple of plain values in a queue
-(1.5 us), from which a thread exports. The queue is bounded: when the collector is slow or away spans are dropped and
-counted, and nothing waits.
+(1.5 us), from which a thread exports. The queue is bounded: when the collector is slow spans are dropped and
+counted, and nothing waits. When it is away they are dropped before they cost anything, but for a few that are tried
+after a pause that grows: to encode them all in vain, again and again, took half of a worker's throughput.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ _SWITCH: Final = 0.0005
 _PAUSE: Final = 5.0
 _LAST: Final = 2.0  # seconds to send what is left when the worker ends
 _TIMEOUT: Final = 5.0  # for one batch, attempts and pauses included
+_PROBE: Final = 16  # spans that are tried on a collector that was away
+_FIRST_ABSENCE: Final = 1.0
+_LONGEST_ABSENCE: Final = 30.0
 # nginx's code for a client that left before its answer: nothing was sent, and no status may be told.
 _CLIENT_LEFT: Final = 499
 NO_PARENT: Final = -1
@@ -151,9 +155,9 @@ class Tracer:
         self._exporter = exporter or OtlpExporter(tracing.endpoint)
         self._waiting: deque[Span] = deque()
         self._wake = threading.Event()
-        self._ending = False
-        self._away = False
-        self._exported = self._failed = self._dropped = 0
+        self._end = threading.Event()
+        self._absence = 0.0  # seconds until a collector that is away is asked again
+        self._exported = self._failed = self._dropped = self._discarded = 0
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
         self._thread.start()
 
@@ -174,12 +178,13 @@ class Tracer:
             self._wake.set()
 
     def counts(self) -> list[tuple[str, int]]:
-        """Return how many spans were exported, refused by the collector, and dropped because the queue was full."""
-        return [("exported", self._exported), ("failed", self._failed), ("dropped", self._dropped)]
+        """Return how many spans were exported, tried in vain, and dropped: the queue full, or the collector away."""
+        dropped = self._dropped + self._discarded
+        return [("exported", self._exported), ("failed", self._failed), ("dropped", dropped)]
 
     def close(self) -> None:
         """Export what waits, for two seconds at most, and end the thread."""
-        self._ending = True
+        self._end.set()
         self._wake.set()
         self._thread.join(_LAST)
         self._exporter.shutdown()
@@ -188,30 +193,37 @@ class Tracer:
 
     def _run(self) -> None:
         sys.setswitchinterval(_SWITCH)
-        while not self._ending:
-            self._wake.wait(_PAUSE)
+        while not self._end.is_set():
+            if self._absence:
+                self._end.wait(self._absence)
+            else:
+                self._wake.wait(_PAUSE)
             self._wake.clear()
             self._export_waiting()
         self._export_waiting()
 
     def _export_waiting(self) -> None:
         until = monotonic() + _LAST
-        while self._waiting and not (self._ending and monotonic() > until):
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            if self._exporter.export(batch):
-                self._exported += len(batch)
-                self._tell(away=False)
-            else:
+        while self._waiting and not (self._end.is_set() and monotonic() > until):
+            most = _PROBE if self._absence else _BATCH
+            batch = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+            if not self._exporter.export(batch):
                 self._failed += len(batch)
-                self._tell(away=True)
+                self._leave_alone()
+                return
+            self._exported += len(batch)
+            if self._absence:
+                _LOG.warning("%s takes spans again", self._endpoint)
+            self._absence = 0.0
 
-    def _tell(self, away: bool) -> None:
-        """Say once that the collector does not take spans, and once that it does again."""
-        if away and not self._away:
-            _LOG.warning("%s does not take spans; they are counted as failed", self._endpoint)
-        elif self._away and not away:
-            _LOG.warning("%s takes spans again", self._endpoint)
-        self._away = away
+    def _leave_alone(self) -> None:
+        """Ask the collector again later, and drop what waits: when it is back, what is new is asked for."""
+        if not self._absence:
+            _LOG.warning("%s does not take spans; until it does, they are dropped", self._endpoint)
+        self._absence = min(max(2 * self._absence, _FIRST_ABSENCE), _LONGEST_ABSENCE)
+        while self._waiting:
+            self._waiting.popleft()
+            self._discarded += 1
 
 
 def can_export() -> bool:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from strangler.routing.table import Capability, Route
 from strangler_proxy.settings import Tracing
 from strangler_proxy.tracing import Tracer
 from tests.fixtures.collector import PARENT, READ, SPAN, TRACE, Collector, values
+from tests.fixtures.ports import free_port
 from tests.fixtures.project_files import ENV, STRANGLER
 from tests.fixtures.proxy import KEYS, SETTINGS, Origin, Proxy, routing_table
 from tests.fixtures.waiting import until
@@ -79,6 +81,30 @@ def test_spans_arrive_again_after_the_collector_was_away() -> None:
         until(lambda: dict(tracer.counts())["exported"] >= 256, "the others are taken")
         tracer.close()
     assert len(collector.spans) == dict(tracer.counts())["exported"]
+
+
+def test_a_collector_that_is_away_costs_next_to_nothing() -> None:
+    tracer = Tracer(Tracing(endpoint=f"http://127.0.0.1:{free_port()}/v1/traces"))
+    for _ in range(256):
+        tracer.span(READ)
+    until(lambda: dict(tracer.counts())["failed"] == 256, "it is known to be away")
+    (thread,) = [each for each in threading.enumerate() if each.name == "spans"]
+    assert thread.ident is not None
+    clock = time.pthread_getcpuclockid(thread.ident)
+    cpu, began = time.clock_gettime(clock), time.monotonic()
+
+    def a_while_goes_by() -> bool:
+        for _ in range(100):  # some 5,000 a second
+            tracer.span(READ)
+        return time.monotonic() - began > 5
+
+    until(a_while_goes_by, "five seconds are over")
+    assert (time.clock_gettime(clock) - cpu) / (time.monotonic() - began) < 0.01
+    counts = dict(tracer.counts())
+    assert counts["exported"] == 0
+    assert counts["failed"] <= 256 + 3 * 16
+    assert counts["dropped"] > 2_000
+    tracer.close()
 
 
 def test_a_proxy_that_lacks_what_exports_says_so_and_does_not_start(tmp_path: Path) -> None:
