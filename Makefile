@@ -10,7 +10,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next test-django wheels has-next lint format bench chaos docs lock clean
+.PHONY: help demo test test-next test-django test-compiled wheels has-next has-compiler lint format bench chaos docs lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +52,26 @@ test-next: $(NEXT)/.ready  ## Run the core of the tests on Python 3.13 and the n
 test-django: $(VENV)/.ready  ## Test what the monolith installs on Django 3.2, 4.2 and 6 (ROWS="3.8/3.2" for some)
 	@tests/integration/strangler_django/matrix.sh
 
-wheels: $(VENV)/.ready  ## Build the wheels of the toolkit and of what the monolith installs into build/wheels
+# The proxy's hot path compiled, as a wheel brings it, beside the tests that go through it. What is compiled is said in
+# pyproject.toml; it wants a C compiler and Python's headers.
+COMPILED := build/compiled
+$(COMPILED)/.ready: pyproject.toml hatch_build.py $(shell find strangler strangler_proxy -name '*.py') $(VENV)/.ready
+	@rm -rf $(COMPILED) && mkdir -p $(COMPILED)
+	@STRANGLER_COMPILE=1 $(BIN)/python -m hatchling build --target wheel --directory $(COMPILED)/wheel >/dev/null
+	@$(BIN)/python -m zipfile -e $(COMPILED)/wheel/*.whl $(COMPILED)
+	@touch $@
+
+has-compiler:
+	@command -v cc >/dev/null && $(PYTHON) -c 'import sysconfig, pathlib, sys; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
+
+test-compiled: $(COMPILED)/.ready  ## Run the proxy's tests with its hot path compiled
+	@rm -rf $(COMPILED)/tests $(COMPILED)/docs && cp -r tests docs pyproject.toml $(COMPILED)
+	@cd $(COMPILED) && export PYTHONPATH=$$PWD && \
+	  ../../$(BIN)/python -c 'import strangler_proxy.forward as hot; assert hot.__file__.endswith(".so"), hot.__file__' && \
+	  ../../$(BIN)/python -m pytest -n $(WORKERS) -m "not interpreted" $(ARGS) \
+	    tests/conformance tests/unit/strangler_proxy tests/unit/strangler/routing tests/integration/strangler_proxy
+
+wheels: $(VENV)/.ready  ## Build the wheels of the toolkit (STRANGLER_COMPILE=1 for one of this platform) and of what the monolith installs
 	@$(BIN)/python -m hatchling build --target wheel --directory build/wheels
 	@cd strangler_django && ../$(BIN)/python -m hatchling build --target wheel --directory ../build/wheels
 

@@ -238,7 +238,7 @@ class Downstream(asyncio.Protocol):
             exchange.request_done = True
         else:
             rest = self._begin_body(exchange, head, rest)
-            if self._exchange is None:  # something was wrong with it
+            if not exchange.wanted:  # something was wrong with it
                 return rest
         exchange.start()
         return rest

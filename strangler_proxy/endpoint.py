@@ -81,7 +81,6 @@ class Endpoint:
         self._host = host or place.host
         self._secure = secure
         self._limits = limits
-        self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -112,7 +111,7 @@ class Endpoint:
             self.waiting.append(taker)
             return True
         self.open += 1
-        task = self._loop.create_task(self._connect(taker))
+        task = asyncio.get_running_loop().create_task(self._connect(taker))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
@@ -136,16 +135,16 @@ class Endpoint:
                 self.release(upstream)
 
     async def _open(self, upstream: Upstream) -> None:
-        place = self.place
+        place, loop = self.place, asyncio.get_running_loop()
         if place.path:
-            await self._loop.create_unix_connection(lambda: upstream, place.path)
+            await loop.create_unix_connection(lambda: upstream, place.path)
         elif place.secure:
             context = self._secure() if self._secure is not None else ssl.create_default_context()
-            await self._loop.create_connection(
+            await loop.create_connection(
                 lambda: upstream, place.host, place.port, ssl=context, server_hostname=self._host
             )
         else:
-            await self._loop.create_connection(lambda: upstream, place.host, place.port)
+            await loop.create_connection(lambda: upstream, place.host, place.port)
 
     def release(self, upstream: Upstream) -> None:
         """Take back a connection that is ready for another request."""

@@ -27,15 +27,11 @@ class Framing(Enum):
 
 
 class Malformed(Exception):
-    """A body's framing cannot be understood beyond doubt."""
+    """A body's framing cannot be understood beyond doubt, or takes too many bytes. ``status`` is what answers that."""
 
-    status = 400
-
-
-class Oversized(Malformed):
-    """A body's framing or its trailers take more bytes than are taken."""
-
-    status = 431
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 Trailers = Sequence[bytes]
@@ -129,7 +125,7 @@ class Chunked:
         end = data.find(b"\n", at)
         line = self._line + data[at : len(data) if end < 0 else end + 1]
         if len(line) > max(_LONGEST_LINE, self._limit if self._step is Chunked._read_trailer else 0):
-            raise Oversized("a line of the chunked body's framing is too long")
+            raise Malformed("a line of the chunked body's framing is too long", 431)
         if end < 0:
             if self._step is Chunked._read_end and line != b"\r":
                 raise Malformed("a chunk is longer than its size")
@@ -162,7 +158,7 @@ class Chunked:
             raise Malformed("a trailer is none")
         self._limit -= len(line) + 2
         if self._limit < 0:
-            raise Oversized("there are too many bytes of trailers")
+            raise Malformed("there are too many bytes of trailers", 431)
         self.trailers.append(b"%b: %b" % (match[1], match[2].strip(b" \t")))
 
 

@@ -436,6 +436,7 @@ def test_an_answer_from_before_a_logout_is_not_remembered() -> None:
         assert len(monolith.questions) == 2
 
 
+@pytest.mark.interpreted
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("strangler_proxy.identity._MOST_KNOWN", 3)
     with installed() as (monolith, _, proxy), proxy.client() as client:
@@ -447,6 +448,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(monolith.questions) == 5
 
 
+@pytest.mark.interpreted
 def test_made_up_credentials_do_not_take_all_of_the_monolith_s_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("strangler_proxy.identity._MOST_ASKED", 1)
     with installed() as (monolith, service, proxy), proxy.client() as client, proxy.client() as other:

@@ -10,9 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strangler.project.limits import Limits
+from strangler.routing.address import parse_endpoint
+from strangler_proxy.endpoint import Bounds, Endpoint
 from strangler_proxy.http1.body import Trailers
 from strangler_proxy.http1.head import ResponseHead
 from strangler_proxy.upstream import Upstream
+
+ENDPOINT = Endpoint(
+    parse_endpoint("http://127.0.0.1:1"), Bounds(connections=1, pending=1, connect=1.0, idle=1.0), Limits()
+)
 
 
 class Nowhere(asyncio.Transport):
@@ -26,7 +32,7 @@ class Asker:
     """Writes down what it is told."""
 
     def __init__(self, method: str = "GET") -> None:
-        self.upstream = Upstream(None, Limits())  # type: ignore[arg-type]  # nobody looks at its endpoint here
+        self.upstream = Upstream(ENDPOINT, Limits())
         self.upstream.transport = Nowhere()
         self.upstream.ask(self, method, b"")
         self.heads: list[int] = []

@@ -117,9 +117,8 @@ def test_one_of_two_is_away() -> None:
         found = top(*(word for each in addresses for word in ("--admin", each)), "--interval", "0.1", "--once")
     assert found.returncode == 0, found.stderr
     first, second, *_ = found.stdout.splitlines()
-    assert re.fullmatch(
-        rf"127\.0\.0\.1:{proxy.admin} · table 0 · 2 workers · \d+ connections? · 0 in flight · \d+ MB", first
-    )
+    assert first.startswith(f"127.0.0.1:{proxy.admin} · table 0 · ")
+    assert re.search(r" · 2 workers · \d+ connections? · 0 in flight · \d+ MB$", first)
     assert second == f"127.0.0.1:{gone} away: [Errno 111] Connection refused"
 
 

@@ -248,6 +248,7 @@ def visits(table: RoutingTable, path: Segments) -> int:
     return count
 
 
+@pytest.mark.interpreted
 def test_the_cost_does_not_follow_the_number_of_routes() -> None:
     few = table_of("/api/{name}/x", *(asking(f"/api/c{number}/x") for number in range(10)))
     many = table_of("/api/{name}/x", *(asking(f"/api/c{number}/x") for number in range(3_000)))
@@ -255,6 +256,7 @@ def test_the_cost_does_not_follow_the_number_of_routes() -> None:
     assert visits(few, path) == visits(many, path) == 6
 
 
+@pytest.mark.interpreted
 def test_backtracking_is_bounded_by_the_depth() -> None:
     """The worst table there is: at each depth both the literal and the wildcard lead on."""
     depth = 8
