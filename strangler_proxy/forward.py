@@ -41,6 +41,7 @@ from strangler_proxy.tunnel import open_tunnel
 from strangler_proxy.why import why
 
 if TYPE_CHECKING:
+    from strangler_proxy.admission import Refusal
     from strangler_proxy.downstream import Downstream
     from strangler_proxy.endpoint import Endpoint
     from strangler_proxy.upstream import Upstream
@@ -66,6 +67,7 @@ class Exchange:
     sent = 0  # bytes, to the client
     retries = 0
     failure = ""  # the last, of any stack
+    refusal = ""  # why the proxy did not let it through
     fell_back = False
     asked_at = 0.0
     decision: Decision | None = None
@@ -121,12 +123,23 @@ class Exchange:
         self._lane = lane = board.lanes.get(id(found)) or board.lane(found)  # type: ignore[arg-type]
         self.decision = decision = lane.decision
         lane.series.begun += 1
+        if lane.admission is not None and not lane.admission.admit(self):
+            return
         if board.identities is not None and decision.stack is _SERVICE:
             self._identify(board.identities)
         elif lane.guard is None:
             self._enter(lane.cluster)
         else:
             self._go()
+
+    def add(self, lines: bytes) -> None:
+        """Have the response's head end with ``lines``, too."""
+        self._extra += lines
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End because the proxy does not let the request through."""
+        self.refusal = refusal.reason
+        self._fail(refusal.status, refusal.detail, refusal.retry_after, refusal.lines)
 
     def body_came(self, piece: bytes, end: Trailers | None) -> None:
         """Take a piece of the request's body; ``end`` are the trailers when it was the last."""
@@ -482,7 +495,7 @@ class Exchange:
         series.begun += 1
         self._lane = Lane(self.decision, board.pool.clusters[MONOLITH], None, series)
         self.fell_back = True
-        self._extra = fallback_line(Failure(kind))
+        self._extra += fallback_line(Failure(kind))
         self._voucher = b""  # the monolith knows its visitors
         self._tried = ()
         self._fresh = self._over = False
@@ -501,7 +514,7 @@ class Exchange:
         self._over = False
         self._fail(status, detail)
 
-    def _fail(self, status: int, detail: str) -> None:
+    def _fail(self, status: int, detail: str, retry_after: int = 1, lines: bytes = b"") -> None:
         """Answer with a problem if the client has seen nothing yet, else break its connection."""
         if self._over:
             return
@@ -513,11 +526,12 @@ class Exchange:
             return
         close = self._close or not self.request_done or not self.head.keep_alive or self._board.draining
         data = write_problem(
-            Problem(status=status, detail=detail, retry_after=1 if status == 503 else None),
+            Problem(status=status, detail=detail, retry_after=retry_after if status in (429, 503) else None),
             self.trail.request_id.decode("ascii"),
             accept=self.head.header(b"accept"),
             head_only=self.head.method == "HEAD",
             close=close,
+            extra=lines,
         )
         self.sent += len(data)
         downstream.transport.write(data)

@@ -65,6 +65,7 @@ def settings_of(project: Project) -> Settings:
         server_timing=proxy.server_timing,
         timeouts=proxy.timeouts,
         limits=proxy.limits,
+        rates=proxy.rates,
         entry=_entry(proxy),
         stack_tls=_stack_tls(proxy.tls),
     )

@@ -26,8 +26,13 @@ class Problem:
         return HTTPStatus(self.status).phrase
 
 
-def write_problem(problem: Problem, request_id: str, *, accept: bytes | None, head_only: bool, close: bool) -> bytes:
-    """Return the whole response. ``accept`` is the request's header; ``head_only`` leaves the body out (HEAD)."""
+def write_problem(
+    problem: Problem, request_id: str, *, accept: bytes | None, head_only: bool, close: bool, extra: bytes = b""
+) -> bytes:
+    """Return the whole response. ``accept`` is the request's header; ``head_only`` leaves the body out (HEAD).
+
+    ``extra`` are header lines that come with it.
+    """
     page = prefers_html(accept or b"")
     body = _page(problem, request_id) if page else _json(problem, request_id)
     lines = [
@@ -40,7 +45,7 @@ def write_problem(problem: Problem, request_id: str, *, accept: bytes | None, he
     if problem.retry_after is not None:
         lines.append(f"Retry-After: {problem.retry_after}")
     lines.append("Connection: close" if close else "Connection: keep-alive")
-    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n" + extra + b"\r\n"
     return head if head_only else head + body
 
 

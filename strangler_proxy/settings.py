@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
-from strangler.project.limits import Limits, Timeouts
+from strangler.project.limits import By, Limits, Rate, Timeouts
 
 Network = IPv4Network | IPv6Network
 PIPE: Final = b"from supervisor to worker"
@@ -85,6 +85,7 @@ class Settings:
     access_log: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    rates: tuple[Rate, ...] = ()
     links: Links = field(default_factory=Links)
     identity: Asking | None = None  # nobody is asked, and services know no visitor
     tracing: Tracing | None = None
@@ -108,6 +109,7 @@ class Settings:
             access_log=raw["access_log"],
             timeouts=Timeouts(**raw["timeouts"]),
             limits=Limits(**raw["limits"]),
+            rates=tuple(map(_rate, raw["rates"])),
             links=Links(**raw["links"]),
             identity=_asking(raw["identity"]),
             tracing=None if raw["tracing"] is None else Tracing(**raw["tracing"]),
@@ -115,6 +117,10 @@ class Settings:
             entry=Entry.from_json(raw["entry"]),
             stack_tls=StackTls(**raw["stack_tls"]),
         )
+
+
+def _rate(raw: dict[str, Any]) -> Rate:
+    return Rate(**{**raw, "by": By(raw["by"]), "methods": tuple(raw["methods"])})
 
 
 def _asking(raw: dict[str, Any] | None) -> Asking | None:

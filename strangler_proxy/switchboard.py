@@ -14,10 +14,12 @@ from strangler.routing.keys import Keys
 from strangler.routing.protect import Protect
 from strangler.routing.table import Capability, RoutingTable
 from strangler_proxy.access_log import AccessLog
+from strangler_proxy.admission import Admission
 from strangler_proxy.breaker import Bulkhead
 from strangler_proxy.cluster import Cluster
 from strangler_proxy.identity import Identities
 from strangler_proxy.pool import Pool
+from strangler_proxy.rates import Meter
 from strangler_proxy.settings import Settings
 from strangler_proxy.telemetry import Series, Tally
 from strangler_proxy.tls import Proof
@@ -52,9 +54,17 @@ class Guard:
 class Lane:
     """What all requests share that were decided alike: where they go, what guards them, where they are counted."""
 
-    __slots__ = ("cluster", "decision", "guard", "series")
+    __slots__ = ("admission", "cluster", "decision", "guard", "series")
 
-    def __init__(self, decision: Decision, cluster: Cluster, guard: Guard | None, series: Series) -> None:
+    def __init__(
+        self,
+        decision: Decision,
+        cluster: Cluster,
+        guard: Guard | None,
+        series: Series,
+        admission: Admission | None = None,
+    ) -> None:
+        self.admission = admission
         self.decision = decision
         self.cluster = cluster
         self.guard = guard
@@ -65,6 +75,7 @@ class Switchboard:
     """A worker's routing table, connections to the stacks, and counters."""
 
     __slots__ = (
+        "_session_cookie",
         "_ticking",
         "call_later",
         "clients",
@@ -75,6 +86,7 @@ class Switchboard:
         "lanes",
         "limits",
         "log",
+        "meters",
         "pool",
         "proof",
         "server_timing",
@@ -104,6 +116,8 @@ class Switchboard:
         self.draining = False
         self.server_timing = settings.server_timing
         self.tracer = Tracer(settings.tracing) if settings.tracing is not None else None
+        self.meters = tuple(Meter(rate) for rate in settings.rates)
+        self._session_cookie = (settings.identity.session_cookie if settings.identity else "sessionid").encode("ascii")
         self.guards: dict[str | None, Guard] = {}
         # By a decision's identity: there are few, each is made once (decide.py), and a lane keeps it from going.
         self.lanes: dict[int, Lane] = {}
@@ -136,8 +150,12 @@ class Switchboard:
         """Return the lane of requests that were decided so."""
         cluster, guard = self.pool.clusters[decision.upstream], self.guards.get(decision.capability)
         series = self.tally.series(decision.capability or "", decision.stack, decision.why)
-        lane = self.lanes[id(decision)] = Lane(decision, cluster, guard, series)
+        lane = self.lanes[id(decision)] = Lane(decision, cluster, guard, series, self._admission(decision))
         return lane
+
+    def _admission(self, decision: Decision) -> Admission | None:
+        meters = [meter for meter in self.meters if meter.counts(decision.capability)]
+        return Admission(self.tally, meters, self._session_cookie) if meters else None
 
     def _guard(self, capability: Capability) -> Guard:
         protect, before = capability.protect, self.guards.get(capability.name)

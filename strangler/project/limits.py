@@ -1,4 +1,4 @@
-"""How long the proxy waits for whom, and how much it takes.
+"""How long the proxy waits for whom, how much it takes, and how often.
 
 Limits and timeouts carry Envoy's names and defaults where Envoy has one. Times are in seconds, sizes in bytes.
 """
@@ -6,6 +6,7 @@ Limits and timeouts carry Envoy's names and defaults where Envoy has one. Times 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +37,28 @@ class Limits:
     requests: int = 1024  # under way to one stack, from one worker; Envoy's max_requests
     pool: int = 128  # kept idle to one endpoint
     client_connections: int = 1024  # of one address outside the trusted networks, to one worker
+
+
+class By(StrEnum):
+    """What a client is to a rate."""
+
+    ADDRESS = "address"  # as balancers in trusted networks tell it; of IPv6 the network of 64 bits
+    CREDENTIAL = "credential"  # what it shows of who it is; the address where it shows nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """How often a client may ask: ``requests`` in ``per`` seconds, evenly, and ``burst`` of them at once.
+
+    Without ``capability`` and ``methods`` it holds for everything. One that is ``shared`` counts over all workers and
+    proxies, one that is not over each worker's own clients.
+    """
+
+    name: str
+    requests: int
+    per: float = 1.0
+    burst: int = 0  # 0: as many as ``requests``
+    capability: str = ""
+    methods: tuple[str, ...] = ()
+    by: By = By.ADDRESS
+    shared: bool = False

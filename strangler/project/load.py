@@ -14,7 +14,19 @@ from strangler.capability import Stack
 from strangler.project.bounds import limits_of, timeouts_of
 from strangler.project.entrance import NETWORKS, admin_of, check_network, listen_of, networks_of, socket_mode_of, tls_of
 from strangler.project.protect import protect_of, reach_of
-from strangler.project.section import Check, Environment, Section, mask, read, reason_of, shown
+from strangler.project.rates import check_capabilities, rates_of
+from strangler.project.section import (
+    METHOD,
+    NAME,
+    NAME_WANTED,
+    Check,
+    Environment,
+    Section,
+    mask,
+    read,
+    reason_of,
+    shown,
+)
 from strangler.project.tracing import tracing_of
 from strangler.project.values import (
     CapabilityFiles,
@@ -35,10 +47,7 @@ from strangler.routing.table import MONOLITH, Kind, Route
 
 # As shells and dotenv files write it; quotes around the whole value are not part of it.
 _ASSIGNMENT: Final = re.compile(r"""(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(["']?)(.*)\2""")
-_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_NAME_WANTED: Final = "lower-case letters, digits, - and _, starting with a letter"
 _TABLE: Final = re.compile(r'(?:[^".]+|"[^".]+")(?:\.(?:[^".]+|"[^".]+"))?')
-_METHOD: Final = re.compile(r"[A-Z][A-Z-]{2,31}")
 _KIND: Final = re.compile("|".join(Kind))
 _RESERVED: Final = re.compile(r"/\.strangler/[A-Za-z0-9._~/-]{1,200}")
 _PERMISSION: Final = re.compile(r"\w+\.\w+")
@@ -80,6 +89,7 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Project:
         identity=_identity(top),
         capabilities=_capabilities(top, root, services),
     )
+    check_capabilities(top, project.proxy.rates, project.capabilities)
     top.close()
     if problems:
         raise ProjectInvalid(tuple(problems))
@@ -114,8 +124,8 @@ def _services(top: Section) -> dict[str, Upstream]:
     table = top.section("service")
     services: dict[str, Upstream] = {}
     for name in table.values:
-        if name == MONOLITH or not _NAME.fullmatch(name):
-            table.problem("", f"a service named {name!r}", f"a name of {_NAME_WANTED}, other than {MONOLITH!r}")
+        if name == MONOLITH or not NAME.fullmatch(name):
+            table.problem("", f"a service named {name!r}", f"a name of {NAME_WANTED}, other than {MONOLITH!r}")
         services[name] = _upstream(table.section(name), name)
     return services
 
@@ -158,6 +168,7 @@ def _proxy(section: Section, root: Path) -> Proxy:
         tracing=tracing_of(section),
         timeouts=timeouts_of(section),
         limits=limits_of(section),
+        rates=rates_of(section),
         server_timing=section.flag("server_timing", usual.server_timing),
     )
     section.close()
@@ -208,8 +219,8 @@ def _capability(
     section: Section, folder: Path, services: Mapping[str, Upstream], tables: tuple[TableMapping, ...]
 ) -> CapabilityFiles:
     name = folder.name
-    if not _NAME.fullmatch(name):
-        section.problem("", f"a folder named {name!r}", f"a capability's name: {_NAME_WANTED}")
+    if not NAME.fullmatch(name):
+        section.problem("", f"a folder named {name!r}", f"a capability's name: {NAME_WANTED}")
     service = section.text("service", "the name of a [service.NAME] in strangler.toml", check=_one_of(services))
     born = Stack(
         section.text("born", f"one of {', '.join(Stack)}", default=Stack.MONOLITH, check=_like(_STACK))
@@ -243,7 +254,7 @@ def _route(section: Section) -> Route | None:
     path = section.text(
         "path", 'a path such as "/api/catalog" or "/{lang}/products"', check=lambda path: Route(path=path)
     )
-    methods = section.texts("methods", 'methods in capitals such as ["GET"]', default=(), check=_like(_METHOD))
+    methods = section.texts("methods", 'methods in capitals such as ["GET"]', default=(), check=_like(METHOD))
     kind = section.text("kind", '"reads" or "writes"', default="", check=_like(_KIND))
     host = section.text("host", 'a host name such as "shop.example.com", without port', default="", check=_like(_HOST))
     header = section.text("header", 'a header as in "X-Api-Version: 2"', default="", check=_like(_HEADER))
@@ -261,7 +272,7 @@ def _route(section: Section) -> Route | None:
 
 
 def _cohort(section: Section, routes: tuple[Route, ...]) -> Cohort | None:
-    name = section.text("name", f"the cohort's name: {_NAME_WANTED}", check=_like(_NAME))
+    name = section.text("name", f"the cohort's name: {NAME_WANTED}", check=_like(NAME))
     sources = [source for source in Source if section.has(source)]
     if len(sources) != 1:
         section.has("values")

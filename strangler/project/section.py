@@ -19,6 +19,10 @@ _PASSWORD: Final = re.compile(r"//[^/@:]*:[^@?]+@|(?:^|[?&\s])(?:ssl)?password\s
 # Masking takes too much rather than too little.
 _MASKED: Final = re.compile(r"(//).*(@)|(password\s*=\s*)[^&\s]+()", re.IGNORECASE | re.DOTALL)
 
+NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+NAME_WANTED: Final = "lower-case letters, digits, - and _, starting with a letter"
+METHOD: Final = re.compile(r"[A-Z][A-Z-]{2,31}")
+
 T = TypeVar("T")
 Check = Callable[[str], object]
 """Raises ``ValueError`` on a value that does not fit; its words, if any, say why."""

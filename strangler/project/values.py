@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from strangler.capability import BORN, Data, Stack, State
-from strangler.project.limits import Limits, Timeouts
+from strangler.project.limits import Limits, Rate, Timeouts
 from strangler.routing.address import parse_listen
 from strangler.routing.cohort import Cohort
 from strangler.routing.protect import Protect, Reach
@@ -122,6 +122,7 @@ class Proxy:
     server_timing: bool = False
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    rates: tuple[Rate, ...] = ()
 
     @property
     def url(self) -> str:

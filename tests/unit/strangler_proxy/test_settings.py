@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from ipaddress import ip_network
 
-from strangler.project.limits import Limits, Timeouts
+from strangler.project.limits import By, Limits, Rate, Timeouts
 from strangler_proxy.settings import Asking, Entry, Links, Settings, StackTls, Tracing
 from strangler_proxy.worker import Orders
 
@@ -18,6 +18,7 @@ def test_orders_survive_the_pipe() -> None:
         access_log="-",
         timeouts=Timeouts(drain=1.5),
         limits=Limits(target=10),
+        rates=(Rate(name="login", requests=10, per=60.0, methods=("POST",), by=By.CREDENTIAL),),
         links=Links(secret="not shown"),
         identity=Asking(
             secret="not shown",

@@ -46,6 +46,10 @@ def tracing(text: str) -> Files:
     return top("[service.catalog]", f"[proxy.tracing]\n{text}\n[service.catalog]")
 
 
+def rate(text: str) -> Files:
+    return top("[service.catalog]", f"[proxy.rates.login]\n{text}\n[service.catalog]")
+
+
 def mapping(old: str, new: str) -> Files:
     assert old in MAPPING
     return {TABLES: MAPPING.replace(old, new)}
@@ -120,7 +124,51 @@ CASES: dict[str, tuple[Files, str]] = {
     "unknown key": (
         top("[proxy]", "[proxy]\nzzz = 1"),
         f"{TOP}: [proxy]: found unknown key 'zzz'; wanted one of access_log, admin, limits, listen, proxy_protocol, "
-        "server_timing, socket_mode, state, timeouts, tls, tracing, trusted, workers",
+        "rates, server_timing, socket_mode, state, timeouts, tls, tracing, trusted, workers",
+    ),
+    "a rate of nothing": (
+        rate(""),
+        f"{TOP}: [proxy.rates.login] requests: found nothing; wanted {A_COUNT}",
+    ),
+    "a rate of no requests": (
+        rate("requests = 0"),
+        f"{TOP}: [proxy.rates.login] requests: found 0; wanted {A_COUNT}",
+    ),
+    "a rate in no time": (
+        rate("requests = 1\nper = 0"),
+        f"{TOP}: [proxy.rates.login] per: found 0; wanted {SECONDS}",
+    ),
+    "a rate without a burst": (
+        rate("requests = 1\nburst = 0"),
+        f"{TOP}: [proxy.rates.login] burst: found 0; wanted {A_COUNT}",
+    ),
+    "a rate of an unknown capability": (
+        rate('requests = 1\ncapability = "shelf"'),
+        f"{TOP}: [proxy.rates.login] capability: found 'shelf'; wanted one of catalog",
+    ),
+    "a rate of a small method": (
+        rate('requests = 1\nmethods = ["post"]'),
+        f"{TOP}: [proxy.rates.login] methods: found 'post'; wanted methods in capitals such as [\"POST\"]",
+    ),
+    "a rate by something else": (
+        rate('requests = 1\nby = "cookie"'),
+        f"{TOP}: [proxy.rates.login] by: found 'cookie'; wanted one of address, credential",
+    ),
+    "a rate that is shared by a word": (
+        rate('requests = 1\nshared = "yes"'),
+        f"{TOP}: [proxy.rates.login] shared: found 'yes'; wanted true or false",
+    ),
+    "unknown key of a rate": (
+        rate("requests = 1\nbursts = 1"),
+        f"{TOP}: [proxy.rates.login]: found unknown key 'bursts'; wanted 'burst' perhaps",
+    ),
+    "a rate that is no table": (
+        top("[service.catalog]", "[proxy.rates]\nlogin = 10\n[service.catalog]"),
+        f"{TOP}: [proxy.rates] login: found 10; wanted a table [proxy.rates.login]",
+    ),
+    "a rate with a name that is none": (
+        top("[service.catalog]", '[proxy.rates."Log in"]\nrequests = 1\n[service.catalog]'),
+        f"{TOP}: [proxy.rates]: found a rate named 'Log in'; wanted a name of {NAME}",
     ),
     "a time that nobody would wait": (
         top("[proxy]", "[proxy.timeouts]\nconnect = 0\n[proxy]"),
