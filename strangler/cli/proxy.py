@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from strangler.cli.shell import Failure, out, shell
-from strangler.project import load
+from strangler.cli.shell import Failure, err, out, shell
+from strangler.project import Project, ProjectInvalid, load
 
 _ORIGIN = "http://HOST:PORT"
 
@@ -27,18 +28,39 @@ def proxy(
     takeover: Annotated[
         bool, typer.Option("--takeover", help="Take over from the proxy that runs, refusing nobody.")
     ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Try the configuration, and serve nothing.")] = False,
 ) -> None:
     """Run the routing proxy in the foreground."""
     try:
+        from strangler_proxy.check import problems
         from strangler_proxy.main import serve, serve_origin
     except ImportError as exc:
         raise Failure("the proxy is not installed; run: pip install 'strangler[proxy]'") from exc
-    if origin is not None and takeover:
-        raise Failure("--takeover wants a project: its state folder is where proxies meet")
+    if origin is not None and (takeover or check):
+        raise Failure("--takeover and --check want a project, and --origin is for when there is none")
+    if check:
+        raise typer.Exit(_checked(context, problems))
     if origin is not None:
         raise typer.Exit(serve_origin(origin=origin, listen=[listen], admin=admin, workers=workers))
     file = shell(context).project_file.resolve()
     raise typer.Exit(serve(shell(context).project(), again=lambda: load(file), takeover=takeover))
+
+
+def _checked(context: typer.Context, problems: Callable[[Project], list[str]]) -> int:
+    """Say every problem and return 2, or what would be served and return 0."""
+    try:
+        project = shell(context).project()
+        found = problems(project)
+    except ProjectInvalid as exc:
+        found = [str(problem) for problem in exc.problems]
+    for problem in found:
+        err.print(f"strangler proxy: {problem}", markup=False, soft_wrap=True)
+    if found:
+        return 2
+    proxy = project.proxy
+    places = f"{', '.join(proxy.listen)} (admin {proxy.admin})"
+    out.print(f"strangler proxy: {proxy.workers} workers would listen on {places}", markup=False, soft_wrap=True)
+    return 0
 
 
 def up(context: typer.Context) -> None:
