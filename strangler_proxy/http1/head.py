@@ -62,6 +62,7 @@ Field = tuple[Role, bytes, bytes]
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
 
 class _Fields:
@@ -221,7 +222,7 @@ def _why_no_request(line: bytes) -> Refused:
     version = _VERSION.fullmatch(line)
     if version is not None and version[1] not in (b"1.0", b"1.1"):
         return Refused(505, f"HTTP/{version[1].decode()} is not spoken here; HTTP/1.1 is")
-    if version is not None and b"#" in line:
+    if version is not None and b"#" in line.partition(b" ")[2]:
         return Refused(400, "the target has a fragment, which is never sent")
     return Refused(400, "the first line is not that of a request")
 
@@ -235,6 +236,8 @@ def _read_beginning(data: bytes, limits: Limits) -> None:
         raise Refused(414, f"the target has more than the {limits.target} bytes that are taken")
     elif data and _BEGUN.fullmatch(data) is None:
         raise _why_no_request(data)
+    if _BARE_LF.search(data) is not None:  # its sender takes it for a line's end, and may think the head whole
+        raise Refused(400, _FORBIDDEN)
     if len(data) > limits.request_headers:
         raise Refused(431, f"there are more than {limits.request_headers} bytes of headers")
 
@@ -449,6 +452,8 @@ def read_response(data: bytes, method: str, limits: Limits) -> tuple[ResponseHea
             raise Garbled(f"more than {limits.request_headers} bytes of headers")
         if not data.startswith(_STATUS_BEGINS[: len(data)]):
             raise Garbled("it does not begin with HTTP/1")
+        if _BARE_LF.search(data) is not None:
+            raise Garbled(_FORBIDDEN)
         return None
     lines = data[:end].split(b"\r\n")
     head = ResponseHead(*_read_status(lines[0]))

@@ -136,6 +136,10 @@ CODINGS = (
 
 LINES = (
     _refused("a request of lines that end with LF alone", b"GET / HTTP/1.1\nHost: shop.test\n\n"),
+    _refused(
+        "a request of lines that end with LF alone and nothing behind", b"GET / HTTP/1.1\nHost: x\n\n", behind=b""
+    ),
+    _refused("a head that ends with two LF and nothing behind", GET + b"X: y\n\n", behind=b""),
     _refused("a request line that ends with LF alone", b"GET / HTTP/1.1\nHost: shop.test\r\n\r\n"),
     _refused("a header that ends with LF alone", GET + b"X: y\nZ: a\r\n\r\n"),
     _refused("a head whose empty line is LF alone", GET + b"\nX: y\r\n\r\n"),
