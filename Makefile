@@ -10,7 +10,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next test-django test-compiled wheels has-next has-compiler lint format bench chaos docs lock clean
+.PHONY: help demo test test-next test-django test-compiled wheels has-next has-compiler lint format bench chaos fuzz docs lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,12 @@ bench: $(VENV)/.ready  ## Measure against named peers (ONLY=proxy for one part);
 chaos: $(VENV)/.ready  ## Kill one part after the other under traffic, and print what failed
 	@$(BIN)/python -m tests.chaos
 
+# Seconds for each of the four targets.
+SECONDS ?= 60
+fuzz: $(VENV)/.ready  ## Fuzz the reading of HTTP, SECONDS=60 for each target; what is found stays in build/fuzz
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements-fuzz.lock
+	@$(BIN)/python -m tests.fuzz $(SECONDS)
+
 docs: $(VENV)/.ready  ## Build the documentation into build/docs; a warning is an error
 	@$(BIN)/zensical build --strict --clean
 
@@ -100,6 +106,8 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url
 lock: $(VENV)/.ready  ## Resolve the lock files anew
 	@$(BIN)/$(LOCK) --python-version 3.11 --constraint constraints-lts.txt --output-file requirements.lock
 	@$(BIN)/$(LOCK) --python-version 3.13 --output-file requirements-next.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --group fuzz --no-deps --python-version 3.11 --output-file requirements-fuzz.lock
 
 clean:  ## Remove what the commands made, the demo's data included
 	@rm -rf $(VENV) .venv-next build .local
