@@ -73,8 +73,8 @@ def _bodies(draw: st.DrawFn) -> bytes:
         plain: bytes = draw(st.sampled_from((b"", b"abcde", b"abcdeGET / HTTP/1.1\r\n\r\n", b"abc")))
         return plain
     chunks = draw(st.lists(_CHUNKS, max_size=3))
-    end = draw(st.sampled_from((b"0\r\n",) * 8 + (b"0;a\r\n", b"00\r\n", b"0 \r\n", b"")))
-    trailers = draw(st.sampled_from((b"",) * 4 + _TRAILERS))
+    end: bytes = draw(st.sampled_from((b"0\r\n",) * 8 + (b"0;a\r\n", b"00\r\n", b"0 \r\n", b"")))
+    trailers: bytes = draw(st.sampled_from((b"",) * 4 + _TRAILERS))
     return b"".join(b"%b\r\n%b\r\n" % each for each in chunks) + end + trailers + b"\r\n"
 
 
