@@ -15,6 +15,7 @@ from strangler_proxy.rates import SECOND, Answer, Meter, client_of, limit_lines
 
 if TYPE_CHECKING:
     from strangler_proxy.forward import Exchange
+    from strangler_proxy.hold import Holds, Parking
     from strangler_proxy.telemetry import Tally
 
 
@@ -36,13 +37,29 @@ class Admission:
     tally: Tally
     meters: Sequence[Meter]
     session_cookie: bytes
+    holds: Holds
+    parking: Parking | None
 
     def admit(self, exchange: Exchange) -> bool:
-        """Let ``exchange`` go on, or see to its end."""
-        return self._pays(exchange)
+        """Let ``exchange`` go on; False when it waits, or is over."""
+        return (not self.meters or self._pays(exchange)) and (
+            self.parking is None or self._goes(exchange, self.parking)
+        )
+
+    def _goes(self, write: Exchange, parking: Parking) -> bool:
+        if not self.holds.closed(parking):
+            return True
+        outcome = self.holds.park(parking, write, write.waiting)
+        if outcome is None:
+            write.wait(parking)
+        else:
+            write.turn_away(outcome)
+        return False
 
     def _pays(self, exchange: Exchange) -> bool:
         """Take the request from all allowances that it falls under, or from none and refuse it."""
+        if exchange.paid:  # it was held, and is decided anew
+            return True
         head, now = exchange.head, monotonic_ns()
         answers: list[tuple[Meter, Answer]] = []
         spent: list[tuple[Meter, str, Answer]] = []
@@ -60,8 +77,14 @@ class Admission:
         for meter, client, answer in spent:
             meter.spend(client, answer)
         if answers:
-            exchange.add(limit_lines(answers, now))
+            exchange.pay(limit_lines(answers, now))
         return True
+
+
+def turned_away() -> Refusal:
+    """Return what is told to those whose write can wait no longer."""
+    detail = "Changes of this kind have to wait for a moment, and too many do; ask again."
+    return Refusal(reason="hold", status=503, detail=detail, retry_after=1)
 
 
 def _too_often(answer: Answer, lines: bytes) -> Refusal:

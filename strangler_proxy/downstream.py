@@ -109,6 +109,8 @@ class Downstream(asyncio.Protocol):
             exchange, self._exchange = self._exchange, None
             self._ended = True
             exchange.abandon()
+        elif self._exchange is not None:
+            self._exchange.client_ended()
         waits = self._exchange is not None or bool(self._rest and not self._in_head)
         return waits and not self._ended and self.transport.can_write_eof()  # over TLS both ways end at once
 

@@ -24,11 +24,13 @@ from strangler.routing.decide import Ambiguous, Decision, Why, decide
 from strangler.routing.table import MONOLITH
 from strangler_proxy import fallback
 from strangler_proxy.account import account
+from strangler_proxy.admission import Refusal, turned_away
 from strangler_proxy.breaker import FAILURES
 from strangler_proxy.cluster import Cluster
 from strangler_proxy.facts import RequestFacts
 from strangler_proxy.fallback import Failure, fallback_line, may_fall_back
 from strangler_proxy.forwarded import Trail
+from strangler_proxy.hold import Outcome, Parking
 from strangler_proxy.http1.body import Framing, Trailers, chunk, last_chunk
 from strangler_proxy.http1.head import RequestHead, ResponseHead, write_request, write_response
 from strangler_proxy.identity import Identities, is_reserved
@@ -41,7 +43,6 @@ from strangler_proxy.tunnel import open_tunnel
 from strangler_proxy.why import why
 
 if TYPE_CHECKING:
-    from strangler_proxy.admission import Refusal
     from strangler_proxy.downstream import Downstream
     from strangler_proxy.endpoint import Endpoint
     from strangler_proxy.upstream import Upstream
@@ -69,9 +70,10 @@ class Exchange:
     failure = ""  # the last, of any stack
     refusal = ""  # why the proxy did not let it through
     fell_back = False
+    waiting = 0  # bytes of the request that wait for a connection
+    paid = False  # what rates take for it
     asked_at = 0.0
     decision: Decision | None = None
-    _waiting = 0  # bytes of the request that wait for a connection
     _begun = False  # the response's head has been sent
     _over = False
     _close = False
@@ -92,6 +94,9 @@ class Exchange:
     _upstream: Upstream | None = None
     _endpoint: Endpoint | None = None
     _tried: tuple[Endpoint, ...] = ()
+    _parking: Parking | None = None
+    _held_at = 0.0
+    _held = 0.0  # seconds
 
     def __init__(self, board: Switchboard, downstream: Downstream, head: RequestHead) -> None:
         self._board = board
@@ -112,7 +117,7 @@ class Exchange:
     def start(self) -> None:
         """Decide where the request goes and send it on its way."""
         board, head = self._board, self.head
-        self._downstream.deadline = self.began + board.timeouts.first_byte
+        self._downstream.deadline = self.began + self._held + board.timeouts.first_byte
         if is_reserved(head.path):
             self._fail(404, "There is nothing at this address.")
             return
@@ -132,8 +137,9 @@ class Exchange:
         else:
             self._go()
 
-    def add(self, lines: bytes) -> None:
-        """Have the response's head end with ``lines``, too."""
+    def pay(self, lines: bytes) -> None:
+        """Note that rates have let the request through; ``lines`` tell of it in the response's head."""
+        self.paid = True
         self._extra += lines
 
     def refuse(self, refusal: Refusal) -> None:
@@ -157,18 +163,28 @@ class Exchange:
 
     def _keep(self, piece: bytes) -> None:
         self._out.append(piece)
-        self._waiting += len(piece) + _PIECE
-        if self._waiting > self._board.limits.buffer:
+        self.waiting += len(piece) + _PIECE
+        if self.waiting > self._board.limits.buffer:
             self._downstream.choke(True)
+        if self._parking is not None and not self._parking.grow(self, len(piece) + _PIECE):
+            self._wait_no_longer(Outcome.OVERFLOW)
 
     def spoiled(self, status: int, detail: str) -> None:
         """End because the rest of the request cannot be understood."""
+        self._leave(Outcome.LEFT)
         self._close = True
         self._fail(status, detail)
+
+    def client_ended(self) -> None:
+        """End what waits: its client may be gone, and would ask again."""
+        if self._parking is not None:
+            self._close = True
+            self._wait_no_longer(Outcome.LEFT)
 
     def abandon(self) -> None:
         """End because the client is gone."""
         if not self._over:
+            self._leave(Outcome.LEFT)
             self._part(broken=True, answered=None)
             self._settle(_CLIENT_LEFT)
 
@@ -186,13 +202,50 @@ class Exchange:
 
     def expire(self) -> None:
         """End because nobody made progress in time."""
-        if not self.request_done:
+        if self._parking is not None:
+            self._wait_no_longer(Outcome.TIMEOUT)
+        elif not self.request_done:
             self._close = True
             self._fail(408, "The rest of the request did not come in time.")
         elif self._upstream is None:
             self._stumble("overload", 503, "All connections to the application are busy.", None)
         else:
             self._stumble("timeout", 504, "The application did not answer in time.", False)
+
+    # --- a hold ---
+
+    def wait(self, parking: Parking) -> None:
+        """Wait at ``parking`` until told."""
+        self._parking = parking
+        if not self._held_at:
+            self._held_at = monotonic()
+        self._downstream.deadline = self._held_at + parking.bounds.seconds
+
+    def decide_anew(self) -> None:
+        """Go on as if the request had come just now."""
+        self._parking = None
+        if self._over:
+            return
+        self._held = monotonic() - self._held_at
+        if self._lane is not None:
+            self._lane.series.begun -= 1
+            self._lane = None
+        self.start()
+
+    def turn_away(self, outcome: Outcome) -> None:
+        """End because the request can wait no longer."""
+        self._parking = None
+        if outcome is not Outcome.LEFT and self.decision is not None:
+            self._board.tally.refusal("hold", self.decision.capability or "")
+        self.refuse(turned_away())
+
+    def _wait_no_longer(self, outcome: Outcome) -> None:
+        if self._leave(outcome):
+            self.turn_away(outcome)
+
+    def _leave(self, outcome: Outcome) -> bool:
+        parking, self._parking = self._parking, None
+        return parking is not None and self._board.holds.end(parking, self, outcome)
 
     # --- who the visitor is ---
 
@@ -244,7 +297,7 @@ class Exchange:
 
     def _pass_guard(self, guard: Guard) -> bool:
         if guard.timeout:
-            self._until = self.began + guard.timeout
+            self._until = self.began + self._held + guard.timeout
         if guard.bulkhead is None:
             return True
         if not guard.bulkhead.enter():
@@ -266,7 +319,7 @@ class Exchange:
             return
         self._cluster = cluster
         if cluster.total:
-            self._until = min(self._until, self.began + cluster.total)
+            self._until = min(self._until, self.began + self._held + cluster.total)
         if self._until < inf:
             self._downstream.deadline = min(self._downstream.deadline, self._until)
         self._reach(cluster)
@@ -308,7 +361,7 @@ class Exchange:
         if self._out:
             data = b"".join([data, *self._out])
             self._out.clear()
-            self._waiting = 0
+            self.waiting = 0
         upstream.ask(self, head.method, data)
         if not self.request_done or self._until < inf or cluster.first_byte != self._board.timeouts.first_byte:
             self._progress(self.asked_at)  # else start() has set the same

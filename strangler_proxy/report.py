@@ -24,6 +24,7 @@ def report(board: Switchboard, subscription: Subscription, lag: Lag) -> dict[str
         "conditions": {each.url: each.health.condition(now) for each in pool.endpoints},
         "breakers": {name: breaker.circuit for name, breaker in breakers.items()},
         "capabilities": standing(table),
+        "holds": board.holds.words(),
         "lag": round(lag.longest, 6),
         "version": table.version,
         "published_at": table.published_at.timestamp() if table.published_at else None,
@@ -48,6 +49,7 @@ def _counted(board: Switchboard) -> dict[str, Any]:
             *(["requests", name, cluster.requests.refused] for name, cluster in clusters.items()),
             *(["bulkhead", name, bulkhead.refused] for name, bulkhead in bulkheads),
         ],
+        "held": board.holds.waiting(),
         "log_lines_dropped": 0 if board.log is None else board.log.dropped,
         "spans": [] if board.tracer is None else board.tracer.counts(),
     }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import logging
 import os
 import time
@@ -44,14 +45,21 @@ _BEAT: Final = 1.0
 # An engine that answers no sooner is treated as gone: its connection is dropped and made anew.
 _PATIENCE: Final = 2.0
 _AGAIN: Final = 0.5
+# While writes of a held capability are under way, whoever moves it waits for the last of them, and so do all others.
+_LOOK: Final = 0.02
 
 # The time is Valkey's own, so that workers on several machines need no common clock.
 _SAY: Final = """
 local now = redis.call('TIME')
 local word = {version = tonumber(ARGV[2]), seen_at = now[1] + now[2] / 1000000, about = ARGV[3]}
+local ack = {worker = ARGV[1], version = tonumber(ARGV[2])}
+if ARGV[5] ~= '' then
+  word.held = cjson.decode(ARGV[5])
+  ack.held = word.held
+end
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(word))
 if ARGV[4] ~= '' then
-  redis.call('PUBLISH', ARGV[4], cjson.encode({worker = ARGV[1], version = tonumber(ARGV[2])}))
+  redis.call('PUBLISH', ARGV[4], cjson.encode(ack))
 end
 """
 
@@ -63,6 +71,9 @@ with beat as (
 )
 select sealed from strangler.routing_table where version > %(version)s order by version desc limit 1
 """
+
+# Apart from the beat, since a ledger that asks for no hold may not have the column yet.
+_HELD_SQL: Final = "update strangler.worker set held = %(held)s::jsonb where id = %(id)s"
 
 
 class Subscription:
@@ -82,6 +93,10 @@ class Subscription:
         self._tasks: list[asyncio.Task[None]] = []
         self._writing: set[asyncio.Task[None]] = set()
         self._heard = asyncio.Event()  # every source has answered or failed once
+        self._valkey_knows = False
+        # What was last acknowledged of holds.
+        self._said_to_valkey: dict[str, dict[str, int]] = {}
+        self._said_to_postgres: dict[str, dict[str, int]] = {}
 
     def __repr__(self) -> str:
         return f"<Subscription version={self._board.table.version} from {self.source}>"
@@ -211,6 +226,7 @@ class Subscription:
         while True:
             client = self._valkey()
             try:
+                self._said_to_valkey = {}
                 await self._listen_valkey(client, first)
             except (RedisError, OSError, TimeoutError) as exc:
                 self._lost("Valkey", self.valkey_up, exc)
@@ -225,6 +241,8 @@ class Subscription:
         async with client.pubsub(ignore_subscribe_messages=True) as tables:
             await tables.subscribe(TABLES)
             sealed = await client.get(TABLE)
+            # One that was emptied answers, and knows nothing of what was published.
+            self._valkey_knows = isinstance(sealed, bytes)
             if isinstance(sealed, bytes):
                 self._take(sealed, "valkey")
             self.valkey_up = True
@@ -236,15 +254,27 @@ class Subscription:
         loop = asyncio.get_running_loop()
         beat = loop.time() + _BEAT
         while True:
-            message = await tables.get_message(timeout=max(0.001, beat - loop.time()))
+            pause = _LOOK if self._awaits_writes() else beat - loop.time()
+            message = await tables.get_message(timeout=max(0.001, pause))
             if message is not None and self._take(message["data"], "valkey"):
+                self._valkey_knows = True
+                await self._say(client, ACKS)
+            elif self._said_to_valkey != self._board.holds.words():
                 await self._say(client, ACKS)
             if loop.time() >= beat:
                 beat = loop.time() + _BEAT
                 await self._say(client, "")
 
     async def _say(self, client: redis.asyncio.Redis, channel: str) -> None:
-        await client.eval(_SAY, 1, WORKERS, self._worker, str(self._version), self._about, channel)
+        held, asked_at = self._board.holds.words(), self._board.time()
+        told = json.dumps(held) if held else ""
+        await client.eval(_SAY, 1, WORKERS, self._worker, str(self._version), self._about, channel, told)
+        self._said_to_valkey = held
+        if self._valkey_knows:
+            self._board.holds.heard(asked_at)
+
+    def _awaits_writes(self) -> bool:
+        return any(word["in_flight"] for word in self._board.holds.words().values())
 
     async def _leave_valkey(self) -> None:
         if self._links.redis:
@@ -269,6 +299,7 @@ class Subscription:
             connection = await psycopg.AsyncConnection.connect(
                 self._links.database, autocommit=True, application_name="strangler proxy"
             )
+        self._said_to_postgres = {}
         try:
             while True:
                 async with asyncio.timeout(_PATIENCE):
@@ -276,16 +307,23 @@ class Subscription:
                         pass
                 self.postgres_up = True
                 _done(first)
-                await asyncio.sleep(_BEAT)
+                await asyncio.sleep(_LOOK if self._awaits_writes() else _BEAT)
         finally:
             await connection.close()
 
     async def _beat_postgres(self, connection: psycopg.AsyncConnection) -> bool:
         """Say that this worker is there, and return whether there was a newer table, to say so again."""
         word = {"id": self._worker, "version": self._version, "about": self._about}
+        asked_at = self._board.time()
         cursor = await connection.execute(_BEAT_SQL, word)
         row = await cursor.fetchone()
-        return row is not None and self._take(bytes(row[0]), "postgres")
+        taken = row is not None and self._take(bytes(row[0]), "postgres")
+        self._board.holds.heard(asked_at)
+        held = self._board.holds.words()
+        if held != self._said_to_postgres:
+            await connection.execute(_HELD_SQL, {"id": self._worker, "held": json.dumps(held)})
+            self._said_to_postgres = held
+        return taken
 
     async def _leave_postgres(self) -> None:
         if self._links.database:

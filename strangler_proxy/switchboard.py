@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from strangler.capability import State
-from strangler.routing.decide import Decision
+from strangler.routing.decide import Decision, Why
 from strangler.routing.keys import Keys
 from strangler.routing.protect import Protect
 from strangler.routing.table import Capability, RoutingTable
@@ -17,6 +17,7 @@ from strangler_proxy.access_log import AccessLog
 from strangler_proxy.admission import Admission
 from strangler_proxy.breaker import Bulkhead
 from strangler_proxy.cluster import Cluster
+from strangler_proxy.hold import Holds
 from strangler_proxy.identity import Identities
 from strangler_proxy.pool import Pool
 from strangler_proxy.rates import Meter
@@ -81,6 +82,7 @@ class Switchboard:
         "clients",
         "draining",
         "guards",
+        "holds",
         "identities",
         "keys",
         "lanes",
@@ -118,6 +120,7 @@ class Switchboard:
         self.tracer = Tracer(settings.tracing) if settings.tracing is not None else None
         self.meters = tuple(Meter(rate) for rate in settings.rates)
         self._session_cookie = (settings.identity.session_cookie if settings.identity else "sessionid").encode("ascii")
+        self.holds = Holds(self.tally, loop.call_soon)
         self.guards: dict[str | None, Guard] = {}
         # By a decision's identity: there are few, each is made once (decide.py), and a lane keeps it from going.
         self.lanes: dict[int, Lane] = {}
@@ -145,6 +148,7 @@ class Switchboard:
         self.guards = {each.name: self._guard(each) for each in table.capabilities if each.protect != Protect()}
         self.table = table
         self.lanes.clear()
+        self.holds.adopt(table)
 
     def lane(self, decision: Decision) -> Lane:
         """Return the lane of requests that were decided so."""
@@ -155,7 +159,10 @@ class Switchboard:
 
     def _admission(self, decision: Decision) -> Admission | None:
         meters = [meter for meter in self.meters if meter.counts(decision.capability)]
-        return Admission(self.tally, meters, self._session_cookie) if meters else None
+        parking = self.holds.parking(decision.capability) if decision.why is Why.WRITE else None
+        if not meters and parking is None:
+            return None
+        return Admission(self.tally, meters, self._session_cookie, self.holds, parking)
 
     def _guard(self, capability: Capability) -> Guard:
         protect, before = capability.protect, self.guards.get(capability.name)
@@ -171,6 +178,7 @@ class Switchboard:
     def drain(self) -> None:
         """Let every connection end after what it is doing."""
         self.draining = True
+        self.holds.stop()
         for each in tuple(self.watched):
             each.drain()
 

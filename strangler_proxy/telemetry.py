@@ -11,6 +11,7 @@ from typing import Any, Final
 
 # Prometheus's own default buckets, with finer ones below where a proxy's answers lie.
 BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_WRITE: Final = "write"  # strangler.routing.decide.Why.WRITE
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 RequestKey = tuple[str, str, str, str, int]
@@ -67,6 +68,10 @@ class Tally:
         """Count a request that was refused to protect the proxy or a stack, by what refused and for whom."""
         self._count("refusals", reason, name)
 
+    def hold(self, capability: str, outcome: str) -> None:
+        """Count a write that was held, by how it went on."""
+        self._count("holds", capability, outcome)
+
     def identity(self, outcome: str) -> None:
         """Count a question who a visitor is; ``outcome`` is one of a closed set."""
         self._count("identities", outcome)
@@ -93,6 +98,11 @@ class Tally:
             if why != "refused":  # which is told when it is over, and never begins
                 found[capability] = found.get(capability, 0) + series.begun - sum(series.counts.values())
         return found
+
+    def writes(self, capability: str) -> int:
+        """Return how many writes of ``capability`` are under way, those that wait included."""
+        found = [series for key, series in self._series.items() if key[0] == capability and key[2] == _WRITE]
+        return sum(series.begun - sum(series.counts.values()) for series in found)
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything as JSON values: a list of [*labels, count] for each family."""
@@ -140,4 +150,4 @@ class Histogram:
         self.seconds = 0.0
 
 
-FAMILIES: Final = ("failures", "retries", "fallbacks", "refusals", "identities")
+FAMILIES: Final = ("failures", "retries", "fallbacks", "refusals", "holds", "identities")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from strangler.project.section import Section
-from strangler.routing.protect import HEALTH_PATH, LONGEST, MOST, SHORTEST, Protect, Reach
+from strangler.routing.protect import HEALTH_PATH, LONGEST, MOST, SHORTEST, SHORTEST_LEASE, Protect, Reach
 
 _COUNT: Final = f"a whole number from 1 to {MOST}"
 _SECONDS: Final = f"seconds from {SHORTEST} to {LONGEST:.0f}"
+_LEASE: Final = f"seconds from {SHORTEST_LEASE} to {LONGEST:.0f}"
 _HEALTH: Final = 'a path such as "/health/ready"'
 
 
@@ -39,6 +40,7 @@ def protect_of(section: Section) -> Protect:
         bulkhead=section.number("bulkhead", _COUNT, None, 1, MOST),
         fallback=section.flag("fallback", default=False),
         timeout=section.seconds("timeout", _SECONDS, None, SHORTEST, LONGEST),
+        lease=section.seconds("lease", _LEASE, None, SHORTEST_LEASE, LONGEST),
     )
     section.close()
     return protect

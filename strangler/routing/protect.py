@@ -15,6 +15,8 @@ MOST: Final = 1_000_000
 """Of whatever is counted: far above what one machine has connections for."""
 SHORTEST: Final = 0.001
 LONGEST: Final = 86_400.0
+SHORTEST_LEASE: Final = 3.0
+"""Workers ask once a second, and give an engine two seconds to answer."""
 _SECONDS: Final = f"it is a number of seconds from {SHORTEST} to {LONGEST:.0f}"
 HEALTH_PATH: Final = re.compile(r"/[!-~]{0,199}")
 """A path of visible ASCII, maybe with a query, as it stands in a request."""
@@ -26,16 +28,21 @@ class Protect:
 
     ``bulkhead`` is how many of its requests a worker lets be under way; ``fallback`` lets the monolith answer reads
     that the service failed, while its data are current; ``timeout`` bounds a request from its first byte to the last of
-    its answer.
+    its answer. ``lease`` is how long a worker lets writes through without a word from whoever publishes routing tables.
     """
 
     bulkhead: int | None = None
     fallback: bool = False
     timeout: float | None = None
+    lease: float | None = None
 
     def __post_init__(self) -> None:
-        _check_count("bulkhead", self.bulkhead, least=1)
-        _check_seconds("timeout", self.timeout)
+        check_count("bulkhead", self.bulkhead, least=1)
+        if self.lease is not None and (not _is_number(self.lease) or not SHORTEST_LEASE <= self.lease <= LONGEST):
+            raise ValueError(
+                f"lease is {self.lease!r}; it is a number of seconds from {SHORTEST_LEASE} to {LONGEST:.0f}"
+            )
+        check_seconds("timeout", self.timeout)
         if type(self.fallback) is not bool:
             raise ValueError(f"fallback is {self.fallback!r}; it is true or false")
 
@@ -69,15 +76,15 @@ class Reach:
     resolve: float = 5.0
 
     def __post_init__(self) -> None:
-        _check_count("connections", self.connections, least=1)
-        _check_count("pending", self.pending, least=0)
-        _check_count("requests", self.requests, least=1)
+        check_count("connections", self.connections, least=1)
+        check_count("pending", self.pending, least=0)
+        check_count("requests", self.requests, least=1)
         if type(self.health) is not str or (self.health and not HEALTH_PATH.fullmatch(self.health)):
             raise ValueError(f"health is {self.health!r}; it is a path in visible ASCII")
         for name in ("health_interval", "health_timeout"):
-            _check_seconds(name, getattr(self, name), needed=True)
+            check_seconds(name, getattr(self, name), needed=True)
         for name in ("connect_timeout", "first_byte_timeout", "total_timeout"):
-            _check_seconds(name, getattr(self, name))
+            check_seconds(name, getattr(self, name))
         if not _is_number(self.resolve) or (self.resolve != 0 and not SHORTEST <= self.resolve <= LONGEST):
             raise ValueError(f"resolve is {self.resolve!r}; {_SECONDS}, or 0")
 
@@ -99,12 +106,12 @@ def _known(kind: type[Protect | Reach], raw: Mapping[str, Any]) -> dict[str, Any
     return {each.name: raw[each.name] for each in fields(kind) if each.name in raw}
 
 
-def _check_count(name: str, value: object, *, least: int) -> None:
+def check_count(name: str, value: object, *, least: int) -> None:
     if value is not None and (type(value) is not int or not least <= value <= MOST):
         raise ValueError(f"{name} is {value!r}; it is a whole number from {least} to {MOST}")
 
 
-def _check_seconds(name: str, value: object, *, needed: bool = False) -> None:
+def check_seconds(name: str, value: object, *, needed: bool = False) -> None:
     if value is None and not needed:
         return
     if not _is_number(value) or not SHORTEST <= value <= LONGEST:

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 
 from strangler.capability import Data, Stack, Stage, State
 from strangler.routing.cohort import TOKEN, Cohort, Source
+from strangler.routing.hold import Hold
 from strangler.routing.path import Segments
 from strangler.routing.protect import Protect, Reach
 
@@ -117,6 +118,7 @@ class Capability:
     cohorts: tuple[Cohort, ...] = ()
     state: State = field(default_factory=State)
     protect: Protect = field(default_factory=Protect)
+    hold: Hold | None = None
 
 
 MONOLITH: Final = "monolith"
@@ -304,6 +306,7 @@ def capability_to_json(capability: Capability) -> dict[str, Any]:
         ],
         "state": state_to_json(capability.state),
         **({"protect": protect} if protect else {}),
+        **({} if capability.hold is None else {"hold": capability.hold.to_json()}),
     }
 
 
@@ -324,6 +327,7 @@ def capability_from_json(raw: Mapping[str, Any]) -> Capability:
         ),
         state=state_from_json(raw["state"]),
         protect=Protect.from_json(_of(dict, raw.get("protect", {}))),
+        hold=Hold.from_json(_of(dict, raw["hold"])) if "hold" in raw else None,
     )
 
 

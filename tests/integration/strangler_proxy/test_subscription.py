@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,9 +21,11 @@ import redis
 from strangler.capability import Data, Stage, State
 from strangler.ledger.schema import upgrade
 from strangler.local import Postgres, Valkey
+from strangler.routing.hold import Hold
+from strangler.routing.protect import Protect
 from strangler.routing.table import MONOLITH, Capability, Route, RoutingTable, seal, unseal
 from tests.fixtures.ports import free_port
-from tests.fixtures.proxy import KEYS, SECRET, Client, Origin, ProxyProcess
+from tests.fixtures.proxy import KEYS, SECRET, Client, Origin, ProxyProcess, Served
 from tests.fixtures.waiting import until
 
 PUT = """
@@ -46,6 +50,7 @@ state = "state"
 endpoints = ["{service}"]
 database = "$CONTROL"
 """
+WRITE = b"POST /api/catalog/1 HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 0\r\n\r\n"
 CAPABILITY = 'service = "catalog"\n[[route]]\npath = "/api/catalog"\n'
 
 
@@ -66,12 +71,14 @@ class Shop:
         with ProxyProcess.project(self.folder / "strangler.toml", env) as proxy:
             yield proxy
 
-    def table(self, version: int, share: int) -> bytes:
+    def table(self, version: int, share: int, hold: Hold | None = None, lease: float | None = None) -> bytes:
         capability = Capability(
             name="catalog",
             service="catalog",
             routes=(Route(path="/api/catalog"),),
             state=State(data=Data.NONE, share=share, stage=Stage.CANARY, epoch=version),
+            protect=Protect(lease=lease),
+            hold=hold,
         )
         upstreams = {MONOLITH: (self.monolith.url,), "catalog": (self.service.url,)}
         published = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=version)
@@ -94,6 +101,20 @@ class Shop:
         """Return each worker's version as the control database has it."""
         with psycopg.connect(self.database, autocommit=True) as connection:
             return dict(connection.execute("select id, version from strangler.worker").fetchall())
+
+    def held_by_postgres(self) -> list[tuple[int, int]]:
+        """Return what each worker acknowledges of the catalog's hold: its id, and the writes under way."""
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            return words_of(held for (held,) in connection.execute("select held from strangler.worker"))
+
+    def held_by_valkey(self) -> list[tuple[int, int]]:
+        with redis.Redis.from_url(self.redis) as client:
+            return words_of(json.loads(word).get("held", {}) for word in client.hgetall("strangler:workers").values())
+
+
+def words_of(held: Iterable[dict[str, dict[str, int]]]) -> list[tuple[int, int]]:
+    words = [each["catalog"] for each in held if each]
+    return sorted((word["id"], word["in_flight"]) for word in words)
 
 
 @pytest.fixture
@@ -245,3 +266,67 @@ def test_of_many_tables_in_a_burst_the_last_is_kept_on_disk(shop: Shop) -> None:
         assert proxy.end() == 0
         assert proxy.errors == ""
     assert [path.name for path in (shop.folder / "state").iterdir()] == ["table"]
+
+
+@pytest.mark.parametrize("way", ["valkey", "postgres"])
+def test_a_hold_is_acknowledged_when_the_last_write_has_ended(shop: Shop, way: str) -> None:
+    """Whoever moves the owner waits for this, and everybody who writes waits for it meanwhile."""
+    finish = threading.Event()
+
+    def slowly(origin: Origin, served: Served) -> None:
+        origin.heads.append(served.head())
+        assert finish.wait(10)
+        served.answer(b"done")
+
+    shop.monolith.script = slowly
+    held = shop.held_by_valkey if way == "valkey" else shop.held_by_postgres
+    with shop.proxy() as proxy, Client(proxy.port) as client, Client(proxy.port) as late:
+        until(lambda: len(shop.seen()) == 2, "both workers are known")
+        client.send(WRITE)
+        until(lambda: shop.monolith.heads, "a write is under way")
+        if way == "valkey":
+            shop.push(1, shop.table(1, 0, Hold(id=7)))
+        else:
+            shop.store(1, shop.table(1, 0, Hold(id=7)))
+        until(lambda: held() == [(7, 0), (7, 1)], "one worker has nothing under way, the other has")
+        late.send(WRITE)
+        until(lambda: sum(proxy.metric("strangler_proxy_held").values()) == 1, "the next write waits")
+        finish.set()
+        assert client.response("POST").body == b"done"
+        ended = time.monotonic()
+        until(lambda: held() == [(7, 0), (7, 0)], "nothing is under way")
+        assert time.monotonic() - ended < 0.5  # a beat would take up to a second
+        shop.push(2, shop.table(2, 0))
+        assert late.response("POST").body == b"done"
+        until(lambda: held() == [], "there is nothing to acknowledge")
+        assert proxy.metric("strangler_proxy_holds_total") == {'{capability="catalog",outcome="released"}': 1}
+
+
+def waits(proxy: ProxyProcess) -> bool:
+    """Return whether a write is not answered at once."""
+    with Client(proxy.port) as client:
+        client.send(WRITE)
+        return not select.select([client.sock], [], [], 0.3)[0]
+
+
+def test_a_worker_that_nobody_answers_holds_writes_by_its_own_clock(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "table").write_bytes(shop.table(1, 0, lease=3.0))
+    nowhere = f"postgresql://x@127.0.0.1:{free_port()}/x"
+    with Valkey(folder=tmp_path / "valkey", port=free_port()) as valkey:
+        shop.redis = valkey.url
+        valkey.stop()
+        with shop.proxy(database=nowhere, valkey=shop.redis) as proxy, Client(proxy.port) as client:
+            assert versions(proxy) == {(1, "disk")}
+            client.send(WRITE)
+            until(lambda: sum(proxy.metric("strangler_proxy_held").values()) == 1, "the write waits")
+            assert answers(proxy) == b"monolith"
+            valkey.start()
+            until(lambda: proxy.status()["valkey"], "it is reached")
+            assert waits(proxy)  # it was emptied, and knows of no table
+            shop.push(2, shop.table(2, 0, lease=3.0))
+            assert client.response("POST").status == 200
+            until(lambda: not waits(proxy), "writes go on")
+            valkey.stop()
+            assert not waits(proxy)
+            until(lambda: waits(proxy), "writes are held")

@@ -707,9 +707,13 @@ CASES: dict[str, tuple[Files, str]] = {
         f"{CATALOG}: [protect] fallback: found 'monolith'; wanted true or false",
     ),
     "no time at all": (protect("timeout = 0"), f"{CATALOG}: [protect] timeout: found 0; wanted {SECONDS}"),
+    "a lease that ends between two words": (
+        protect("lease = 1"),
+        f"{CATALOG}: [protect] lease: found 1; wanted seconds from 3.0 to 86400",
+    ),
     "unknown protection": (
         protect("zzz = 1"),
-        f"{CATALOG}: [protect]: found unknown key 'zzz'; wanted one of bulkhead, fallback, timeout",
+        f"{CATALOG}: [protect]: found unknown key 'zzz'; wanted one of bulkhead, fallback, lease, timeout",
     ),
     "a protection that is none": (
         {CATALOG: "protect = true\n" + CAPABILITY},

@@ -15,7 +15,13 @@ from strangler.routing.protect import Protect, Reach
 
 counts = st.none() | st.integers(1, 1_000_000)
 seconds = st.floats(0.001, 86_400) | st.integers(1, 86_400)
-protects = st.builds(Protect, bulkhead=counts, fallback=st.booleans(), timeout=st.none() | seconds)
+protects = st.builds(
+    Protect,
+    bulkhead=counts,
+    fallback=st.booleans(),
+    timeout=st.none() | seconds,
+    lease=st.none() | st.floats(3, 86_400),
+)
 reaches = st.builds(
     Reach,
     connections=counts,
@@ -67,6 +73,9 @@ A_COUNT, SOME_SECONDS = "it is a whole number from {} to 1000000", "it is a numb
         ({"timeout": inf}, f"timeout is inf; {SOME_SECONDS}"),
         ({"timeout": "5"}, f"timeout is '5'; {SOME_SECONDS}"),
         ({"timeout": True}, f"timeout is True; {SOME_SECONDS}"),
+        ({"lease": 2.9}, "lease is 2.9; it is a number of seconds from 3.0 to 86400"),
+        ({"lease": nan}, "lease is nan; it is a number of seconds from 3.0 to 86400"),
+        ({"lease": "9"}, "lease is '9'; it is a number of seconds from 3.0 to 86400"),
     ],
 )
 def test_a_protection_that_makes_no_sense_is_refused(values: dict[str, Any], message: str) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from strangler.capability import Data, Stack, Stage, State
 from strangler.routing.cohort import Cohort, Source
+from strangler.routing.hold import Hold
 from strangler.routing.path import Segments
 from strangler.routing.protect import Protect, Reach
 from strangler.routing.table import (
@@ -83,6 +84,7 @@ capabilities = st.builds(
     cohorts=st.lists(cohorts, max_size=2).map(tuple),
     state=states,
     protect=st.builds(Protect, bulkhead=st.none() | st.integers(1, 100), fallback=st.booleans()),
+    hold=st.none() | st.builds(Hold, id=st.integers(0, 99), count=st.integers(0, 1000), bytes=st.integers(0, 1 << 40)),
 )
 tables = st.builds(
     RoutingTable,
@@ -382,7 +384,15 @@ def test_only_what_is_unusual_stands_in_a_table() -> None:
     raw = json.loads(seal(table, KEY).partition(b"\n")[2])
     assert raw["reach"] == {"catalog": {"requests": 9}}
     assert [each.get("protect") for each in raw["capabilities"]] == [{"fallback": True}, None]
+    assert [each.keys() & {"hold"} for each in raw["capabilities"]] == [set(), set()]
     assert [table.reach_of(name) for name in UPSTREAMS] == [Reach(), Reach(requests=9)]
+
+
+def test_a_hold_says_whose_it_is_and_what_is_unusual() -> None:
+    held = Capability(name="one", service="catalog", routes=(), hold=Hold(id=7, seconds=2.5))
+    raw = capability_to_json(held)
+    assert raw["hold"] == {"id": 7, "seconds": 2.5}
+    assert capability_from_json(raw) == held
 
 
 def test_a_table_cut_anywhere_is_refused() -> None:
@@ -498,6 +508,18 @@ def test_a_body_that_is_no_table_is_refused(body: bytes) -> None:
 def test_a_way_to_a_stack_that_is_not_understood_whole_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(TableInvalid, match=r"cannot be read|says more than this version understands"):
         unseal(resealed({**PLAIN, **change}), KEY)
+
+
+@given(json_values)
+@settings(deadline=None)
+def test_a_hold_is_read_whole_or_refused(value: object) -> None:
+    tree = json.loads(json.dumps(PLAIN))
+    tree["capabilities"][0]["hold"] = value
+    try:
+        table = unseal(resealed(tree), KEY)
+    except TableInvalid:
+        return
+    assert unseal(seal(table, KEY), KEY) == table
 
 
 @given(json_values)
