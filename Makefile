@@ -85,7 +85,7 @@ format: $(VENV)/.ready  ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.ready  ## Measure against named peers (ONLY=proxy for one part); writes build/bench.json
+bench: $(COMPILED)/.ready  ## Measure against named peers (ONLY=proxy for one part); writes build/bench.json
 	@$(BIN)/python -m tests.bench $(ONLY)
 
 chaos: $(VENV)/.ready  ## Kill one part after the other under traffic, and print what failed

@@ -2,7 +2,8 @@
 
 The proxy does its whole job: 50 capabilities, each at a share of 50 % with the visitor in a signed cookie, hygiene,
 limits, breaker, ids, counters, histograms, one request of a hundred traced. Its routing table comes from disk, since
-neither engine is there. The peers only forward, and say who the client is.
+neither engine is there. It is compiled, as a wheel for a platform is, and compared with itself as plain Python, too.
+The peers only forward, and say who the client is.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ ROUNDS: Final = int(os.environ.get("ROUNDS", "5"))
 SECONDS: Final = float(os.environ.get("SECONDS", "2"))
 WARM: Final = 1.0
 IDLE: Final = 10_000
+ROOT: Final = Path(__file__).parents[2]
+COMPILED: Final = ROOT / "build" / "compiled"  # by make test-compiled or make bench
 _SAY: Final = Console(stderr=True)
 
 _SERVE: Final = (
@@ -73,6 +76,8 @@ class Ours:
 
 def measure() -> list[Row]:
     """Return the rows of the data plane, in the order of what they cost."""
+    if not (COMPILED / ".ready").exists():
+        raise SystemExit("the proxy is measured compiled; make bench compiles it")
     lacking = missing()
     if lacking:
         raise SystemExit(f"the proxy is measured with {', '.join(lacking)}, which are not installed (Debian packages)")
@@ -82,7 +87,9 @@ def measure() -> list[Row]:
         ours = stack.enter_context(_ours(origin, sink, 50))
         peers = [(peer, stack.enter_context(peer.start(origin))) for peer in available()]
         _check(ours, peers)
-        rows = _rates(ours, peers, API, "0.5 kB JSON, 32 connections")
+        rows = _rates(ours, peers, API, _API)
+        plain = stack.enter_context(_ours(origin, sink, 50, ROOT))
+        rows.append(_rate_row(ours, "itself as plain Python", plain.port, API, _API))
         rows += _browsers(ours, peers)
         rows += _tails(ours, peers, rows)
         rows += _large(ours, peers)
@@ -96,18 +103,25 @@ def measure() -> list[Row]:
 
 
 def _rates(ours: Ours, peers: Sequence[tuple[Peer, int]], headers: Sequence[str], what: str) -> list[Row]:
-    return [_rate_row(ours, peer, port, headers, what) for peer, port in peers]
+    return [_rate_row(ours, peer.name, port, headers, what) for peer, port in peers]
 
 
-def _rate_row(ours: Ours, peer: Peer, port: int, headers: Sequence[str], what: str) -> Row:
+def _rate_row(ours: Ours, peer: str, port: int, headers: Sequence[str], what: str) -> Row:
     for each in (ours.port, port):
         rate(each, WARM, headers)
     rounds = [(rate(ours.port, SECONDS, headers), rate(port, SECONDS, headers)) for _ in range(ROUNDS)]
-    return _said(row(f"{what} against {peer.name}", "requests/s", peer.name, _TARGETS.get(peer.name, 4), rounds))
+    return _said(row(f"{what} against {peer}", "requests/s", peer, _TARGETS.get(peer, 4), rounds))
 
 
 # What the issue of speed is: the peers written in Python are beaten by 4, that of Starlette by 50.
-_TARGETS: Final = {"Starlette + httpx": 50.0, "nginx": 0.4, "HAProxy": 0.5, "Envoy 1.40": 1.6}
+_TARGETS: Final = {
+    "Starlette + httpx": 50.0,
+    "nginx": 0.4,
+    "HAProxy": 0.5,
+    "Envoy 1.40": 1.6,
+    "itself as plain Python": 1.25,
+}
+_API: Final = "0.5 kB JSON, 32 connections"
 
 
 def _browsers(ours: Ours, peers: Sequence[tuple[Peer, int]]) -> list[Row]:
@@ -245,7 +259,7 @@ def _beside(what: str) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _ours(origin: int, sink: int, routes: int) -> Iterator[Ours]:
+def _ours(origin: int, sink: int, routes: int, source: Path = COMPILED) -> Iterator[Ours]:
     folder = Path(tempfile.mkdtemp(prefix="strangler-bench-"))
     try:
         port, url = free_port(), f"http://127.0.0.1:{origin}"
@@ -258,7 +272,8 @@ def _ours(origin: int, sink: int, routes: int) -> Iterator[Ours]:
         (folder / "state" / "table").write_bytes(seal(table, Keys.derive(SECRET).table))
         nowhere = f"127.0.0.1:{free_port()}"
         env = {"DATABASE": f"postgresql://x@{nowhere}/x", "REDIS": f"redis://{nowhere}/0", "SECRET": SECRET}
-        command = [sys.executable, "-c", _SERVE, str(folder / "strangler.toml")]
+        env["PYTHONPATH"] = str(source)
+        command = [sys.executable, "-P", "-c", _SERVE, str(folder / "strangler.toml")]
         with process(PROXY_CORE, command, port, env) as supervisor:
             yield Ours(port, _worker_of(supervisor.pid))
     finally:
