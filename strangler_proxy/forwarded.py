@@ -7,7 +7,8 @@ came are continued; from anywhere else they were dropped before, and start here.
 from __future__ import annotations
 
 import asyncio
-from random import getrandbits, random
+from binascii import hexlify
+from random import randbytes, random
 from typing import Final
 
 from strangler.routing.address import plain_address
@@ -100,7 +101,7 @@ class Trail:
 
     def __init__(self, head: RequestHead, trusted: bool, tracer: Tracer | None = None) -> None:
         # The Mersenne twister, seeded by the system: these ids are no secrets, and asking the system takes longer.
-        fresh = b"%048x" % getrandbits(192)
+        fresh = hexlify(randbytes(24))  # noqa: S311 -- no secret
         self.request_id = self.trace_id = fresh[:32]
         self.span_id = fresh[32:]
         if tracer is None and head.traceparent is None and not trusted:  # as most come: 0.9 instead of 1.5 us

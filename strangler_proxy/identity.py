@@ -53,7 +53,8 @@ _WORD: Final = RESERVED.encode()
 
 def is_reserved(path: bytes) -> bool:
     """Return whether ``path`` lies under ``/.strangler``, or may be read so."""
-    if _WORD not in path and (b"%" not in path or _WORD not in unquote_to_bytes(unquote_to_bytes(path))):
+    # "in" would first take what it looks for as a number, and fail at that: 0.2 us each.
+    if path.find(_WORD) < 0 and (path.find(b"%") < 0 or _WORD not in unquote_to_bytes(unquote_to_bytes(path))):
         return False
     found = readings(path)
     return not found or any(segments[:1] == (RESERVED,) for segments in found)

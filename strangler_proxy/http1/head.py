@@ -63,6 +63,7 @@ Field = tuple[Role, bytes, bytes]
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+_TEXT: Final = bytes(code for code in range(256) if _VALUE.fullmatch(bytes((code,))))
 
 
 class _Fields:
@@ -269,11 +270,11 @@ def _sort(head: RequestHead, lines: list[bytes]) -> Sequence[bytes]:
 
 
 def _read_cookie(head: RequestHead, value: bytes) -> None:
-    if _VALUE.fullmatch(value) is None:
+    if value.translate(None, _TEXT):  # a third faster than the expression for values; this is the longest
         raise Refused(400, _FORBIDDEN)
     before, own, after = value.partition(_VISITOR_IS)
     # One visitor behind other cookies is how browsers send it: 0.7 instead of 1.6 us.
-    if own and before[-2:] == b"; " and b"strangler_" not in before and b";" not in after and head.visitor is None:
+    if own and before[-2:] == b"; " and before.find(_OWN) < 0 and after.find(b";") < 0 and head.visitor is None:
         head.visitor = after.strip(b" \t")
         head.cookies += (before[:-2],)
         return
@@ -285,6 +286,7 @@ def _read_cookie(head: RequestHead, value: bytes) -> None:
 
 
 _VISITOR_IS: Final = VISITOR_COOKIE + b"="
+_OWN: Final = b"strangler_"
 
 
 def _read_special(head: RequestHead, role: Role, line: bytes, value: bytes) -> None:
@@ -318,7 +320,7 @@ def _read_special(head: RequestHead, role: Role, line: bytes, value: bytes) -> N
 
 
 # RFC 9110 section 8.6; 15 digits are a thousand terabytes.
-_DIGITS: Final = re.compile(rb"[0-9]{1,15}")
+_MOST_DIGITS: Final = 15
 
 
 def _read_length(before: Framing, value: bytes) -> int:
@@ -326,7 +328,7 @@ def _read_length(before: Framing, value: bytes) -> int:
         raise Refused(400, "there are both Content-Length and Transfer-Encoding")
     if before is _LENGTH:
         raise Refused(400, "there are several Content-Length headers")
-    if _DIGITS.fullmatch(value) is None:
+    if len(value) > _MOST_DIGITS or not value.isdigit():
         raise Refused(400, "the Content-Length is no number of bytes")
     return int(value)
 
