@@ -13,6 +13,7 @@ made by tasks; on the way of a request that finds one idle there is none.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from strangler_proxy.upstream import Upstream
 
 # A repeatable request may meet a closing connection; any other gets one that was in use this short a time ago.
 _SURELY_OPEN: Final = 0.25
+# This process, or the machine, has no descriptor left: that says nothing about the endpoint.
+_OURS: Final = (errno.EMFILE, errno.ENFILE)
 
 
 class Taker(Protocol):
@@ -124,7 +127,8 @@ class Endpoint:
         except (OSError, TimeoutError) as exc:
             if not upstream.made:  # else it is counted out when it is lost
                 self.open -= 1
-            self.health.refused(monotonic())
+            if not (isinstance(exc, OSError) and exc.errno in _OURS):
+                self.health.refused(monotonic())
             taker.unreachable(self, "connect_timeout" if isinstance(exc, TimeoutError) else "refused")
             self._serve_waiting()
         else:

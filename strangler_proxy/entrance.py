@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from strangler.routing.address import Listen, parse_listen, plain_address
+from strangler_proxy.doors import Doors
 from strangler_proxy.downstream import Downstream
 from strangler_proxy.forwarded import Peer
 from strangler_proxy.http1.hygiene import is_trusted
-from strangler_proxy.listening import accept
 from strangler_proxy.proxy_protocol import Family, Header, HeaderInvalid, HeaderReader
 from strangler_proxy.settings import Entry
 from strangler_proxy.switchboard import Switchboard
@@ -39,19 +39,24 @@ class Entrances:
         files = (Path(entry.certificate), Path(entry.key))
         self._certificate = Certificate.for_clients(*files) if entry.certificate else None
         self._complaints = Complaints()
+        self._doors = Doors(board)
 
     def __repr__(self) -> str:
         return f"<Entrances {', '.join(self._entry.addresses)}>"
 
-    async def open(self, listeners: Sequence[socket.socket], addresses: Sequence[str]) -> list[asyncio.Server]:
+    async def open(self, listeners: Sequence[socket.socket], addresses: Sequence[str]) -> None:
         """Let clients in at ``listeners``, as the address of each says."""
-        return [
-            await self._open(listener, parse_listen(address))
-            for listener, address in zip(listeners, addresses, strict=True)
-        ]
+        for listener, address in zip(listeners, addresses, strict=True):
+            self._add(listener, parse_listen(address))
+        await self._doors.open()
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._doors.close()
 
     def look(self) -> None:
-        """Take over a certificate whose files have changed; to be called every second or so."""
+        """Take over a certificate whose files have changed, and see who may come; to be called every second or so."""
+        self._doors.look()
         if self._certificate is not None and self._certificate.look():
             _LOG.info("clients are shown the certificate as it is now")
 
@@ -60,13 +65,14 @@ class Entrances:
         if self._certificate is not None:
             self._certificate.reload()
 
-    async def _open(self, listener: socket.socket, listen: Listen) -> asyncio.Server:
+    def _add(self, listener: socket.socket, listen: Listen) -> None:
         certificate = self._certificate if listen.secure else None
         board = self._board
         if self._entry.proxy_protocol or listener.family == socket.AF_UNIX:
             rules = Rules(board=board, entry=self._entry, certificate=certificate, complaints=self._complaints)
-            return await accept(lambda: Entrance(rules), listener)
-        return await accept(lambda: Downstream(board), listener, certificate.listening() if certificate else None)
+            self._doors.add(listener, lambda: Entrance(rules))
+        else:
+            self._doors.add(listener, lambda: Downstream(board), certificate.listening if certificate else None)
 
 
 class Complaints:

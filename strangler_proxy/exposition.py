@@ -62,6 +62,7 @@ COUNTERS: Final = (
     Counter("identities", "identity_questions", "Questions to the monolith who a visitor is", ("outcome",)),
     Counter("spans", "spans", "Spans of sampled requests, by what became of them", ("outcome",)),
     Counter("accepted", "connections_accepted", "Connections of clients, ever"),
+    Counter("pauses", "accept_pauses", "Times that a worker let no clients in, since descriptors were running out"),
     Counter("log_lines_dropped", "access_log_lines_dropped", "Lines of the access log that were not written"),
     Counter("refused_tables", "routing_tables_refused", "Tables whose seal or content was bad"),
 )

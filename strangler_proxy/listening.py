@@ -33,11 +33,12 @@ from typing import Any, Final
 from strangler.routing.address import AddressInvalid, Listen, parse_listen
 from strangler_proxy.errors import AddressTaken, ProxyError
 
-_BACKLOG: Final = 4096
+BACKLOG: Final = 4096
+"""How many connections may wait to be accepted; the kernel's own bound is ``net.core.somaxconn``."""
 MODE: Final = 0o660
 """Of a Unix socket's file, where nobody says otherwise."""
-# As long as a request's head may take: who is slower at a handshake is no better.
-_HANDSHAKE: Final = 10.0
+HANDSHAKE: Final = 10.0
+"""Seconds, as long as a request's head may take: who is slower at a handshake is no better."""
 
 
 def bind(address: str, copies: int, mode: int = MODE, *, shared: bool = True) -> list[socket.socket]:
@@ -75,19 +76,22 @@ def beside(listener: socket.socket, count: int) -> list[socket.socket]:
 
 
 async def accept(
-    factory: Callable[[], asyncio.BaseProtocol], listener: socket.socket, context: ssl.SSLContext | None = None
+    factory: Callable[[], asyncio.BaseProtocol],
+    listener: socket.socket,
+    context: ssl.SSLContext | None = None,
+    backlog: int = BACKLOG,
 ) -> asyncio.Server:
     """Serve what comes to ``listener``, with TLS when there is a ``context``, and return what to close."""
     loop = asyncio.get_running_loop()
-    timeout = None if context is None else _HANDSHAKE
+    timeout = None if context is None else HANDSHAKE
     if listener.family != socket.AF_UNIX:
         return await loop.create_server(
-            factory, sock=listener, backlog=_BACKLOG, ssl=context, ssl_handshake_timeout=timeout
+            factory, sock=listener, backlog=backlog, ssl=context, ssl_handshake_timeout=timeout
         )
     # From Python 3.13 on a server removes the socket's file when it closes; here others still listen on it.
     create: Any = loop.create_unix_server
     server: asyncio.Server = await create(
-        factory, sock=listener, backlog=_BACKLOG, ssl=context, ssl_handshake_timeout=timeout, cleanup_socket=False
+        factory, sock=listener, backlog=backlog, ssl=context, ssl_handshake_timeout=timeout, cleanup_socket=False
     )
     return server
 
@@ -118,7 +122,7 @@ def _socket(family: int, *, shared: bool) -> socket.socket:
 def _listener(family: int, address: tuple[Any, ...], *, shared: bool) -> socket.socket:
     sock = _bound(family, address, shared=shared)
     try:
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
@@ -155,7 +159,7 @@ def _unix_listeners(path: str, copies: int, mode: int) -> list[socket.socket]:
             first.bind(path)
             Path(path).chmod(mode)  # before it listens, so that nobody came in while anybody might
             first.made = identity_of(path)
-            first.listen(_BACKLOG)
+            first.listen(BACKLOG)
         except OSError:
             first.close()
             raise

@@ -27,6 +27,7 @@ class Tally:
         "_series",
         "accepted",
         "in_flight",
+        "pauses",
         "refused_tables",
         "tunnels",
     )
@@ -37,6 +38,7 @@ class Tally:
         self._counts: dict[tuple[str, ...], int] = {}
         self.refused_tables = 0
         self.accepted = 0
+        self.pauses = 0  # in letting clients in
         self.in_flight = 0
         self.tunnels = 0
 
@@ -115,6 +117,7 @@ class Tally:
             "latencies": [[*key, each.seconds, [*each.buckets]] for key, each in self._latencies.items()],
             "refused_tables": self.refused_tables,
             "accepted": self.accepted,
+            "pauses": self.pauses,
             "in_flight": self.in_flight,
             "in_flight_by": [[capability, count] for capability, count in self._in_flight_by().items()],
             "tunnels": self.tunnels,

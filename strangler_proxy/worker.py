@@ -101,10 +101,10 @@ class Worker:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         await self._subscription.start(_FIRST_TABLE)
         listeners = [socket.socket(fileno=fd) for fd in self._orders.listeners]
-        servers = await self._entrances.open(listeners, self._orders.addresses)
+        await self._entrances.open(listeners, self._orders.addresses)
         tasks = [asyncio.create_task(self._answer()), asyncio.create_task(self._beat())]
         await self._stopping.wait()
-        await self._drain(servers)
+        await self._drain()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -114,10 +114,9 @@ class Worker:
         await self._subscription.stop()
         self._writer.close()
 
-    async def _drain(self, servers: list[asyncio.Server]) -> None:
+    async def _drain(self) -> None:
         await asyncio.sleep(_LAST_ACCEPTS)
-        for server in servers:
-            server.close()
+        self._entrances.close()
         await asyncio.sleep(_LOOK)  # the loop knows of connections that their protocols do not know of yet
         limit = self._board.time() + self._settings.timeouts.drain
         if self._leaving:
