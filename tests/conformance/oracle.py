@@ -107,7 +107,7 @@ def _with_body(head: Message, body: Body, pieces: Iterable[bytes]) -> Message:
         piece, rest = (b"", data) if body.done else body.feed(data)
         came += piece
         behind += rest
-    trailers = tuple(body.trailers) if body.done else ()
+    trailers = tuple(line for line in body.trailers if not _FRAMES(line)) if body.done else ()
     return Message(
         first=head.first,
         fields=head.fields,
@@ -182,7 +182,8 @@ def _drive(connection: h11.Connection, data: bytes, method: str) -> Outcome:
                     body += bytes(event.data)
                 case h11.EndOfMessage():
                     assert found is not None
-                    trailers = tuple(b"%b: %b" % field for field in event.headers.raw_items())
+                    lines = (b"%b: %b" % field for field in event.headers.raw_items())
+                    trailers = tuple(line for line in lines if not _FRAMES(line))
                     return _ended(found, body, trailers, connection.trailing_data[0])
                 case _:
                     return found and Message(
@@ -318,8 +319,15 @@ STRICTER: Final[dict[str, Callable[[bytes], bool]]] = {
 }
 """Why ours refuses what h11 does not, and what the bytes show then."""
 
-# h11 reads trailers as it reads headers. Here these are dropped, as all but a few are: they frame nothing any more.
-_TRAILS_FRAMING: Final = _shows(rb"(?im)^(content-length|transfer-encoding):")
+_FRAMES: Final = _shows(rb"(?im)^(content-length|transfer-encoding):")
+
+
+def _trails_framing(ours: Message, data: bytes) -> bool:
+    """Return whether there are trailers that h11 reads as if they were headers.
+
+    Here these are dropped, as all but a few are: they frame nothing any more (RFC 9110 section 6.5.1).
+    """
+    return ours.framing == "chunked" and _FRAMES(data.partition(b"\r\n\r\n")[2])
 
 
 def judge(data: bytes, ours: Outcome, theirs: Outcome, completed: Outcome) -> str:
@@ -329,7 +337,7 @@ def judge(data: bytes, ours: Outcome, theirs: Outcome, completed: Outcome) -> st
     """
     if isinstance(ours, Refusal):
         return _refused(data, ours, theirs, completed)
-    if isinstance(theirs, Refusal) and isinstance(ours, Message) and ours.trailers and _TRAILS_FRAMING(data):
+    if isinstance(theirs, Refusal) and isinstance(ours, Message) and _trails_framing(ours, data):
         return "more lenient: trailers that frame are dropped unread"
     if ours != theirs:
         raise Disagreement(f"{data!r}:\nours  {ours}\nh11's {theirs}")

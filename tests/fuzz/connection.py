@@ -7,6 +7,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+import h11
+
 from strangler.routing.table import MONOLITH, RoutingTable
 from strangler_proxy.downstream import Downstream
 from strangler_proxy.endpoint import Endpoint, Taker
@@ -35,7 +37,7 @@ class Line(asyncio.Transport):
         self._waiting: list[bytes] = []
 
     def attach(self, protocol: asyncio.Protocol) -> None:
-        self._protocol = protocol
+        self.protocol = protocol
         protocol.connection_made(self)
 
     def come(self, data: bytes) -> None:
@@ -45,13 +47,13 @@ class Line(asyncio.Transport):
 
     def _deliver(self) -> None:
         while self._waiting and not self._paused and not self._closing:
-            self._protocol.data_received(self._waiting.pop(0))
+            self.protocol.data_received(self._waiting.pop(0))
 
     def lose(self) -> None:
         """Have the connection end."""
         if not self.ended:
             self.ended = self._closing = True
-            self._protocol.connection_lost(None)
+            self.protocol.connection_lost(None)
 
     # --- what the protocol calls ---
 
@@ -88,7 +90,7 @@ class Line(asyncio.Transport):
         """Nothing is ever kept."""
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol = cast("asyncio.Protocol", protocol)
+        self.protocol = cast("asyncio.Protocol", protocol)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._wire if name == "socket" else default
@@ -137,21 +139,23 @@ class Stage:
         self._wire.close()
         self._far.close()
 
-    def play(self, client: list[bytes], answer: list[bytes]) -> tuple[bytes, list[bytes]]:
+    def play(self, client: list[bytes], answer: list[bytes], early: bool = False) -> tuple[bytes, list[bytes]]:
         """Play a connection, and return what came back and what each connection to the stack received.
 
+        The stack gives ``answer`` to the first request, when it is whole, or ``early``, when its head is.
         Raises whatever is raised inside, and ``AssertionError`` where something is left behind.
         """
         self._lines: list[Line] = []
         self._answered: list[int] = []
         self._answer = answer
+        self._early = early
         line = Line(self._wire)
         downstream = Downstream(self._board, Peer("192.0.2.7", ()))
         line.attach(downstream)
         for piece in client:
             line.come(piece)
             self._turn(line)
-        if not downstream.eof_received():
+        if not line.protocol.eof_received():
             line.close()
         self._turn(line)
         line.lose()
@@ -192,7 +196,8 @@ class Stage:
 
     def _reply(self, at: int, line: Line) -> None:
         """Answer what has come of requests over one connection: the first as told, others plainly."""
-        if line.out.count(b"\r\n\r\n") and not self._answered[at] and not line.ended:
+        asked = b"\r\n\r\n" in line.out if self._early else is_whole(bytes(line.out))
+        if asked and not self._answered[at] and not line.ended:
             self._answered[at] = 1
             for piece in self._answer if at == 0 else [_ANSWER]:
                 line.come(piece)
@@ -210,3 +215,15 @@ class Stage:
             "open": stack.open,
         }
         assert not any(left.values()), f"left behind: {left}"
+
+
+def is_whole(data: bytes) -> bool:
+    """Return whether ``data`` is a whole request. Raises ``h11.RemoteProtocolError`` when it can become none."""
+    reader = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 24)
+    reader.receive_data(data)
+    while True:
+        event = reader.next_event()
+        if event is h11.NEED_DATA:
+            return False
+        if isinstance(event, h11.EndOfMessage):
+            return True

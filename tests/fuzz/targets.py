@@ -10,11 +10,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-import h11
-
 from strangler_proxy.http1.head import _REQUEST_FIELDS, _RESPONSE_FIELDS
 from tests.conformance.oracle import compare, compare_response, cut, read_our_response, read_ours
-from tests.fuzz.connection import Stage
+from tests.fuzz.connection import Stage, is_whole
 
 BETWEEN: Final = b"\xfe\xfe"
 """Stands between what the client sends and what the stack answers."""
@@ -54,8 +52,11 @@ def connection(data: bytes) -> None:
     # Remembered lines would hide from the fuzzer what reads them.
     _REQUEST_FIELDS.known.clear()
     _RESPONSE_FIELDS.known.clear()
-    _, arrived = _stage().play([client], [answer] if answer else [])
-    _, again = _stage().play(cut(client, cuts), [answer] if answer else [])
+    answers = [answer] if answer else []
+    for each in _stage().play(cut(client, cuts), answers, early=True)[1]:
+        is_whole(each)
+    _, arrived = _stage().play([client], answers)
+    _, again = _stage().play(cut(client, cuts), answers)
     assert _alike(arrived, again), f"whole {arrived}, in pieces {again}"
 
 
@@ -80,21 +81,9 @@ def _alike(whole: list[bytes], pieces: list[bytes]) -> bool:
 
     The beginning of one whose body turns out to be none arrives only if it was there before the rest.
     """
-    one, other = ([_first(each) for each in arrived if _proper(each)] for arrived in (whole, pieces))
+    one, other = ([_first(each) for each in arrived if is_whole(each)] for arrived in (whole, pieces))
     return one == other
 
 
 def _first(data: bytes) -> bytes:
     return data.partition(b"\r\n")[0]
-
-
-def _proper(data: bytes) -> bool:
-    """Return whether what arrived is a whole request. Raises ``h11.RemoteProtocolError`` when it can become none."""
-    reader = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 24)
-    reader.receive_data(data)
-    while True:
-        event = reader.next_event()
-        if event is h11.NEED_DATA:
-            return False
-        if isinstance(event, h11.EndOfMessage):
-            return True
