@@ -58,6 +58,9 @@ COUNTERS: Final = (
         ("reason", "name"),
     ),
     Counter("holds", "holds", "Writes that were held, by how that ended", ("capability", "outcome")),
+    Counter(
+        "shared_rates", "shared_rates", "Words to Valkey of what clients asked, by what became of them", ("outcome",)
+    ),
     Counter("opened", "breaker_opened", "Times that a worker's breaker opened", ("upstream",)),
     Counter("identities", "identity_questions", "Questions to the monolith who a visitor is", ("outcome",)),
     Counter("spans", "spans", "Spans of sampled requests, by what became of them", ("outcome",)),

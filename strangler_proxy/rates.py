@@ -11,6 +11,7 @@ rounded up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
@@ -63,15 +64,16 @@ def ask(policy: Policy, whole: int, now: int) -> Answer:
 class Meter:
     """One rate, and the clients that it remembers: those that came last. Whoever is forgotten begins anew."""
 
-    __slots__ = ("_clients", "_most", "name", "policy", "promise", "rate", "spent")
+    __slots__ = ("_clients", "_most", "_notice", "_spent", "name", "policy", "promise", "rate")
 
     def __init__(self, rate: Rate, most: int = MOST_CLIENTS) -> None:
         self.rate = rate
         self.name = rate.name
         self.policy = Policy.of(rate)
         self.promise = b'"%b";q=%d;w=%d' % (rate.name.encode("ascii"), rate.requests, ceil(rate.per))
-        # Since it was last taken, for those who count together; None for whoever counts alone.
-        self.spent: dict[str, int] | None = {} if rate.shared else None
+        # Since it was last taken, for those who count together.
+        self._spent: dict[str, int] = {}
+        self._notice: Callable[[], None] | None = None
         self._clients: dict[str, int] = {}  # the one that came last stands last
         self._most = most
 
@@ -92,11 +94,25 @@ class Meter:
     def spend(self, client: str, answer: Answer) -> None:
         """Note that the client did what ``answer`` allowed."""
         self._note(client, answer.whole)
-        if self.spent is not None:
-            self.spent[client] = self.spent.get(client, 0) + 1
+        if self._notice is not None:
+            self._spent[client] = self._spent.get(client, 0) + 1
+            self._notice()
+
+    def share(self, notice: Callable[[], None]) -> None:
+        """Keep what clients spend to be taken, and call ``notice`` when there is something."""
+        self._notice = notice
+
+    def take(self) -> list[tuple[str, int]]:
+        """Return how many requests of whom were let through since this was last asked."""
+        spent, self._spent = self._spent, {}
+        return list(spent.items())
 
     def learn(self, client: str, whole: int) -> None:
-        """Note what others have let ``client`` spend, as far as it is more than was known."""
+        """Note that the allowance of ``client`` is ``whole`` by what all have told, if that is later than was known.
+
+        What was let through since it was taken, nobody else knows of yet.
+        """
+        whole += self._spent.get(client, 0) * self.policy.interval
         if whole > self._clients.get(client, 0):
             self._note(client, whole)
 

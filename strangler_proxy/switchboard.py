@@ -22,6 +22,7 @@ from strangler_proxy.identity import Identities
 from strangler_proxy.pool import Pool
 from strangler_proxy.rates import Meter
 from strangler_proxy.settings import Settings
+from strangler_proxy.shared_rates import SharedRates
 from strangler_proxy.telemetry import Series, Tally
 from strangler_proxy.tls import Proof
 from strangler_proxy.tracing import Tracer
@@ -77,6 +78,7 @@ class Switchboard:
 
     __slots__ = (
         "_session_cookie",
+        "_shared_rates",
         "_ticking",
         "call_later",
         "clients",
@@ -119,6 +121,7 @@ class Switchboard:
         self.server_timing = settings.server_timing
         self.tracer = Tracer(settings.tracing) if settings.tracing is not None else None
         self.meters = tuple(Meter(rate) for rate in settings.rates)
+        self._shared_rates = self._share(settings)
         self._session_cookie = (settings.identity.session_cookie if settings.identity else "sessionid").encode("ascii")
         self.holds = Holds(self.tally, loop.call_soon)
         self.guards: dict[str | None, Guard] = {}
@@ -135,6 +138,12 @@ class Switchboard:
         if settings.identity is None or self.keys is None:
             return None
         return Identities(self, settings.identity, Signer(self.keys.identity))
+
+    def _share(self, settings: Settings) -> SharedRates | None:
+        shared = [meter for meter in self.meters if meter.rate.shared]
+        if not shared or not settings.links.redis:
+            return None
+        return SharedRates(shared, settings.links.redis, settings.links.secret, self.tally)
 
     def adopt(self, table: RoutingTable) -> bool:
         """Route by ``table`` from the next request on. False, and nothing changes, when it is not newer."""
@@ -188,6 +197,8 @@ class Switchboard:
         for each in tuple(self.watched):
             each.abort()
         self.pool.close()
+        if self._shared_rates is not None:
+            self._shared_rates.close()
         if self.tracer is not None:
             self.tracer.close()
         if self.log is not None:

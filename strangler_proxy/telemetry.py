@@ -74,6 +74,10 @@ class Tally:
         """Count a write that was held, by how it went on."""
         self._count("holds", capability, outcome)
 
+    def shared_rate(self, outcome: str) -> None:
+        """Count a word to Valkey of what clients spent, by what became of it."""
+        self._count("shared_rates", outcome)
+
     def identity(self, outcome: str) -> None:
         """Count a question who a visitor is; ``outcome`` is one of a closed set."""
         self._count("identities", outcome)
@@ -153,4 +157,4 @@ class Histogram:
         self.seconds = 0.0
 
 
-FAMILIES: Final = ("failures", "retries", "fallbacks", "refusals", "holds", "identities")
+FAMILIES: Final = ("failures", "retries", "fallbacks", "refusals", "holds", "shared_rates", "identities")

@@ -106,11 +106,26 @@ def test_what_others_let_a_client_spend_counts_as_far_as_it_is_more() -> None:
 
 
 def test_only_what_is_shared_is_kept_for_others() -> None:
-    alone, shared = Meter(Rate(name="x", requests=2)), Meter(Rate(name="x", requests=2, shared=True))
+    alone, shared = Meter(Rate(name="x", requests=2)), Meter(Rate(name="x", requests=2))
+    noticed = list[int]()
+    shared.share(lambda: noticed.append(1))
     for meter in (alone, shared):
         meter.spend("one", meter.ask("one", 0))
         meter.spend("one", meter.ask("one", 0))
-    assert (alone.spent, shared.spent) == (None, {"one": 2})
+    assert (alone.take(), shared.take(), shared.take()) == ([], [("one", 2)], [])
+    assert noticed == [1, 1]
+
+
+def test_what_others_do_not_know_of_yet_counts_beside_what_they_tell() -> None:
+    meter = Meter(Rate(name="x", requests=1, burst=3))
+    meter.share(lambda: None)
+    meter.spend("one", meter.ask("one", 0))
+    meter.take()
+    meter.spend("one", meter.ask("one", 0))
+    meter.learn("one", SECOND)  # the first alone
+    assert meter.ask("one", 0).left == 0
+    meter.learn("one", 2 * SECOND)  # another proxy let one through, too
+    assert not meter.ask("one", 0).allowed
 
 
 def test_a_rate_counts_what_it_says() -> None:
