@@ -17,3 +17,7 @@ class WorkersFail(ProxyError):
 
 class TakeoverRefused(ProxyError):
     """A proxy cannot take over from the one that runs, which goes on. Mend what is said, and try again."""
+
+
+class OrdersUnreadable(ProxyError):
+    """A worker's supervisor is of a release that knows more. Have the installed release take over."""

@@ -5,7 +5,7 @@ Times are in seconds, sizes in bytes.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
@@ -101,7 +101,14 @@ class Settings:
         return {**asdict(self), "trusted": trusted, "entry": self.entry.to_json()}
 
     @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Settings:
+    def from_json(cls, told: dict[str, Any]) -> Settings:
+        """Return what ``to_json`` wrote, also that of an earlier release: what it did not know is as usual.
+
+        Raises ``KeyError``, ``TypeError`` or ``ValueError`` on what is not understood.
+        """
+        raw = {**cls(worker="", table="").to_json(), **told}
+        if unknown := told.keys() - {each.name for each in fields(cls)}:
+            raise ValueError(f"nobody here knows {', '.join(sorted(unknown))}")
         return cls(
             worker=raw["worker"],
             table=raw["table"],

@@ -18,6 +18,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -27,6 +28,7 @@ import uvloop
 from strangler.routing.keys import Keys
 from strangler.routing.table import unseal
 from strangler_proxy.entrance import Entrances
+from strangler_proxy.errors import OrdersUnreadable
 from strangler_proxy.lag import Lag
 from strangler_proxy.report import report
 from strangler_proxy.settings import PIPE, Settings
@@ -44,6 +46,8 @@ _LOOK: Final = 0.02  # how often a drain looks whether it is over
 _LAST_HANDSHAKES: Final = 2.0
 # The end of a kept connection is told, and awaited for two seconds (downstream.py), before the drain's own end.
 _LAST_WORDS: Final = 3.0
+
+_PLAIN: Final = "127.0.0.1:0"
 
 LEAVE: Final = b"leave\n"
 """The supervisor's word that others serve on the same sockets: to drain without haste."""
@@ -67,11 +71,18 @@ class Orders:
 
     @classmethod
     def from_line(cls, line: bytes) -> Orders:
-        raw = json.loads(line)
-        settings = Settings.from_json(raw["settings"])
-        # A supervisor of the release before says none: there was one socket for each address, in their order.
-        addresses = tuple(raw.get("addresses", settings.entry.addresses))
-        return cls(settings=settings, listeners=tuple(raw["listeners"]), addresses=addresses)
+        """Return what ``to_line`` wrote, here or in an earlier release. Raises ``OrdersUnreadable``.
+
+        The two differ where a worker is started again after the files on disk were replaced.
+        """
+        try:
+            raw = json.loads(line)
+            settings, listeners = Settings.from_json(raw["settings"]), tuple(raw["listeners"])
+        except (KeyError, TypeError, ValueError) as exc:
+            raise OrdersUnreadable(f"what the supervisor says cannot be read: {exc!r}") from exc
+        # Before addresses were told there was one socket for each of them, and before that only plain ones.
+        usual = settings.entry.addresses or (_PLAIN,) * len(listeners)
+        return cls(settings=settings, listeners=listeners, addresses=tuple(raw.get("addresses", usual)))
 
 
 class Worker:
@@ -193,7 +204,11 @@ def main() -> None:
     """Run a worker whose supervisor is at the other end of standard input."""
     logging.basicConfig(level=logging.WARNING, format=f"strangler proxy worker {os.getpid()}: %(message)s")
     pair = socket.socket(fileno=os.dup(0))
-    uvloop.run(_run(pair))
+    try:
+        uvloop.run(_run(pair))
+    except OrdersUnreadable as exc:
+        _LOG.error("%s; the proxy runs another release than is installed: strangler proxy --takeover", exc)
+        sys.exit(1)
 
 
 if __name__ == "__main__":
