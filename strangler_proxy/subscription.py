@@ -90,6 +90,7 @@ class Subscription:
         self._seal = seal
         self._about = f"{os.uname().nodename} {os.getpid()}"
         self._file = Path(links.state) / "table" if links.state else None
+        self._refused = b""
         self._tasks: list[asyncio.Task[None]] = []
         self._writing: set[asyncio.Task[None]] = set()
         self._heard = asyncio.Event()  # every source has answered or failed once
@@ -143,8 +144,10 @@ class Subscription:
         try:
             table = unseal(sealed, self._seal)
         except TableInvalid as exc:
-            self._board.tally.refused_tables += 1
-            _LOG.error("a routing table from %s was refused, version %d stays: %s", source, self._version, exc)
+            if sealed != self._refused:  # Postgres offers it again every second
+                self._refused = sealed
+                self._board.tally.refused_tables += 1
+                _LOG.error("a routing table from %s was refused, version %d stays: %s", source, self._version, exc)
             return False
         if not self._board.adopt(table):
             return False
