@@ -276,11 +276,11 @@ def _read_cookie(head: RequestHead, value: bytes) -> None:
     # One visitor behind other cookies is how browsers send it: 0.7 instead of 1.6 us.
     if own and before[-2:] == b"; " and before.find(_OWN) < 0 and after.find(b";") < 0 and head.visitor is None:
         head.visitor = after.strip(b" \t")
-        head.cookies += (before[:-2],)
-        return
-    kept, visitor, override = split_own_cookies(value.strip(b" \t"))
-    head.visitor = head.visitor or visitor
-    head.override = head.override or override
+        kept = before[:-2].strip(b" \t")
+    else:
+        kept, visitor, override = split_own_cookies(value.strip(b" \t"))
+        head.visitor = head.visitor or visitor
+        head.override = head.override or override
     if kept:
         head.cookies += (kept,)
 

@@ -259,3 +259,9 @@ def test_any_bytes_are_a_response_or_garbled(data: bytes) -> None:
             read_response(prefix + data, "GET", LIMITS)
         except Garbled:
             continue
+
+
+@pytest.mark.parametrize("before", [b"; ", b" ; ", b"\t; "])
+def test_a_cookie_header_that_had_only_the_visitor_is_none(before: bytes) -> None:
+    head = request(b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + before + b"strangler_visitor=v\r\n\r\n")
+    assert (head.cookies, head.visitor) == ((), b"v")
