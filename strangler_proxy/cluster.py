@@ -45,7 +45,7 @@ class Cluster:
         limits: Limits,
         timeouts: Timeouts,
         breaker: Breaker | None,
-        secure: Callable[[], ssl.SSLContext] | None = None,
+        secure: Callable[[], ssl.SSLContext],
     ) -> None:
         self.name = name
         self.endpoints: tuple[Endpoint, ...] = ()
@@ -103,7 +103,7 @@ class Cluster:
             before[place].retire()
 
     def _made(self, place: address.Endpoint, host: str) -> Endpoint:
-        return Endpoint(place, self._bounds, self._limits, host, self._secure)
+        return Endpoint(place, self._bounds, self._limits, self._secure, host)
 
     def choose(self, tried: tuple[Endpoint, ...]) -> Endpoint | None:
         """Return the endpoint to ask, or None when all were ``tried``."""

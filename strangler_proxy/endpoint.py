@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,9 @@ from strangler.routing import address
 from strangler_proxy.health import Health
 from strangler_proxy.upstream import Upstream
 
+_LOG: Final = logging.getLogger("strangler_proxy")
+# What is wrong with TLS is wrong for each request, and would fill the log.
+_SAY_AGAIN: Final = 60.0
 # A repeatable request may meet a closing connection; any other gets one that was in use this short a time ago.
 _SURELY_OPEN: Final = 0.25
 # This process, or the machine, has no descriptor left: that says nothing about the endpoint.
@@ -67,8 +71,8 @@ class Endpoint:
         place: address.Endpoint,
         bounds: Bounds,
         limits: Limits,
+        secure: Callable[[], ssl.SSLContext],
         host: str = "",
-        secure: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self.place = place
         self.url = str(place)
@@ -83,6 +87,7 @@ class Endpoint:
         self.retired = False
         self._host = host or place.host
         self._secure = secure
+        self._silent_until = 0.0
         self._limits = limits
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -129,6 +134,7 @@ class Endpoint:
                 self.open -= 1
             if not (isinstance(exc, OSError) and exc.errno in _OURS):
                 self.health.refused(monotonic())
+            self.distrust(exc)
             taker.unreachable(self, "connect_timeout" if isinstance(exc, TimeoutError) else "refused")
             self._serve_waiting()
         else:
@@ -143,12 +149,19 @@ class Endpoint:
         if place.path:
             await loop.create_unix_connection(lambda: upstream, place.path)
         elif place.secure:
-            context = self._secure() if self._secure is not None else ssl.create_default_context()
             await loop.create_connection(
-                lambda: upstream, place.host, place.port, ssl=context, server_hostname=self._host
+                lambda: upstream, place.host, place.port, ssl=self._secure(), server_hostname=self._host
             )
         else:
             await loop.create_connection(lambda: upstream, place.host, place.port)
+
+    def distrust(self, exc: Exception) -> None:
+        """Say what was wrong with TLS, if it was that: to clients it looks like any connection that fails."""
+        now = monotonic()
+        if isinstance(exc, ssl.SSLError) and now >= self._silent_until:
+            self._silent_until = now + _SAY_AGAIN
+            why = getattr(exc, "verify_message", "") or exc.reason or str(exc)
+            _LOG.warning("%s cannot be asked by TLS: %s", self.url, why.replace("_", " ").lower())
 
     def release(self, upstream: Upstream) -> None:
         """Take back a connection that is ready for another request."""

@@ -15,7 +15,7 @@ from strangler_proxy.endpoint import Endpoint
 class Pool:
     """Clusters by the names that decisions give: the monolith's and the services'."""
 
-    def __init__(self, timeouts: Timeouts, limits: Limits, secure: Callable[[], ssl.SSLContext] | None = None) -> None:
+    def __init__(self, timeouts: Timeouts, limits: Limits, secure: Callable[[], ssl.SSLContext]) -> None:
         self._timeouts = timeouts
         self._limits = limits
         self._secure = secure

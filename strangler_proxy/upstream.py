@@ -121,6 +121,8 @@ class Upstream(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:  # by TLS 1.3 a stack refuses a client's certificate after the handshake
+            self.endpoint.distrust(exc)
         self.endpoint.lost(self)
         if self.exchange is not None:
             self.exchange.upstream_lost()

@@ -100,7 +100,7 @@ class _Stack(Endpoint):
     """An endpoint whose connections are there at once."""
 
     def __init__(self, endpoint: Endpoint, connect: Callable[[Endpoint], Upstream]) -> None:
-        super().__init__(endpoint.place, endpoint.bounds, endpoint._limits)
+        super().__init__(endpoint.place, endpoint.bounds, endpoint._limits, endpoint._secure)
         self._made = connect
 
     def take(self, repeatable: bool) -> Upstream | None:

@@ -230,11 +230,18 @@ def test_a_stack_behind_mutual_tls(authority: Authority) -> None:
                 assert client.post("/", body).body == b"monolith"
             assert b"Host: shop.test\r\n" in origin.heads[0]
             assert origin.bodies[1] == b"x" * 300_000
-        for other in (StackTls(ca=str(authority.ca)), StackTls()):
-            with Edged(endpoint, entry, other) as proxy, Client(proxy.port) as client:
-                assert client.get("/").status in (502, 503)
-        with Edged(f"https://127.0.0.1:{origin.port}", entry, stacks) as proxy, Client(proxy.port) as client:
-            assert client.get("/").status in (502, 503), "the certificate is of another name"
+        elsewhere = f"https://127.0.0.1:{origin.port}"
+        for asked, other, why in (
+            (endpoint, StackTls(ca=str(authority.ca)), "certificate required"),
+            (endpoint, StackTls(), "self-signed certificate in certificate chain"),
+            (elsewhere, stacks, "ip address mismatch, certificate is not valid for '127.0.0.1'."),
+        ):
+            with Edged(asked, entry, other) as proxy, Client(proxy.port) as client:
+                for _ in range(3):
+                    assert client.get("/").status in (502, 503)
+            assert proxy.errors.count("cannot be asked by TLS") <= 2, "one for the name, one for what it stands for"
+            assert f"{asked} cannot be asked by TLS: " in proxy.errors
+            assert why in proxy.errors
 
 
 def test_a_stack_behind_a_unix_socket(tmp_path: Path) -> None:

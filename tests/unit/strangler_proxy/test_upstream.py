@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from itertools import pairwise
 
 import pytest
@@ -17,7 +18,10 @@ from strangler_proxy.http1.head import ResponseHead
 from strangler_proxy.upstream import Upstream
 
 ENDPOINT = Endpoint(
-    parse_endpoint("http://127.0.0.1:1"), Bounds(connections=1, pending=1, connect=1.0, idle=1.0), Limits()
+    parse_endpoint("http://127.0.0.1:1"),
+    Bounds(connections=1, pending=1, connect=1.0, idle=1.0),
+    Limits(),
+    ssl.create_default_context,
 )
 
 
