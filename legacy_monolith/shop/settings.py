@@ -51,7 +51,10 @@ STRANGLER_IDENTITY_SECRET = environment.secret("STRANGLER_IDENTITY_SECRET")
 if STRANGLER_IDENTITY_SECRET and find_spec("strangler_django"):
     INSTALLED_APPS.append("strangler_django")
 
+# The addresses of proxies in front that say for whom they ask.
+STRANGLER_PROXIES = environment.listed("STRANGLER_PROXIES")
 MIDDLEWARE = [
+    *(["strangler_django.addresses.client_address"] if STRANGLER_PROXIES else []),
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
