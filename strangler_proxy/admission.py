@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from random import randint, random
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from strangler.routing.decide import SAFE, Why
+from strangler_proxy.identity import credential_of
 from strangler_proxy.rates import SECOND, Answer, Meter, client_of, limit_lines
+from strangler_proxy.shed import Importance, Shedding
 
 if TYPE_CHECKING:
     from strangler_proxy.forward import Exchange
@@ -30,11 +34,13 @@ class Refusal:
     lines: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """What stands before one lane."""
 
     tally: Tally
+    shedding: Shedding | None
+    health: frozenset[bytes]
     meters: Sequence[Meter]
     session_cookie: bytes
     holds: Holds
@@ -42,9 +48,27 @@ class Admission:
 
     def admit(self, exchange: Exchange) -> bool:
         """Let ``exchange`` go on; False when it waits, or is over."""
-        return (not self.meters or self._pays(exchange)) and (
-            self.parking is None or self._goes(exchange, self.parking)
-        )
+        if not exchange.admitted:  # what was held is decided anew, and has been here
+            if self.shedding is not None and self._is_shed(exchange, self.shedding):
+                return False
+            if self.meters and not self._pays(exchange):
+                return False
+            exchange.admitted = True
+        return self.parking is None or self._goes(exchange, self.parking)
+
+    def _is_shed(self, exchange: Exchange, shedding: Shedding) -> bool:
+        if exchange.head.target in self.health or not shedding.sheds(self._importance(exchange), random()):  # noqa: S311
+            return False
+        self.tally.refusal("shed", "")
+        exchange.refuse(_too_busy())
+        return True
+
+    def _importance(self, exchange: Exchange) -> Importance:
+        head, decision = exchange.head, exchange.decision
+        if decision is None or decision.why is Why.WRITE or (decision.why is Why.UNROUTED and head.method not in SAFE):
+            return Importance.WRITE
+        known = head.authorization is not None or credential_of(head, self.session_cookie) is not None
+        return Importance.KNOWN if known else Importance.STRANGER
 
     def _goes(self, write: Exchange, parking: Parking) -> bool:
         if not self.holds.closed(parking):
@@ -58,8 +82,6 @@ class Admission:
 
     def _pays(self, exchange: Exchange) -> bool:
         """Take the request from all allowances that it falls under, or from none and refuse it."""
-        if exchange.paid:  # it was held, and is decided anew
-            return True
         head, now = exchange.head, monotonic_ns()
         answers: list[tuple[Meter, Answer]] = []
         spent: list[tuple[Meter, str, Answer]] = []
@@ -77,8 +99,16 @@ class Admission:
         for meter, client, answer in spent:
             meter.spend(client, answer)
         if answers:
-            exchange.pay(limit_lines(answers, now))
+            exchange.add(limit_lines(answers, now))
         return True
+
+
+_SHED_FOR: Final = 5  # seconds, at most: those who are turned away at once should not come back at once
+
+
+def _too_busy() -> Refusal:
+    detail = "There is more to do than can be done at the moment; ask again."
+    return Refusal(reason="shed", status=503, detail=detail, retry_after=randint(1, _SHED_FOR))  # noqa: S311 -- no secret
 
 
 def turned_away() -> Refusal:

@@ -71,7 +71,7 @@ class Exchange:
     refusal = ""  # why the proxy did not let it through
     fell_back = False
     waiting = 0  # bytes of the request that wait for a connection
-    paid = False  # what rates take for it
+    admitted = False  # it was not turned away, and has paid what rates take for it
     asked_at = 0.0
     decision: Decision | None = None
     _begun = False  # the response's head has been sent
@@ -137,9 +137,8 @@ class Exchange:
         else:
             self._go()
 
-    def pay(self, lines: bytes) -> None:
-        """Note that rates have let the request through; ``lines`` tell of it in the response's head."""
-        self.paid = True
+    def add(self, lines: bytes) -> None:
+        """Have the response's head tell ``lines``, too."""
         self._extra += lines
 
     def refuse(self, refusal: Refusal) -> None:

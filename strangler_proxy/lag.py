@@ -1,12 +1,14 @@
 """How late a worker's loop is: what every request that it has waits, whatever it does.
 
 A timer every tenth of a second looks how much later it came than it was meant to. The longest of the last half minute
-to minute is told, so that whoever looks every fifteen seconds misses none. It costs some 15 us a second.
+to minute is told, so that whoever looks every fifteen seconds misses none. It costs some 15 us a second. Whoever must
+act on it hears of each look.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 _EVERY: Final = 0.1
@@ -14,9 +16,10 @@ _REMEMBERED: Final = 30.0
 
 
 class Lag:
-    """The longest delay of the running loop, in seconds."""
+    """The longest delay of the running loop, in seconds; ``heard`` is told each."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[float], None] | None = None) -> None:
+        self._heard = heard
         self._loop = asyncio.get_running_loop()
         self._now = self._before = 0.0
         self._turn = self._loop.time() + _REMEMBERED
@@ -43,4 +46,7 @@ class Lag:
         if now >= self._turn:
             self._before, self._now = self._now, 0.0
             self._turn = now + _REMEMBERED
+        late = now - self._due
         self._wait()
+        if self._heard is not None:
+            self._heard(late)

@@ -66,6 +66,7 @@ def settings_of(project: Project) -> Settings:
         timeouts=proxy.timeouts,
         limits=proxy.limits,
         rates=proxy.rates,
+        shed=proxy.shed,
         entry=_entry(proxy),
         stack_tls=_stack_tls(proxy.tls),
     )

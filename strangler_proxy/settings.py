@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
-from strangler.project.limits import By, Limits, Rate, Timeouts
+from strangler.project.limits import By, Limits, Rate, Shed, Timeouts
 
 Network = IPv4Network | IPv6Network
 PIPE: Final = b"from supervisor to worker"
@@ -86,6 +86,7 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     rates: tuple[Rate, ...] = ()
+    shed: Shed = field(default_factory=Shed)
     links: Links = field(default_factory=Links)
     identity: Asking | None = None  # nobody is asked, and services know no visitor
     tracing: Tracing | None = None
@@ -117,6 +118,7 @@ class Settings:
             timeouts=Timeouts(**raw["timeouts"]),
             limits=Limits(**raw["limits"]),
             rates=tuple(map(_rate, raw["rates"])),
+            shed=Shed(**raw["shed"]),
             links=Links(**raw["links"]),
             identity=_asking(raw["identity"]),
             tracing=None if raw["tracing"] is None else Tracing(**raw["tracing"]),

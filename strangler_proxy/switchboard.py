@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -23,6 +24,7 @@ from strangler_proxy.pool import Pool
 from strangler_proxy.rates import Meter
 from strangler_proxy.settings import Settings
 from strangler_proxy.shared_rates import SharedRates
+from strangler_proxy.shed import Shedding
 from strangler_proxy.telemetry import Series, Tally
 from strangler_proxy.tls import Proof
 from strangler_proxy.tracing import Tracer
@@ -31,6 +33,9 @@ from strangler_proxy.vouch import Signer
 # Timeouts are seconds and more. Looking at 10,000 connections takes 0.1 to 0.3 ms, a tick; a timer for each would cost
 # each of their requests.
 TICK: Final = 0.25
+
+
+_LOG: Final = logging.getLogger("strangler_proxy")
 
 
 class Watched(Protocol):
@@ -77,6 +82,7 @@ class Switchboard:
     """A worker's routing table, connections to the stacks, and counters."""
 
     __slots__ = (
+        "_health",
         "_session_cookie",
         "_shared_rates",
         "_ticking",
@@ -94,6 +100,7 @@ class Switchboard:
         "pool",
         "proof",
         "server_timing",
+        "shedding",
         "table",
         "tally",
         "time",
@@ -121,6 +128,7 @@ class Switchboard:
         self.server_timing = settings.server_timing
         self.tracer = Tracer(settings.tracing) if settings.tracing is not None else None
         self.meters = tuple(Meter(rate) for rate in settings.rates)
+        self.shedding = Shedding(settings.shed)
         self._shared_rates = self._share(settings)
         self._session_cookie = (settings.identity.session_cookie if settings.identity else "sessionid").encode("ascii")
         self.holds = Holds(self.tally, loop.call_soon)
@@ -155,6 +163,7 @@ class Switchboard:
     def _use(self, table: RoutingTable) -> None:
         self.pool.adopt(table)
         self.guards = {each.name: self._guard(each) for each in table.capabilities if each.protect != Protect()}
+        self._health = frozenset(reach.health.encode("ascii") for reach in table.reach.values())
         self.table = table
         self.lanes.clear()
         self.holds.adopt(table)
@@ -169,9 +178,26 @@ class Switchboard:
     def _admission(self, decision: Decision) -> Admission | None:
         meters = [meter for meter in self.meters if meter.counts(decision.capability)]
         parking = self.holds.parking(decision.capability) if decision.why is Why.WRITE else None
-        if not meters and parking is None:
+        shedding = self.shedding if self.shedding.pressure else None
+        if shedding is None and not meters and parking is None:
             return None
-        return Admission(self.tally, meters, self._session_cookie, self.holds, parking)
+        return Admission(
+            tally=self.tally,
+            shedding=shedding,
+            health=self._health,
+            meters=meters,
+            session_cookie=self._session_cookie,
+            holds=self.holds,
+            parking=parking,
+        )
+
+    def late(self, seconds: float) -> None:
+        """Take it that the loop was late; with too much to do, requests are turned away from now on."""
+        before = self.shedding.pressure
+        self.shedding.look(self.time(), seconds, self.tally.in_flight)
+        if bool(before) is not bool(self.shedding.pressure):
+            self.lanes.clear()  # what the requests of one must pass is settled when it is made
+            _LOG.warning("requests are turned away: %s", "there is too much to do" if not before else "no more")
 
     def _guard(self, capability: Capability) -> Guard:
         protect, before = capability.protect, self.guards.get(capability.name)

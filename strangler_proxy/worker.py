@@ -99,7 +99,7 @@ class Worker:
         self._board = Switchboard(settings, table, keys)
         self._entrances = Entrances(self._board, settings.entry)
         self._subscription = Subscription(self._board, settings.worker, links, keys.table if keys else b"")
-        self._lag = Lag()
+        self._lag = Lag(self._board.late)
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
         self._leaving = False

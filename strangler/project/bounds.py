@@ -1,16 +1,17 @@
-"""What ``[proxy.timeouts]`` and ``[proxy.limits]`` say."""
+"""What ``[proxy.timeouts]``, ``[proxy.limits]`` and ``[proxy.shed]`` say."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 from typing import Final
 
-from strangler.project.limits import Limits, Timeouts
+from strangler.project.limits import Limits, Shed, Timeouts
 from strangler.project.section import Section
 
 SHORTEST: Final = 0.001
 LONGEST: Final = 86_400.0
 MOST: Final = 1_000_000_000
+_LATENESS: Final = f"seconds to {LONGEST:.0f}, or 0 for however late"
 _SECONDS: Final = f"seconds from {SHORTEST} to {LONGEST:.0f}"
 
 
@@ -34,6 +35,17 @@ def limits_of(proxy: Section) -> Limits:
     }
     section.close()
     return Limits(**found)
+
+
+def shed_of(proxy: Section) -> Shed:
+    """Return what ``[proxy.shed]`` says."""
+    section, usual = proxy.section("shed"), Shed()
+    shed = Shed(
+        lateness=section.seconds("lateness", _LATENESS, usual.lateness, 0.0, LONGEST),
+        in_flight=section.number("in_flight", f"a whole number from 1 to {MOST}", None, 1, MOST),
+    )
+    section.close()
+    return shed
 
 
 def _wanted(name: str) -> str:

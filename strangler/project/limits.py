@@ -39,6 +39,14 @@ class Limits:
     client_connections: int = 1024  # of one address outside the trusted networks, to one worker
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shed:
+    """When a worker turns requests away: its loop is this late for a second, or so many requests are under way."""
+
+    lateness: float = 0.2  # seconds; 0: however late
+    in_flight: int | None = None
+
+
 class By(StrEnum):
     """What a client is to a rate."""
 

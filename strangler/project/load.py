@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from strangler.capability import Stack
-from strangler.project.bounds import limits_of, timeouts_of
+from strangler.project.bounds import limits_of, shed_of, timeouts_of
 from strangler.project.entrance import NETWORKS, admin_of, check_network, listen_of, networks_of, socket_mode_of, tls_of
 from strangler.project.protect import protect_of, reach_of
 from strangler.project.rates import check_capabilities, rates_of
@@ -169,6 +169,7 @@ def _proxy(section: Section, root: Path) -> Proxy:
         timeouts=timeouts_of(section),
         limits=limits_of(section),
         rates=rates_of(section),
+        shed=shed_of(section),
         server_timing=section.flag("server_timing", usual.server_timing),
     )
     section.close()

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from strangler.capability import BORN, Data, Stack, State
-from strangler.project.limits import Limits, Rate, Timeouts
+from strangler.project.limits import Limits, Rate, Shed, Timeouts
 from strangler.routing.address import parse_listen
 from strangler.routing.cohort import Cohort
 from strangler.routing.protect import Protect, Reach
@@ -123,6 +123,7 @@ class Proxy:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     rates: tuple[Rate, ...] = ()
+    shed: Shed = field(default_factory=Shed)
 
     @property
     def url(self) -> str:

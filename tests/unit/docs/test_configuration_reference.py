@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
-from strangler.project.limits import Limits, Timeouts
+from strangler.project.limits import Limits, Shed, Timeouts
 
 PAGE = Path(__file__).parents[3] / "docs/reference/configuration.md"
 
@@ -18,3 +18,4 @@ def test_each_bound_is_shown_with_its_default() -> None:
     proxy = tomllib.loads(example[1])["proxy"]
     assert proxy["timeouts"] == asdict(Timeouts())
     assert proxy["limits"] == asdict(Limits())
+    assert proxy["shed"]["lateness"] == Shed().lateness

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from ipaddress import ip_network
 
-from strangler.project.limits import By, Limits, Rate, Timeouts
+from strangler.project.limits import By, Limits, Rate, Shed, Timeouts
 from strangler_proxy.settings import Asking, Entry, Links, Settings, StackTls, Tracing
 from strangler_proxy.worker import Orders
 
@@ -19,6 +19,7 @@ def test_orders_survive_the_pipe() -> None:
         timeouts=Timeouts(drain=1.5),
         limits=Limits(target=10),
         rates=(Rate(name="login", requests=10, per=60.0, methods=("POST",), by=By.CREDENTIAL),),
+        shed=Shed(in_flight=100),
         links=Links(secret="not shown"),
         identity=Asking(
             secret="not shown",

@@ -124,7 +124,19 @@ CASES: dict[str, tuple[Files, str]] = {
     "unknown key": (
         top("[proxy]", "[proxy]\nzzz = 1"),
         f"{TOP}: [proxy]: found unknown key 'zzz'; wanted one of access_log, admin, limits, listen, proxy_protocol, "
-        "rates, server_timing, socket_mode, state, timeouts, tls, tracing, trusted, workers",
+        "rates, server_timing, shed, socket_mode, state, timeouts, tls, tracing, trusted, workers",
+    ),
+    "a loop that is early": (
+        top("[service.catalog]", "[proxy.shed]\nlateness = -1\n[service.catalog]"),
+        f"{TOP}: [proxy.shed] lateness: found -1; wanted seconds to 86400, or 0 for however late",
+    ),
+    "no request at all": (
+        top("[service.catalog]", "[proxy.shed]\nin_flight = 0\n[service.catalog]"),
+        f"{TOP}: [proxy.shed] in_flight: found 0; wanted a whole number from 1 to 1000000000",
+    ),
+    "unknown key of shedding": (
+        top("[service.catalog]", "[proxy.shed]\nlatness = 1\n[service.catalog]"),
+        f"{TOP}: [proxy.shed]: found unknown key 'latness'; wanted 'lateness' perhaps",
     ),
     "a rate of nothing": (
         rate(""),

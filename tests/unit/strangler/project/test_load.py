@@ -193,8 +193,8 @@ def test_all_problems_of_all_files_are_said_at_once(tmp_path: Path) -> None:
         'wanted addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]',
         "strangler.toml: [proxy] workers: found 0; wanted a whole number from 1 to 64",
         "strangler.toml: [proxy]: found unknown key 'colour'; "
-        "wanted one of access_log, admin, limits, listen, proxy_protocol, rates, server_timing, socket_mode, state, "
-        "timeouts, tls, tracing, trusted, workers",
+        "wanted one of access_log, admin, limits, listen, proxy_protocol, rates, server_timing, shed, socket_mode, "
+        "state, timeouts, tls, tracing, trusted, workers",
         "migrations/catalog/mapping.toml: [[table]] 1: found unknown key 'tarjet'; wanted 'target' perhaps",
         "migrations/catalog/capability.toml: service: found 'shelf' (there: catalog); "
         "wanted the name of a [service.NAME] in strangler.toml",
