@@ -10,7 +10,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next test-django test-compiled wheels has-next has-compiler lint format bench chaos fuzz docs lock clean
+.PHONY: help demo test test-next test-django test-compiled wheels has-next has-compiler lint format bench soak chaos fuzz docs lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ format: $(VENV)/.ready  ## Format the code
 
 bench: $(COMPILED)/.ready  ## Measure against named peers (ONLY=proxy for one part); writes build/bench.json
 	@$(BIN)/python -m tests.bench $(ONLY)
+
+soak: $(VENV)/.ready  ## Send a million requests and 100,000 connections through one worker, and print how its memory grew
+	@$(BIN)/python -m tests.bench.soak $(ARGS)
 
 chaos: $(VENV)/.ready  ## Kill one part after the other under traffic, and print what failed
 	@$(BIN)/python -m tests.chaos
