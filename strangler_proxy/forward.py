@@ -43,8 +43,11 @@ from strangler_proxy.tunnel import open_tunnel
 from strangler_proxy.why import why
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from strangler_proxy.downstream import Downstream
     from strangler_proxy.endpoint import Endpoint
+    from strangler_proxy.telemetry import Series
     from strangler_proxy.upstream import Upstream
 
 _NONE: Final = Framing.NONE
@@ -478,7 +481,10 @@ class Exchange:
         self._part(broken=False, answered=True)
         if early:
             upstream.transport.write(early)
-        lost = partial(endpoint.lost, upstream)
+        lost: Callable[[], None] = partial(endpoint.lost, upstream)
+        if self._writes and self._lane is not None:  # whoever waits for the last write waits for this, too
+            self._lane.series.begun += 1
+            lost = partial(_write_over, endpoint, upstream, self._lane.series)
         open_tunnel(self._board, downstream.transport, upstream.transport, lost, downstream.uncount)
         self._settle(101)
 
@@ -648,6 +654,11 @@ class Exchange:
             board.tally.series("", "none", "refused").count(self.head.method, status, seconds)
         if board.log is not None or self.trail.sampled:
             account(board, self, status, seconds)
+
+
+def _write_over(endpoint: Endpoint, upstream: Upstream, series: Series) -> None:
+    series.begun -= 1
+    endpoint.lost(upstream)
 
 
 def _framed(piece: bytes, end: Trailers | None) -> bytes:

@@ -17,9 +17,19 @@ from strangler.capability import BORN, State
 from strangler.project.limits import Rate
 from strangler.routing.hold import Hold
 from strangler.routing.protect import Protect
-from strangler.routing.table import Capability, Route, RoutingTable
+from strangler.routing.table import Capability, Kind, Route, RoutingTable
 from strangler_proxy.settings import Settings
-from tests.fixtures.proxy import SETTINGS, Client, Origin, Proxy, Response, Script, keep_answering, routing_table
+from tests.fixtures.proxy import (
+    SETTINGS,
+    Client,
+    Origin,
+    Proxy,
+    Response,
+    Script,
+    Served,
+    keep_answering,
+    routing_table,
+)
 from tests.fixtures.waiting import until
 
 
@@ -38,7 +48,7 @@ class Stage:
         capability = Capability(
             name="catalog",
             service="catalog",
-            routes=(Route(path="/api/catalog"),),
+            routes=(Route(path="/api/catalog"), Route(path="/api/catalog/live", kind=Kind.WRITES)),
             state=state or State(),
             protect=protect or Protect(),
             hold=hold,
@@ -135,12 +145,12 @@ def test_reads_and_other_capabilities_go_on() -> None:
 def test_a_worker_acknowledges_when_its_last_write_has_ended() -> None:
     answer = threading.Event()
 
-    def slowly(origin: Origin, served: object) -> None:
-        head = served.head()  # type: ignore[attr-defined]
+    def slowly(origin: Origin, served: Served) -> None:
+        head = served.head()
         origin.heads.append(head)
-        served.body(head)  # type: ignore[attr-defined]
+        served.body(head)
         assert answer.wait(10)
-        served.answer(b"done")  # type: ignore[attr-defined]
+        served.answer(b"done")
 
     with staged(slowly) as stage:
         writing = Asking(stage.workers[0])
@@ -155,6 +165,28 @@ def test_a_worker_acknowledges_when_its_last_write_has_ended() -> None:
         until(lambda: stage.words()[0]["catalog"]["in_flight"] == 0, "nothing is under way")
         stage.publish(state=BORN)
         assert late.answer().body == b"service"
+
+
+def test_a_tunnel_that_a_write_has_opened_is_under_way_until_it_ends() -> None:
+    agreed = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+    def agree(origin: Origin, served: Served) -> None:
+        served.head()
+        served.send(agreed)
+        while served.sock.recv(65536):
+            pass
+
+    with staged(agree, workers=1) as stage:
+        stage.publish()
+        with stage.workers[0].client() as client:
+            client.send(
+                b"GET /api/catalog/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Key: k\r\n\r\n"
+            )
+            assert client.line().startswith(b"HTTP/1.1 101")
+            stage.publish(HOLD)
+            assert stage.words()[0]["catalog"]["in_flight"] == 1
+        until(lambda: stage.words()[0]["catalog"]["in_flight"] == 0, "it has ended")
 
 
 def test_a_hold_that_another_follows_goes_on() -> None:

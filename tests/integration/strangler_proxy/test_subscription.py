@@ -330,3 +330,15 @@ def test_a_worker_that_nobody_answers_holds_writes_by_its_own_clock(shop: Shop, 
             valkey.stop()
             assert not waits(proxy)
             until(lambda: waits(proxy), "writes are held")
+
+
+def test_a_proxy_that_ends_tells_those_whose_writes_wait(shop: Shop) -> None:
+    shop.store(1, shop.table(1, 0, Hold(id=7)))
+    with shop.proxy() as proxy, Client(proxy.port) as one, Client(proxy.port) as other:
+        for client in (one, other):
+            client.send(WRITE)
+        until(lambda: sum(proxy.metric("strangler_proxy_held").values()) == 2, "both writes wait")
+        proxy.process.send_signal(signal.SIGTERM)
+        assert [client.response("POST").status for client in (one, other)] == [503, 503]
+        assert proxy.end() == 0
+    assert shop.monolith.heads == []
