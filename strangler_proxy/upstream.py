@@ -17,6 +17,8 @@ _NONE: Final = Framing.NONE
 _LENGTH: Final = Framing.LENGTH
 _CHUNKED: Final = Framing.CHUNKED
 _WHOLE: Final[Trailers] = ()
+# In one piece of what comes; 102 and 103 come one by one.
+_MOST_INTERIM: Final = 64
 
 
 class Asker(Protocol):
@@ -164,12 +166,21 @@ class Upstream(asyncio.Protocol):
             self._begin(exchange, head, body)
 
     def _take_interim(self, exchange: Asker, head: ResponseHead, rest: bytes) -> None:
-        if head.status == 101:
-            exchange.switched(head, rest)
-            return
-        exchange.interim(head)
-        if rest and self.exchange is exchange:
-            self._read_head(exchange, rest)
+        """Pass on what comes before the answer, and read the answer if it has come with it."""
+        for _ in range(_MOST_INTERIM):
+            if head.status == 101:
+                exchange.switched(head, rest)
+                return
+            exchange.interim(head)
+            if not rest or self.exchange is not exchange:
+                return
+            found = read_response(rest, self._method, self._limits)
+            if found is None or found[0].status >= 200:
+                self._read_head(exchange, rest)
+                return
+            head, used = found
+            rest = rest[used:]
+        raise Garbled("a flood of interim responses")
 
     def _begin(self, exchange: Asker, head: ResponseHead, data: bytes) -> None:
         body = self._body = Chunked(self._limits.request_headers) if head.framing is _CHUNKED else Endless()

@@ -335,3 +335,19 @@ def test_a_new_table_moves_requests_without_ending_connections() -> None:
         assert client.get("/").body == b"two"
         assert not proxy.call(lambda: proxy.board.adopt(routing_table(one.url, version=1)))
         assert client.get("/").body == b"two"
+
+
+@pytest.mark.parametrize(("count", "status"), [(20, 200), (20_000, 502)])
+def test_interim_responses_pass_but_no_flood_of_them(count: int, status: int) -> None:
+    def script(origin: Origin, served: Served) -> None:
+        served.head()
+        served.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * count)
+        served.answer()
+
+    with proxied(script) as (proxy, _), proxy.client() as client:
+        found = client.get("/")
+        assert found.status == status
+        assert set(found.interim) <= {103}
+        if status == 200:
+            assert len(found.interim) == count
+        assert proxy.errors == []
