@@ -10,7 +10,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next test-django test-compiled wheels has-next has-compiler lint format bench soak chaos fuzz docs lock clean
+.PHONY: help demo test test-next test-django test-compiled wheels has-next has-compiler lint format bench soak chaos faults fuzz docs lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ soak: $(VENV)/.ready  ## Send a million requests and 100,000 connections through
 
 chaos: $(VENV)/.ready  ## Kill one part after the other under traffic, and print what failed
 	@$(BIN)/python -m tests.chaos
+
+faults: $(VENV)/.ready  ## Have stacks and clients do wrong, and print what that did to innocent requests
+	@$(BIN)/python -m tests.chaos faults
 
 # Seconds for each of the four targets.
 SECONDS ?= 60

@@ -25,10 +25,14 @@ class Outcome:
 
 @dataclass(slots=True, kw_only=True)
 class Traffic:
-    """Requests of ``kinds`` (name to path) to 127.0.0.1:``port``, one after the other for each kind."""
+    """Requests of ``kinds`` (name to path) to 127.0.0.1:``port``, one after the other for each kind.
+
+    They come from the address ``source``, another of this machine's where others are to be told from them.
+    """
 
     port: int
     kinds: dict[str, str]
+    source: str = "127.0.0.1"
     outcomes: list[Outcome] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -52,7 +56,7 @@ class Traffic:
         return len(self.outcomes)
 
     def _drive(self, kind: str, path: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_TIMEOUT_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, _TIMEOUT_S, (self.source, 0))
         while not self._stop.wait(_PAUSE_S):
             begun = time.monotonic()
             failure: str | None
