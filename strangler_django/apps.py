@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.core.checks import Error, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as Caution
 
 from strangler_django.channel import SecretTooShort, secret
+
+MIDDLEWARE = "strangler_django.forget.middleware"
 
 
 class StranglerConfig(AppConfig):
@@ -11,13 +15,20 @@ class StranglerConfig(AppConfig):
     verbose_name = "Strangler"
 
     def ready(self) -> None:
-        register(check_secret)
+        from strangler_django.forget import connect
+
+        register(check_settings)
+        connect()
 
 
-def check_secret(**_: object) -> list[Error]:
-    """Say at the start, and not with the first question, that the secret is too short."""
+def check_settings(**_: object) -> list[CheckMessage]:
+    """Say at the start, and not with the first question or the first logout, what is amiss."""
     try:
-        secret()
+        found = secret()
     except SecretTooShort as error:
         return [Error(str(error), hint="Set at least 32 random bytes, or nothing.", id="strangler_django.E001")]
+    if found and MIDDLEWARE not in settings.MIDDLEWARE:
+        hint = f'Put "{MIDDLEWARE}" first into MIDDLEWARE.'
+        late = "Services learn up to 15 seconds late that somebody was switched off."
+        return [Caution(late, hint=hint, id="strangler_django.W001")]
     return []

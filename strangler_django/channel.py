@@ -65,6 +65,15 @@ def sign_answer(key: bytes, nonce: str, body: bytes) -> str:
     return sign(key, "answer", "", nonce, body)
 
 
+def mark(key: bytes, kind: str, text: str) -> str:
+    """Return what stands for a session, a user or everybody where the proxy is told to forget.
+
+    Nobody without the secret can make one, or tell from one whom it stands for.
+    """
+    words = "\n".join(("strangler-identity", "forget", kind, text))
+    return hmac.new(key, words.encode(), sha256).hexdigest()[:32]
+
+
 def sign(key: bytes, use: str, asked_at: str, nonce: str, body: bytes) -> str:
     """Return the signature of one message; ``use`` keeps a question from passing for an answer."""
     text = "\n".join(("strangler-identity", use, asked_at, nonce, sha256(body).hexdigest()))

@@ -2,10 +2,10 @@
 
 Only a request that goes to a service and carries a credential costs anything here. Its visitor is looked up under
 the credential's digest; where that is not known, the monolith is asked once, and all requests with that credential
-wait for the one answer. It is remembered for 15 s, also when it is "nobody", and so is the token signed for it. What
-happens to the visitor in that time without a response passing here (somebody switches the account off, another
-worker saw the logout) counts after it; a response that sets or deletes the session cookie, as logging in, logging
-out and changing a password do, makes this worker forget at once.
+wait for the one answer. It is remembered for 15 s, also when it is "nobody", and so is the token signed for it. A
+response that sets or deletes the session cookie, as logging in, logging out and changing a password do, makes this
+worker forget at once, and so does one in which the monolith names whom it changed (``Strangler-Forget``); all other
+workers are told (forgetting.py). What happens to a visitor without any response passing here counts after the 15 s.
 
 The question travels over the connections that requests travel over, so that the monolith's limits hold for it, too.
 """
@@ -15,15 +15,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from strangler.routing.path import readings
+from strangler_proxy.forgetting import Forgetting
 from strangler_proxy.http1.head import RequestHead, ResponseHead
 from strangler_proxy.inquiry import Inquiry, Waiter
-from strangler_proxy.question import Credential, Unanswered, read_answer
+from strangler_proxy.question import Claims, Credential, Unanswered, mark, read_answer
 from strangler_proxy.settings import Asking
 from strangler_proxy.vouch import Signer
 
@@ -41,6 +42,10 @@ _MOST_KNOWN: Final = 8192
 _MOST_ASKED: Final = 128
 # What uvicorn and gunicorn take of one header.
 _LARGEST_HEADER: Final = 8000
+# More than the monolith writes into one response.
+_MOST_MARKS: Final = 128
+# They matter while a question is under way.
+_MOST_FORGOTTEN: Final = 4096
 _COMPLAIN_EVERY: Final = 10.0
 # Django REST Framework's keyword, and the one that its users like better. Basic would have the monolith hash a
 # password for each question, and nothing else is a credential of the monolith's.
@@ -87,6 +92,7 @@ class Known:
 
     line: bytes | None
     until: float
+    marks: tuple[bytes, ...] = ()
 
 
 class Identities:
@@ -101,10 +107,22 @@ class Identities:
         self._sets = self._cookie + b"="
         self._known: OrderedDict[bytes, Known] = OrderedDict()
         self._asked: dict[bytes, Inquiry] = {}
+        self._marked: dict[bytes, set[bytes]] = {}  # whose credentials are known, by their marks
+        self._forgotten: dict[bytes, float] = {}  # when, of the latest marks
+        self._everybody = mark(self.secret, "everybody", b"")
+        self._forgetting: Forgetting | None = None
         self._silent_until = float("-inf")
 
     def __repr__(self) -> str:
         return f"<Identities known={len(self._known)} asked={len(self._asked)}>"
+
+    def share(self, redis: str) -> None:
+        """Tell all other workers through Valkey whom to forget, and be told."""
+        self._forgetting = Forgetting(redis, self.forget)
+
+    def close(self) -> None:
+        if self._forgetting is not None:
+            self._forgetting.close()
 
     def credential(self, head: RequestHead) -> Credential | None:
         return credential_of(head, self._cookie)
@@ -132,14 +150,46 @@ class Identities:
         inquiry.start()
 
     def observe(self, request: RequestHead, response: ResponseHead) -> None:
-        """Forget who sent ``request`` when its ``response`` sets or deletes the session cookie."""
+        """Forget who sent ``request`` when its ``response`` sets or deletes the session cookie, and whom it names."""
+        if response.forget:
+            self._forget_everywhere(response.forget.split(b",")[:_MOST_MARKS])
         for value in response.cookies:
             if value.startswith(self._sets):
                 credential = self.credential(request)
                 if credential is not None:
-                    self._known.pop(credential.key, None)
-                    self._asked.pop(credential.key, None)  # its answer may have been given before
+                    self._outdate(credential, value[len(self._sets) :].partition(b";")[0])
                 return
+
+    def _outdate(self, credential: Credential, session: bytes) -> None:
+        """Forget ``credential``, whose session goes on as ``session``; one that is set again as it was is no news."""
+        self._drop(credential.key)
+        self._asked.pop(credential.key, None)  # its answer may have been given before
+        if credential.session and session != credential.session:
+            self._forget_everywhere([mark(self.secret, "session", credential.session)])
+
+    def _forget_everywhere(self, marks: list[bytes]) -> None:
+        self.forget(marks)
+        if self._forgetting is not None:
+            self._forgetting.tell(marks)
+
+    def forget(self, marks: Iterable[bytes]) -> None:
+        """Forget everybody for whom one of ``marks`` stands."""
+        now = self._board.time()
+        for each in marks:
+            if each == self._everybody:
+                self._asked.clear()  # what is answered now may be as it was before
+            keys = list(self._known) if each == self._everybody else list(self._marked.get(each, ()))
+            for key in keys:
+                self._drop(key)
+            self._forgotten.pop(each, None)
+            self._forgotten[each] = now
+            if len(self._forgotten) > _MOST_FORGOTTEN:
+                del self._forgotten[next(iter(self._forgotten))]
+
+    def _is_outdated(self, inquiry: Inquiry, known: Known) -> bool:
+        """Return whether its visitor was to be forgotten while it was asked: it may tell what was before."""
+        never = float("-inf")
+        return any(self._forgotten.get(each, never) >= inquiry.asked_at for each in known.marks)
 
     def answered(self, inquiry: Inquiry, status: int, signature: bytes, body: bytes) -> None:
         """Take the monolith's answer."""
@@ -153,7 +203,12 @@ class Identities:
             self.unanswered(inquiry, f"what it says of a visitor makes a header of {len(line)} bytes")
             return
         self.count("named" if line else "nobody")
-        self._settle(inquiry, Known(line, self._board.time() + _REMEMBERED))
+        self._settle(inquiry, Known(line, self._board.time() + _REMEMBERED, self._marks(inquiry.credential, claims)))
+
+    def _marks(self, credential: Credential, claims: Claims | None) -> tuple[bytes, ...]:
+        subject = [mark(self.secret, "subject", claims["subject"].encode())] if claims is not None else []
+        session = [mark(self.secret, "session", credential.session)] if credential.session else []
+        return (*subject, *session)
 
     def unanswered(self, inquiry: Inquiry, why: str) -> None:
         """Take it that the monolith did not answer."""
@@ -165,12 +220,26 @@ class Identities:
         key = inquiry.credential.key
         if self._asked.get(key) is inquiry:  # else it was outdated while it was asked
             del self._asked[key]
-            self._known[key] = known
-            self._known.move_to_end(key)
-            if len(self._known) > _MOST_KNOWN:
-                self._known.popitem(last=False)
+            if not self._is_outdated(inquiry, known):
+                self._remember(key, known)
         for waiter in inquiry.waiters:
             waiter.identified(known.line)
+
+    def _remember(self, key: bytes, known: Known) -> None:
+        self._drop(key)
+        self._known[key] = known
+        for each in known.marks:
+            self._marked.setdefault(each, set()).add(key)
+        if len(self._known) > _MOST_KNOWN:
+            self._drop(next(iter(self._known)))
+
+    def _drop(self, key: bytes) -> None:
+        known = self._known.pop(key, None)
+        for each in known.marks if known is not None else ():
+            keys = self._marked[each]
+            keys.discard(key)
+            if not keys:
+                del self._marked[each]
 
     def count(self, outcome: str) -> None:
         self._board.tally.identity(outcome)

@@ -35,6 +35,7 @@ class Inquiry:
     ) -> None:
         self.credential = credential
         self.nonce = urandom(16).hex()
+        self.asked_at = board.time()
         self.waiters: list[Waiter] = []
         self._board = board
         self._identities = identities

@@ -97,6 +97,15 @@ def read_answer(status: int, signature: bytes, body: bytes, *, secret: bytes, no
     return found if found is None else dict(found)
 
 
+def mark(secret: bytes, kind: str, text: bytes) -> bytes:
+    """Return what stands for a ``session``, a ``subject`` or ``everybody`` where the monolith says whom to forget.
+
+    Nobody without the secret can make one, so that one that is met needs no other proof.
+    """
+    words = b"\n".join((b"strangler-identity", b"forget", kind.encode("ascii"), text))
+    return hmac.new(secret, words, sha256).hexdigest()[:32].encode("ascii")
+
+
 def _detail(body: bytes) -> str:
     """Return why the monolith refuses, as far as it says so in the way that was agreed on."""
     try:

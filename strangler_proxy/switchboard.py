@@ -145,7 +145,10 @@ class Switchboard:
     def _identities(self, settings: Settings) -> Identities | None:
         if settings.identity is None or self.keys is None:
             return None
-        return Identities(self, settings.identity, Signer(self.keys.identity))
+        identities = Identities(self, settings.identity, Signer(self.keys.identity))
+        if settings.links.redis:
+            identities.share(settings.links.redis)
+        return identities
 
     def _share(self, settings: Settings) -> SharedRates | None:
         shared = [meter for meter in self.meters if meter.rate.shared]
@@ -225,6 +228,8 @@ class Switchboard:
         self.pool.close()
         if self._shared_rates is not None:
             self._shared_rates.close()
+        if self.identities is not None:
+            self.identities.close()
         if self.tracer is not None:
             self.tracer.close()
         if self.log is not None:

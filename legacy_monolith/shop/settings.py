@@ -54,6 +54,7 @@ if STRANGLER_IDENTITY_SECRET and find_spec("strangler_django"):
 # The addresses of proxies in front that say for whom they ask.
 STRANGLER_PROXIES = environment.listed("STRANGLER_PROXIES")
 MIDDLEWARE = [
+    *(["strangler_django.forget.middleware"] if "strangler_django" in INSTALLED_APPS else []),
     *(["strangler_django.addresses.client_address"] if STRANGLER_PROXIES else []),
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -96,7 +96,7 @@ _FORBIDDEN: Final = "there are control characters, or a line that ends with CR o
 # 4,096 lines of at most 192 bytes are 2 MB with all that Python adds.
 _LONGEST_KEPT: Final = 192
 _MOST_KEPT: Final = 4096
-_SECRET: Final = frozenset((Role.COOKIE, Role.AUTHORIZATION, Role.OVERRIDE, Role.SET_COOKIE))
+_SECRET: Final = frozenset((Role.COOKIE, Role.AUTHORIZATION, Role.OVERRIDE, Role.SET_COOKIE, Role.FORGET))
 
 _REQUEST_FIELDS: Final = _Fields(role_of)
 _RESPONSE_FIELDS: Final = _Fields(response_role_of)
@@ -424,12 +424,14 @@ def write_request(head: RequestHead, forwarded: bytes, authority: bytes) -> byte
 class ResponseHead:
     """A response's head, checked. ``framing`` is how its body comes, ``length`` what its head said, if anything.
 
-    ``cookies`` are the values of ``Set-Cookie``, which stand among the ``lines``, too.
+    ``cookies`` are the values of ``Set-Cookie``, which stand among the ``lines``, too; ``forget`` marks whom the
+    monolith wants forgotten.
     """
 
     framing = _NONE
     length: int | None = None
     cookies: tuple[bytes, ...] = ()
+    forget = b""
     keep_alive = True
     upgrade = b""
 
@@ -511,6 +513,8 @@ def _read_response_special(head: ResponseHead, role: Role, line: bytes, value: b
         case Role.SET_COOKIE:
             head.cookies += (value,)
             head.lines.append(line)
+        case Role.FORGET:
+            head.forget = value if not head.forget else head.forget + b"," + value
         case Role.TRANSFER:
             if head.minor == 0:
                 raise Garbled("Transfer-Encoding does not exist in HTTP/1.0")

@@ -37,6 +37,7 @@ class Role(Enum):
     TRACEPARENT = 13
     TRACESTATE = 14
     SET_COOKIE = 15  # responses only: passes, and is looked at
+    FORGET = 16  # responses only: the monolith's word to the proxy
 
 
 _ROLES: Final = {
@@ -62,7 +63,8 @@ _ROLES: Final = {
     b"traceparent": Role.TRACEPARENT,
     b"tracestate": Role.TRACESTATE,
     **dict.fromkeys(
-        # Strangler-Identity is what the proxy tells services; from anybody else it is a forgery.
+        # Strangler-Identity is what the proxy tells services, Strangler-Service what they tell each other past it; from
+        # anybody else they are forgeries.
         # HTTP2-Settings only with an upgrade to h2c, which is not passed on; Proxy is "httpoxy" (CVE-2016-5385).
         (
             b"keep-alive",
@@ -72,6 +74,7 @@ _ROLES: Final = {
             b"http2-settings",
             b"proxy",
             b"strangler-identity",
+            b"strangler-service",
         ),
         Role.DROP,
     ),
@@ -82,6 +85,7 @@ _RESPONSE_ROLES: Final = {
     b"transfer-encoding": Role.TRANSFER,
     b"upgrade": Role.UPGRADE,
     b"set-cookie": Role.SET_COOKIE,
+    b"strangler-forget": Role.FORGET,
     **dict.fromkeys(
         # The last two are the proxy's own to say.
         (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"strangler-fallback", b"strangler-why"),

@@ -21,6 +21,7 @@ INSTALLED_APPS = [
 if importlib.util.find_spec("rest_framework"):
     INSTALLED_APPS += ["rest_framework", "rest_framework.authtoken"]
 MIDDLEWARE = [
+    "strangler_django.forget.middleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
