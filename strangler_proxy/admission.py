@@ -113,7 +113,7 @@ def _too_busy() -> Refusal:
 
 def turned_away() -> Refusal:
     """Return what is told to those whose write can wait no longer."""
-    detail = "Changes of this kind have to wait for a moment, and too many do; ask again."
+    detail = "Changes of this kind cannot be made for a moment; ask again."
     return Refusal(reason="hold", status=503, detail=detail, retry_after=1)
 
 
