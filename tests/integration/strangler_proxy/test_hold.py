@@ -124,6 +124,46 @@ def test_held_writes_wait_and_go_to_the_owner_of_then() -> None:
         assert [dict(each)["catalog"] for each in in_flight] == [0, 0]
 
 
+class Writing(threading.Thread):
+    """A client that writes one thing after the other until it is told to stop, and notes what was answered."""
+
+    def __init__(self, worker: Proxy, who: str, stop: threading.Event) -> None:
+        super().__init__()
+        self._worker, self._who, self._until = worker, who, stop
+        self.answered: list[tuple[bytes, bytes]] = []
+        self.start()
+
+    def run(self) -> None:
+        with self._worker.client() as client:
+            while not self._until.is_set():
+                body = f"{self._who}-{len(self.answered)}".encode()
+                response = client.post("/api/catalog/1", body)
+                assert response.status == 200
+                self.answered.append((body, response.body))
+
+
+def test_under_traffic_nothing_is_lost_or_doubled_or_comes_to_the_former_owner() -> None:
+    stop = threading.Event()
+    with staged() as stage:
+        writing = [Writing(stage.workers[number % 2], str(number), stop) for number in range(6)]
+        until(lambda: len(stage.monolith.bodies) > 100, "writes go to the monolith")
+        stage.publish(HOLD)
+        until(lambda: [word["catalog"]["in_flight"] for word in stage.words()] == [0, 0], "none is under way")
+        before = len(stage.monolith.bodies)
+        until(lambda: stage.parked() == 6, "all wait")
+        stage.publish(state=BORN)
+        until(lambda: len(stage.service.bodies) > 100, "writes go to the service")
+        stop.set()
+        for each in writing:
+            each.join(10)
+        assert len(stage.monolith.bodies) == before
+    answered = sorted(answer for each in writing for answer in each.answered)
+    came = [(body, b"monolith") for body in stage.monolith.bodies] + [
+        (body, b"service") for body in stage.service.bodies
+    ]
+    assert answered == sorted(came)
+
+
 def test_a_hold_that_is_given_up_sends_them_where_they_would_have_gone() -> None:
     with staged() as stage:
         stage.publish(HOLD)
