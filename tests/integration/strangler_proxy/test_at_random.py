@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +14,8 @@ from strangler.project.limits import Limits, Timeouts
 from strangler.routing.protect import Protect
 from strangler.routing.table import Capability, Route
 from strangler_proxy.switchboard import Switchboard
+from strangler_proxy.tls import client_context, server_context
+from tests.fixtures.certificates import Authority
 from tests.fixtures.proxy import SETTINGS, Origin, Proxy, routing_table
 from tests.fixtures.unruly import answering_at_random, behave_at_random
 from tests.fixtures.waiting import until
@@ -60,14 +62,22 @@ def left_behind(board: Switchboard) -> dict[str, object]:
     return {what: much for what, much in found.items() if much}
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_nothing_is_left_behind(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "encrypted"), [(0, False), (1, False), (2, True)])
+def test_nothing_is_left_behind(seed: int, encrypted: bool, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.give("shop.test")
+    shown = server_context(pair.certificate, pair.key) if encrypted else None
+    believed = client_context(authority.ca)
     with (
         Origin(answering_at_random(seed)) as monolith,
         Origin(answering_at_random(seed + 100), name="shelf") as shelf,
-        Proxy(TIGHT, routing_table(monolith.url, [SHELF], shelf=shelf.url)) as proxy,
+        Proxy(TIGHT, routing_table(monolith.url, [SHELF], shelf=shelf.url), tls=shown) as proxy,
     ):
-        connect = partial(socket.create_connection, ("127.0.0.1", proxy.port), 1)
+
+        def connect() -> socket.socket:
+            sock = socket.create_connection(("127.0.0.1", proxy.port), 1)
+            return believed.wrap_socket(sock, server_hostname="shop.test") if encrypted else sock
+
         with ThreadPoolExecutor(CLIENTS) as pool:
             made = list(pool.map(lambda each: behave_at_random(connect, seed * 100 + each, SECONDS), range(CLIENTS)))
         assert sum(made) > 100

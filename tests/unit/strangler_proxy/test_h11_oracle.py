@@ -70,12 +70,19 @@ def test_a_disagreement_is_seen(ours: Message | Refusal | None, theirs: Message 
         judge(b"GET / HTTP/1.1\r\n\r\n", ours, theirs, theirs)
 
 
-@pytest.mark.parametrize("name", TARGETS)
+# It has an endpoint of its own making, which no compiled class can be made into.
+interpreted = pytest.mark.interpreted
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=interpreted if name == "connection" else ()) for name in TARGETS]
+)
 def test_what_is_fuzzed_holds_for_what_fuzzing_begins_with(name: str) -> None:
     for seed in seeds(name):
         TARGETS[name](seed)
 
 
+@interpreted
 def test_a_connection_without_sockets_is_answered() -> None:
     stage = Stage()
     got, arrived = stage.play(
