@@ -278,6 +278,7 @@ class Supervisor:
         except OSError as exc:
             _LOG.error("the settings in force stay, since no worker can be started by others: %s", exc)
             return False
+        self._leaving.add(hand)  # unless it serves
         served = asyncio.create_task(hand.reported.wait())
         await asyncio.wait((served, hand.ended), timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         served.cancel()
@@ -285,10 +286,8 @@ class Supervisor:
             _LOG.error("the settings in force stay, since a worker does not serve by those in the files")
             hand.kill()
             return False
+        self._leaving.discard(hand)
         slot.settings, slot.hand = hand.settings, hand
-        if self.stopping:  # since it was begun
-            hand.signal(signal.SIGTERM)
-            asyncio.get_running_loop().call_later(_FAREWELL + settings.timeouts.drain, hand.kill)
         if before is not None:
             self._leaving.add(before)
             before.leave()
@@ -308,15 +307,13 @@ class Supervisor:
 
     def _end(self, tell: Callable[[Hand], None]) -> None:
         loop = asyncio.get_running_loop()
-        for slot in self.slots:
-            patience = _FAREWELL if self.stopping else _FAREWELL + slot.settings.timeouts.drain
-            if slot.hand is not None:
-                loop.call_later(patience, slot.hand.kill)
         for place in self.places:
             place.close()
-        self.stopping = True
         for hand in (*self._hands(), *self._leaving):
+            patience = _FAREWELL if self.stopping else _FAREWELL + hand.settings.timeouts.drain
+            loop.call_later(patience, hand.kill)
             tell(hand)
+        self.stopping = True
 
     async def _keep(self, slot: Slot) -> None:
         """Fill a slot again whenever its worker ends."""

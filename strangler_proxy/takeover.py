@@ -206,13 +206,17 @@ class Threshold:
     def __init__(self, folder: Path, places: Callable[[], Sequence[Place]], leave: Callable[[int], None]) -> None:
         self._places = places
         self._leave = leave
+        self._folder = folder
         self._short = _Short(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (self._listener,) = bind(f"unix:{self._short.__enter__()}", 1, _MODE)
-        except OSError as exc:
-            raise ProxyError(f"{folder / _NAME}: {exc.strerror or exc}") from exc
+        self._listener = self._listen()
         self._task = asyncio.create_task(self._serve())
+
+    def _listen(self) -> socket.socket:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return bind(f"unix:{self._short.__enter__()}", 1, _MODE)[0]
+        except OSError as exc:
+            raise ProxyError(f"{self._folder / _NAME}: {exc.strerror or exc}") from exc
 
     async def close(self) -> None:
         """Hear nobody any more."""
@@ -230,7 +234,12 @@ class Threshold:
         loop = asyncio.get_running_loop()
         left = False
         while not left:
-            sock, _ = await loop.sock_accept(self._listener)
+            try:
+                sock, _ = await loop.sock_accept(self._listener)
+            except OSError as exc:  # no descriptor
+                _LOG.error("what wants to take over cannot be heard: %s", exc)
+                await asyncio.sleep(_ANSWER)
+                continue
             talk = Talk(sock)
             try:
                 _check_peer(sock)
@@ -246,11 +255,13 @@ class Threshold:
         if hello.get("takeover") != SPOKEN:
             await talk.say({"refused": f"it understands the takeover {SPOKEN}, and no other"})
             raise TakeoverRefused(f"it began by {str(hello)[:100]}")
+        successor = int(hello["pid"])
         places = list(self._places())
         for place in places:
             place.share()
         try:
             taken = await self._handed_over(talk, places)
+            await self._give_way(talk)
         except BaseException:
             for place in places:
                 place.own()
@@ -258,11 +269,17 @@ class Threshold:
         for number, place in enumerate(places):
             if number not in taken:
                 place.own()
-        self._remove()  # the successor has one of its own
-        self._leave(int(hello["pid"]))
-        with suppress(OSError):
-            await talk.say({"yours": True})
+        self._leave(successor)
         return True
+
+    async def _give_way(self, talk: Talk) -> None:
+        """Say that this proxy leaves; who cannot be told does not serve. Raises ``OSError``."""
+        self._remove()  # the successor makes one of its own
+        try:
+            await talk.say({"yours": True})
+        except OSError:
+            self._listener = self._listen()
+            raise
 
     async def _handed_over(self, talk: Talk, places: list[Place]) -> set[int]:
         for first in range(0, max(len(places), 1), _AT_ONCE):

@@ -377,6 +377,20 @@ def test_settings_that_are_wrong_are_refused_and_those_in_force_stay(
             assert client.get("/").status == 200
 
 
+def test_a_stop_while_settings_are_taken_over_ends_every_worker(project: Project) -> None:
+    project.write()
+    with project.run() as proxy:
+        supervisor = psutil.Process(proxy.process.pid)
+        project.write("server_timing = true\n")
+        proxy.process.send_signal(signal.SIGHUP)
+        until(lambda: len(supervisor.children()) == 3, "a successor has been started")
+        workers = supervisor.children()
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.end() == 0
+        assert not any(map(psutil.pid_exists, [worker.pid for worker in workers]))
+        assert "killed" not in proxy.errors
+
+
 def test_other_addresses_want_a_restart(project: Project) -> None:
     project.write()
     with project.run() as proxy:
