@@ -23,8 +23,8 @@ def identity(request: HttpRequest) -> HttpResponse:
         asked = _read(request.body)
     except Refused as refused:
         return JsonResponse({"detail": str(refused)}, status=403)
-    found = identify(asked["session"], asked["authorization"], asked["permissions"])
-    response = JsonResponse({"identity": found})
+    found, cookie = identify(asked["session"], asked["authorization"], asked["permissions"])
+    response = JsonResponse({"identity": found, **({"cookie": cookie} if cookie else {})})
     response[SIGNATURE] = sign_answer(key, nonce, response.content)
     response["Cache-Control"] = "no-store"
     return response

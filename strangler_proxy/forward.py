@@ -273,6 +273,10 @@ class Exchange:
         self._voucher = line or b""
         self._go()
 
+    def renew(self, lines: bytes) -> None:
+        """Note that the response carries ``lines``, by which the visitor's session cookie lasts longer."""
+        self._extra += lines
+
     def _may_go_unnamed(self) -> bool:
         """Return whether a stranger's answer does no harm to somebody who might be known.
 

@@ -24,7 +24,7 @@ from strangler.routing.path import readings
 from strangler_proxy.forgetting import Forgetting
 from strangler_proxy.http1.head import RequestHead, ResponseHead
 from strangler_proxy.inquiry import Inquiry, Waiter
-from strangler_proxy.question import Claims, Credential, Unanswered, mark, read_answer
+from strangler_proxy.question import Claims, Credential, Unanswered, mark, read_answer, read_cookie
 from strangler_proxy.settings import Asking
 from strangler_proxy.vouch import Signer
 
@@ -203,6 +203,9 @@ class Identities:
             self.unanswered(inquiry, f"what it says of a visitor makes a header of {len(line)} bytes")
             return
         self.count("named" if line else "nobody")
+        if (cookie := read_cookie(body, self.asking.session_cookie)) and inquiry.waiters:
+            # One response is enough, and it is this visitor's alone, whatever the service says of others.
+            inquiry.waiters[0].renew(b"Set-Cookie: %b\r\nCache-Control: private\r\n" % cookie)
         self._settle(inquiry, Known(line, self._board.time() + _REMEMBERED, self._marks(inquiry.credential, claims)))
 
     def _marks(self, credential: Credential, claims: Claims | None) -> tuple[bytes, ...]:

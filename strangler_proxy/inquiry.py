@@ -25,6 +25,7 @@ class Waiter(Protocol):
     """Whose request waits for an answer."""
 
     def identified(self, line: bytes | None) -> None: ...
+    def renew(self, lines: bytes) -> None: ...
 
 
 class Inquiry:

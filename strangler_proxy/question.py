@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 Claims = dict[str, Any]
 
+_COOKIE: Final = re.compile(r"[ -~]{1,4096}")
 _VIA: Final = ("session", "token")
 
 
@@ -97,6 +99,13 @@ def read_answer(status: int, signature: bytes, body: bytes, *, secret: bytes, no
     return found if found is None else dict(found)
 
 
+def read_cookie(body: bytes, name: str) -> bytes:
+    """Return the value of ``Set-Cookie`` that renews the session cookie ``name``, empty for none, of a read answer."""
+    found = json.loads(body).get("cookie", "")
+    whole = isinstance(found, str) and _COOKIE.fullmatch(found) is not None and found.startswith(f"{name}=")
+    return found.encode("ascii") if whole else b""
+
+
 def mark(secret: bytes, kind: str, text: bytes) -> bytes:
     """Return what stands for a ``session``, a ``subject`` or ``everybody`` where the monolith says whom to forget.
 
@@ -122,6 +131,7 @@ def _is_identity(found: object) -> bool:
         and isinstance(found.get("staff"), bool)
         and all(_are_words(found.get(name)) for name in ("groups", "permissions"))
         and found.get("via") in _VIA
+        and isinstance(found.get("csrf", ""), str)
     )
 
 

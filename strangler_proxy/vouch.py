@@ -46,6 +46,7 @@ class Signer:
             "aud": _AUDIENCE,
             "sub": identity["subject"],
             **{name: identity[name] for name in ("name", "staff", "groups", "permissions", "via")},
+            **({"csrf": identity["csrf"]} if identity.get("csrf") else {}),
             "iat": issued,
             "exp": issued + LIFETIME,
         }

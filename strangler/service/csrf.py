@@ -7,6 +7,10 @@ cookie, which other sites can send but not read, is repeated in the form or in a
 a pad that differs each time, because what is compressed together with the visitor's words could be guessed from the
 length (BREACH). Nothing here is kept: a secret is as good as the cookie that holds it.
 
+A monolith with ``CSRF_USE_SESSIONS`` sets no cookie. Then the identity tells a salted digest of the secret, with which
+the token of a page of the monolith is compared. Pages of services mask a secret that is made of that digest
+(``secret_of``): only services know it, so that the monolith's own forms cannot be sent by it.
+
 A token in ``Authorization`` is sent by nobody's browser by itself; requests with one need none of this.
 """
 
@@ -18,6 +22,7 @@ import secrets
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -65,12 +70,14 @@ def check(
     cookies: Mapping[str, str],
     secure: bool,
     form_token: str = "",
+    session: str = "",
     site: Site = _USUAL,
 ) -> None:
     """Return when the request comes from a page of ``site``. Raises ``Forged``, saying what is amiss.
 
     ``headers`` have lower-case names and the public ``host``; ``secure`` is whether the client's connection is https;
-    ``form_token`` is the field ``csrfmiddlewaretoken`` of a POST, which counts before the header.
+    ``form_token`` is the field ``csrfmiddlewaretoken`` of a POST, which counts before the header; ``session`` is the
+    visitor's ``Identity.csrf``, which counts before the cookie.
     """
     if method in SAFE:
         return
@@ -80,7 +87,11 @@ def check(
         _check_origin(origin, f"{scheme}://{host}", site)
     elif secure:
         _check_referer(referer, host, site)
-    _check_token(cookies.get(site.cookie), form_token if method == "POST" else "", headers.get(site.header), site)
+    given = (form_token if method == "POST" else "") or headers.get(site.header)
+    if session:
+        _check_in_session(session, given, site)
+    else:
+        _check_token(cookies.get(site.cookie), given, site)
 
 
 def _check_origin(origin: str, own: str, site: Site) -> None:
@@ -134,12 +145,29 @@ def _is_same_domain(place: str, pattern: str) -> bool:
     return pattern == place or (pattern.startswith(".") and (place.endswith(pattern) or place == pattern[1:]))
 
 
-def _check_token(cookie: str | None, form_token: str, header: str | None, site: Site) -> None:
+def _check_in_session(session: str, given: str | None, site: Site) -> None:
+    if not given:
+        raise Forged(f"there is neither a field {FIELD} nor a header {site.header}")
+    if _FORMAT.fullmatch(given) is None:
+        raise Forged("the token is not the one in the session")
+    salt, _, digest = session.partition(".")
+    plain = _unmasked(given)
+    found = hmac.new(salt.encode(), plain.encode(), sha256).hexdigest()
+    if not hmac.compare_digest(found, digest) and not hmac.compare_digest(plain, secret_of(session)):
+        raise Forged("the token is not the one in the session")
+
+
+def secret_of(session: str) -> str:
+    """Return the secret that pages of services mask, where the monolith keeps its own in the session."""
+    raw = hmac.digest(session.encode(), b"form", "sha256")
+    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in raw)
+
+
+def _check_token(cookie: str | None, given: str | None, site: Site) -> None:
     if cookie is None:
         raise Forged(f"there is no cookie {site.cookie}")
     if _FORMAT.fullmatch(cookie) is None:
         raise Forged(f"the cookie {site.cookie} holds no token")
-    given = form_token or header
     if not given:
         raise Forged(f"there is neither a field {FIELD} nor a header {site.header}")
     if _FORMAT.fullmatch(given) is None or not hmac.compare_digest(_unmasked(given), _unmasked(cookie)):

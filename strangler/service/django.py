@@ -18,15 +18,17 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib.admindocs.utils import remove_non_capturing_groups, replace_metacharacters, replace_named_groups
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
-from strangler.service import problem
+from strangler.service import csrf, problem
 from strangler.service.errors import Unavailable
 from strangler.service.health import PlainCheck
 from strangler.service.identity import Identity, current
@@ -105,6 +107,43 @@ class _Asked:
         identity = current()
         user = visitor_of(identity) if identity is not None and identity.via == "session" else None
         return AnonymousUser() if user is None else user
+
+
+def check_csrf(request: HttpRequest, identity: Identity) -> None:
+    """Return when the request comes from a page of this site, by what ``identity`` tells. Raises ``csrf.Forged``."""
+    header = settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-").lower()
+    csrf.check(
+        method=request.method or "",
+        headers={**{name.lower(): value for name, value in request.headers.items()}, "host": request.get_host()},
+        cookies=request.COOKIES,
+        secure=request.is_secure(),
+        form_token=request.POST.get(csrf.FIELD, "") if request.method == "POST" else "",
+        session=identity.csrf,
+        site=csrf.Site(trusted_origins=tuple(settings.CSRF_TRUSTED_ORIGINS), header=header),
+    )
+
+
+class CsrfMiddleware(CsrfViewMiddleware):  # type: ignore[misc]
+    """Stands where ``CsrfViewMiddleware`` stood, for a monolith with ``CSRF_USE_SESSIONS``."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        identity = current()
+        if identity is not None and identity.csrf:
+            request.META["CSRF_COOKIE"] = csrf.secret_of(identity.csrf)  # what forms mask
+        else:
+            super().process_request(request)
+
+    def process_view(self, request: HttpRequest, callback: Any, args: Any, kwargs: Any) -> Any:
+        identity = current()
+        if identity is None or not identity.csrf:
+            return super().process_view(request, callback, args, kwargs)
+        if getattr(callback, "csrf_exempt", False):
+            return None
+        try:
+            check_csrf(request, identity)
+        except csrf.Forged as forged:
+            return HttpResponseForbidden(f"CSRF verification failed: {forged}")
+        return None
 
 
 class RouteMiddleware:

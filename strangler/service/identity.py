@@ -39,6 +39,7 @@ AUDIENCE: Final = "services"
 # Between two machines that are told the time by NTP.
 _LEEWAY: Final = 5
 _VIA: Final = ("session", "token")
+_CSRF: Final = re.compile(r"(?:[0-9a-f]{32}\.[0-9a-f]{64})?")
 _TOKEN: Final = re.compile(r"([A-Za-z0-9_-]{1,512})\.[A-Za-z0-9_-]{1,32768}\.[A-Za-z0-9_-]{86}")
 
 
@@ -48,6 +49,7 @@ class Identity:
 
     ``subject`` is the user's id as text. ``permissions`` are those of which the project asks, and no others. ``via``
     is ``"session"`` for a browser's cookie, which other sites can make it send (see ``csrf``), or ``"token"``.
+    ``csrf`` is what to compare a form's token with where the monolith keeps its secret in the session, else empty.
     """
 
     subject: str
@@ -56,6 +58,7 @@ class Identity:
     groups: frozenset[str]
     permissions: frozenset[str]
     via: str
+    csrf: str = ""
 
 
 _CURRENT: Final[ContextVar[tuple[Identity, str] | None]] = ContextVar("strangler_service_identity", default=None)
@@ -168,7 +171,14 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         groups=_words(claims.get("groups")),
         permissions=_words(claims.get("permissions")),
         via=via,
+        csrf=_digest(claims.get("csrf", "")),
     )
+
+
+def _digest(raw: object) -> str:
+    if not isinstance(raw, str) or _CSRF.fullmatch(raw) is None:
+        raise Untrusted("its claims are not those of an identity")
+    return raw
 
 
 def _words(raw: object) -> frozenset[str]:

@@ -59,6 +59,7 @@ class Call:
             cookies=cookies(self.asked),
             secure=self.asked.scheme == "https",
             form_token=self.form.get(csrf.FIELD, ""),
+            session=self.visitor.csrf,
             site=site,
         )
 

@@ -112,7 +112,8 @@ class Page:
 
 def with_form(template: str, call: Call, language: str, **context: object) -> Answer:
     """Return a page with forms: they repeat the secret of the visitor's cookie, who gets one where there is none."""
-    secret = cookies(call.asked).get(csrf.COOKIE, "")
+    kept = call.visitor.csrf
+    secret = csrf.secret_of(kept) if kept else cookies(call.asked).get(csrf.COOKIE, "")
     headers = {}
     if not csrf.masked(secret):
         secret = csrf.fresh()

@@ -36,6 +36,7 @@ async def lists(request: Request) -> Response:
                 cookies=request.cookies,
                 secure=request.headers.get("x-forwarded-proto") == "https",
                 form_token=str(form.get(FIELD, "")),
+                session=visitor.csrf,
             )
         except Forged as forged:
             return Problem(403, str(forged))

@@ -109,7 +109,7 @@ class Sessions(Visitors):
 
     def test_nothing_is_written(self) -> None:
         key = self.logged_in()
-        with override_settings(SESSION_SAVE_EVERY_REQUEST=True), CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as asked:
             ask(self.client_class(), key)
         self.assertGreater(len(asked), 0)
         for query in asked.captured_queries:
