@@ -48,7 +48,7 @@ def most_clients(descriptors: int) -> int:
 class _Door:
     listener: socket.socket
     factory: Factory
-    context: Callable[[], ssl.SSLContext] | None
+    context: ssl.SSLContext | None
     server: asyncio.Server | None = None
 
 
@@ -69,9 +69,7 @@ class Doors:
     def __repr__(self) -> str:
         return f"<Doors {'open' if self._open else 'closed'} for {self._most} clients>"
 
-    def add(
-        self, listener: socket.socket, factory: Factory, context: Callable[[], ssl.SSLContext] | None = None
-    ) -> None:
+    def add(self, listener: socket.socket, factory: Factory, context: ssl.SSLContext | None = None) -> None:
         """Have clients of ``listener`` come to what ``factory`` makes, by TLS where there is a ``context``."""
 
         def counted() -> asyncio.BaseProtocol:
@@ -87,8 +85,7 @@ class Doors:
         self._open = True
         for door in self._doors:
             # The door's own socket stays, with its queue, when the server that looks at it is closed.
-            context = None if door.context is None else door.context()
-            door.server = await accept(door.factory, door.listener.dup(), context, self._backlog)
+            door.server = await accept(door.factory, door.listener.dup(), door.context, self._backlog)
 
     def close(self) -> None:
         """Let nobody in any more."""
@@ -146,7 +143,6 @@ class Doors:
         """Let at most ``room`` clients in, and return whether nobody waits any more."""
         loop = asyncio.get_running_loop()
         for door in self._doors:
-            context = None if door.context is None else door.context()
             while True:
                 if room == 0:
                     return False
@@ -157,7 +153,7 @@ class Doors:
                 except OSError:  # gone already, or no descriptor
                     return False
                 room -= 1
-                task = loop.create_task(_serve(door.factory, sock, context))
+                task = loop.create_task(_serve(door.factory, sock, door.context))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         return True

@@ -72,7 +72,7 @@ class Entrances:
             rules = Rules(board=board, entry=self._entry, certificate=certificate, complaints=self._complaints)
             self._doors.add(listener, lambda: Entrance(rules))
         else:
-            self._doors.add(listener, lambda: Downstream(board), certificate.listening if certificate else None)
+            self._doors.add(listener, lambda: Downstream(board), certificate.listening() if certificate else None)
 
 
 class Complaints:
