@@ -265,3 +265,8 @@ def test_any_bytes_are_a_response_or_garbled(data: bytes) -> None:
 def test_a_cookie_header_that_had_only_the_visitor_is_none(before: bytes) -> None:
     head = request(b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + before + b"strangler_visitor=v\r\n\r\n")
     assert (head.cookies, head.visitor) == ((), b"v")
+
+
+def test_a_hash_in_a_method_is_no_fragment() -> None:
+    assert refusal(b"POST# / HTTP/1.1") == (400, "the first line is not that of a request")
+    assert refusal(b"POST /# HTTP/1.1") == (400, "the target has a fragment, which is never sent")
