@@ -269,4 +269,4 @@ def test_a_cookie_header_that_had_only_the_visitor_is_none(before: bytes) -> Non
 
 def test_a_hash_in_a_method_is_no_fragment() -> None:
     assert refusal(b"POST# / HTTP/1.1") == (400, "the first line is not that of a request")
-    assert refusal(b"POST /# HTTP/1.1") == (400, "the target has a fragment, which is never sent")
+    assert refusal(b"POST /# HTTP/1.1\r\n") == (400, "the target has a fragment, which is never sent")
