@@ -10,6 +10,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strangler.service import deadline, panel, problem, trace
+from strangler.service.calling import HEADER as SERVICE
+from strangler.service.calling import Callers, calling
 from strangler.service.health import Check, Readiness
 from strangler.service.identity import HEADER, Identity, Verifier, acting
 from strangler.service.log import RequestLog
@@ -21,7 +23,8 @@ class Chassis:
     """Wraps ``app``; hand the result to ``strangler.service.serve``, or to any ASGI server.
 
     ``checks`` decide readiness, ``openapi`` is served as it is. With ``identity``, the application finds the visitor
-    in ``strangler.service.identity.current``; without, everybody is anonymous, whatever they send. The route label
+    in ``strangler.service.identity.current``; without, everybody is anonymous, whatever they send. With
+    ``callers``, it finds which service asks in ``strangler.service.calling.caller``. The route label
     of a request is the ``path`` of what the application leaves in ``scope["route"]``, as Starlette does. Raises
     ``SettingRefused`` for a document that is not JSON.
     """
@@ -35,11 +38,13 @@ class Chassis:
         checks: Mapping[str, Check] | None = None,
         requests: RequestLog | None = None,
         identity: Verifier | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self.name = name
         self.readiness = Readiness(checks=checks or {})
         self._app = app
         self._verifier = identity
+        self._callers = callers
         self._panel = Panel(name=name, openapi=openapi, requests=requests or RequestLog(sys.stdout, service=name))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +72,9 @@ class Chassis:
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
             token = _sent(scope, _IDENTITY)
-            with deadline.within(deadline.read(_sent(scope, _DEADLINE))), acting(await self._visitor(token), token):
+            caller = self._caller(scope, token or "")
+            visitor = await self._visitor(token)
+            with deadline.within(deadline.read(_sent(scope, _DEADLINE))), acting(visitor, token), calling(caller):
                 await self._app(scope, receive, answer)
         except Exception as error:
             # The named top of a request. Frameworks may shape their answer and raise all the same.
@@ -78,6 +85,12 @@ class Chassis:
 
     async def _visitor(self, token: str | None) -> Identity | None:
         return None if token is None or self._verifier is None else await self._verifier.aidentify(token)
+
+    def _caller(self, scope: Scope, voucher: str) -> str | None:
+        statement = None if self._callers is None else _sent(scope, _SERVICE)
+        if self._callers is None or statement is None:
+            return None
+        return self._callers.verify(statement, scope["method"], voucher)
 
     def _record(self, scope: Scope, status: int, seconds: float, current: trace.Trace) -> None:
         route = getattr(scope.get("route"), "path", UNMATCHED)
@@ -126,4 +139,5 @@ def _sent(scope: Scope, name: bytes) -> str | None:
 
 
 _IDENTITY = HEADER.encode()
+_SERVICE = SERVICE.encode()
 _DEADLINE = deadline.HEADER.encode()

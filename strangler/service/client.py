@@ -1,10 +1,11 @@
 """Calls to another service, or to whoever answers for it, while a request is being answered.
 
-Who is asked learns which request it is about (``traceparent``, ``X-Request-ID``), whose it is (``Strangler-Identity``)
-and how long its answer is of use (``Strangler-Deadline``). A call ends when the request's deadline does. What may be
-asked twice is asked again when nobody answered, inside a ``Budget``, after a pause drawn from the whole range ("full
-jitter", Brooker: Exponential Backoff and Jitter, 2015), so that those who failed together do not return together. An
-answer that has begun and breaks off is not asked for again: whoever gave it has done the work once.
+Who is asked learns which request it is about (``traceparent``, ``X-Request-ID``), whose it is (``Strangler-Identity``),
+how long its answer is of use (``Strangler-Deadline``), and who asks (``Strangler-Service``), where there is a secret. A
+call ends when the request's deadline does. What may be asked twice is asked again when nobody answered, inside a
+``Budget``, after a pause drawn from the whole range ("full jitter", Brooker: Exponential Backoff and Jitter, 2015), so
+that those who failed together do not return together. An answer that has begun and breaks off is not asked for again:
+whoever gave it has done the work once.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import Any, Final, Self
 
 import httpx
 
-from strangler.service import deadline, identity, trace
+from strangler.service import calling, deadline, identity, trace
 from strangler.service.budget import Budget
+from strangler.service.calling import Statement
 from strangler.service.errors import SettingRefused, Unavailable
 from strangler.service.log import blot
 
@@ -47,8 +49,8 @@ class Client:
     """Asks the service at ``base_url``; open while inside ``async with``, once for a process.
 
     ``timeout_s`` bounds a call with all its attempts. An answer with more than ``most_bytes`` is none. Redirects are
-    answers. ``caller`` is the name by which the other side knows us. Raises ``SettingRefused`` for a ``base_url`` that
-    is no address.
+    answers. ``caller`` is the name by which the other side knows us, and ``statement`` proves it. Raises
+    ``SettingRefused`` for a ``base_url`` that is no address.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Client:
         timeout_s: float = 2.0,
         most_bytes: int = 4 * 1024 * 1024,
         budget: Budget | None = None,
+        statement: Statement | None = None,
     ) -> None:
+        self._statement = statement
         self.base_url = _address(base_url)
         self._timeout_s = timeout_s
         self._most_bytes = most_bytes
@@ -141,6 +145,9 @@ class Client:
 
     async def _once(self, request: httpx.Request) -> httpx.Response:
         request.headers.update(_context())
+        if self._statement is not None:
+            voucher = identity.current_token() or ""
+            request.headers[calling.HEADER] = self._statement.header(request.method, voucher, time.time())
         try:
             response = await self._http.send(request, stream=True)
         except httpx.TransportError as error:

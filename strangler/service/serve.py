@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 from types import FrameType
 
@@ -38,6 +41,30 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """By which files to speak TLS. With ``clients``, an authority's file, only whom it has certified gets in (mTLS)."""
+
+    certificate: Path
+    key: Path
+    clients: Path | None = None
+
+    def __post_init__(self) -> None:
+        for file in filter(None, (self.certificate, self.key, self.clients)):
+            if not file.is_file():
+                raise SettingRefused(f"TLS wants {str(file)!r}, and there is no such file")
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> Tls | None:
+        """Return the files in ``TLS_CERTIFICATE``, ``TLS_KEY`` and ``TLS_CLIENTS``, None without any."""
+        certificate, key, clients = (env.get(f"TLS_{name}", "") for name in ("CERTIFICATE", "KEY", "CLIENTS"))
+        if not certificate and not key and not clients:
+            return None
+        if not certificate or not key:
+            raise SettingRefused("TLS wants both TLS_CERTIFICATE and TLS_KEY")
+        return cls(certificate=Path(certificate), key=Path(key), clients=Path(clients) if clients else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How long and how much; times in seconds."""
 
@@ -50,17 +77,17 @@ class Limits:
     backlog: int = 2_048
 
 
-def serve(chassis: Chassis, listen: Listen, *, limits: Limits | None = None) -> None:
+def serve(chassis: Chassis, listen: Listen, *, limits: Limits | None = None, tls: Tls | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return. Raises ``SettingRefused`` when the address is taken."""
     limits = limits or Limits()
     bound = _bind(listen, limits.backlog)
     host, port, *_ = bound.getsockname()
     logger.info("listening", extra={"host": host, "port": port})
-    server = _DrainingServer(_config(chassis, limits), chassis, limits.notice_seconds)
+    server = _DrainingServer(_config(chassis, limits, tls), chassis, limits.notice_seconds)
     server.run(sockets=[bound])
 
 
-def _config(chassis: Chassis, limits: Limits) -> uvicorn.Config:
+def _config(chassis: Chassis, limits: Limits, tls: Tls | None) -> uvicorn.Config:
     return uvicorn.Config(
         chassis,
         log_config=None,
@@ -75,6 +102,10 @@ def _config(chassis: Chassis, limits: Limits) -> uvicorn.Config:
         timeout_graceful_shutdown=limits.finish_seconds,
         limit_concurrency=limits.concurrency,
         backlog=limits.backlog,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+        ssl_ca_certs=str(tls.clients) if tls and tls.clients else None,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.clients else ssl.CERT_NONE,
     )
 
 

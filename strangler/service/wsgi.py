@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 
 from strangler.service import deadline, panel, problem, trace
+from strangler.service.calling import Callers, calling
 from strangler.service.health import PlainCheck, PlainReadiness
 from strangler.service.identity import Verifier, acting
 from strangler.service.log import RequestLog
@@ -31,6 +32,7 @@ ROUTE: Final = "strangler.route"
 """Where the application leaves the route label of a request in its environ."""
 
 _IDENTITY: Final = "HTTP_STRANGLER_IDENTITY"
+_SERVICE: Final = "HTTP_STRANGLER_SERVICE"
 _DEADLINE: Final = "HTTP_STRANGLER_DEADLINE"
 _Failure = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -39,7 +41,8 @@ class Chassis:
     """Wraps ``app``; hand the result to any WSGI server that calls ``close`` (PEP 3333 has it so).
 
     ``checks`` decide readiness, ``openapi`` is served as it is. With ``identity``, the application finds the visitor
-    in ``strangler.service.identity.current``; without, everybody is anonymous, whatever they send. The route label
+    in ``strangler.service.identity.current``; without, everybody is anonymous, whatever they send. With
+    ``callers``, it finds which service asks in ``strangler.service.calling.caller``. The route label
     of a request is what the application leaves in ``environ["strangler.route"]``. WSGI has no way to ask for the
     connection's end: while ``readiness.draining`` is set, the server has to. Raises ``SettingRefused`` for a document
     that is not JSON.
@@ -54,11 +57,13 @@ class Chassis:
         checks: Mapping[str, PlainCheck] | None = None,
         requests: RequestLog | None = None,
         identity: Verifier | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self.name = name
         self.readiness = PlainReadiness(checks=checks or {})
         self._app = app
         self._verifier = identity
+        self._callers = callers
         self._panel = Panel(name=name, openapi=openapi, requests=requests or RequestLog(sys.stdout, service=name))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -66,7 +71,7 @@ class Chassis:
         if path in panel.ROUTES:
             verdict = self.readiness.verdict() if path == panel.READY else None
             return _sent(self._panel.answer(method, path, verdict), method, start_response)
-        answer = _Answer(self._app, self._panel, self._verifier, environ, start_response)
+        answer = _Answer(self._app, self._panel, self._verifier, self._callers, environ, start_response)
         answer.begin()
         return answer
 
@@ -79,12 +84,14 @@ class _Answer:
         app: WSGIApplication,
         panel: Panel,
         verifier: Verifier | None,
+        callers: Callers | None,
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> None:
         self._app = app
         self._panel = panel
         self._verifier = verifier
+        self._callers = callers
         self._environ = environ
         self._start_response = start_response
         self._context = copy_context()
@@ -113,6 +120,7 @@ class _Answer:
         self._open.callback(self._record)
         try:
             self._open.enter_context(deadline.within(deadline.read(self._environ.get(_DEADLINE))))
+            self._open.enter_context(calling(self._caller()))
             self._open.enter_context(self._visitor())
             self._body = self._of(self._app(self._environ, self._start))
         except Exception as error:
@@ -128,6 +136,12 @@ class _Answer:
             chunk = next(self._body)
         self._torn = self._torn or bool(chunk)
         return chunk
+
+    def _caller(self) -> str | None:
+        statement: str | None = self._environ.get(_SERVICE)
+        if statement is None or self._callers is None:
+            return None
+        return self._callers.verify(statement, self._environ["REQUEST_METHOD"], self._environ.get(_IDENTITY, ""))
 
     def _visitor(self) -> AbstractContextManager[None]:
         token: str | None = self._environ.get(_IDENTITY)

@@ -12,11 +12,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from strangler.service import Chassis
+from strangler.service.calling import Callers, caller
 from strangler.service.csrf import FIELD, Forged, check
 from strangler.service.identity import Verifier, current
 from strangler.service.log import RequestLog
 from strangler.service.problem import SHAPES, Problem
-from strangler.service.serve import Listen, serve
+from strangler.service.serve import Listen, Tls, serve
 
 LISTS: dict[str, list[str]] = {}
 
@@ -24,7 +25,9 @@ LISTS: dict[str, list[str]] = {}
 async def lists(request: Request) -> Response:
     visitor = current()
     if request.method == "GET":
-        return JSONResponse({"visitor": _shown(), "items": LISTS.get(visitor.subject, []) if visitor else []})
+        return JSONResponse(
+            {"visitor": _shown(), "caller": caller(), "items": LISTS.get(visitor.subject, []) if visitor else []}
+        )
     if visitor is None:
         return Problem(401, "log in first", headers={"WWW-Authenticate": "Token"})
     form = await request.form()
@@ -66,5 +69,6 @@ if __name__ == "__main__":
         openapi={"openapi": "3.1.0"},
         requests=RequestLog(sys.stderr, service="lists"),
         identity=Verifier.from_environment(os.environ),
+        callers=Callers.from_environment(os.environ, "lists"),
     )
-    serve(chassis, Listen.parse(sys.argv[1]))
+    serve(chassis, Listen.parse(sys.argv[1]), tls=Tls.from_environment(os.environ))
