@@ -16,10 +16,11 @@ import psycopg
 import redis
 from psycopg.conninfo import conninfo_to_dict
 
+from strangler import asking
 from strangler.ledger import Ledger, LedgerError, NotInstalled
 from strangler.ledger.ledger import definition_of
 from strangler.project import CapabilityFiles, Project, ProjectInvalid, Secret, Upstream
-from strangler.project.values import Tls, Tracing
+from strangler.project.values import Identity, Tls, Tracing
 from strangler.routing.address import parse_endpoint
 from strangler.routing.keys import Keys
 from strangler.sync import backfill
@@ -67,6 +68,9 @@ def _probes(project: Project) -> Iterator[Probe]:
     for upstream in (project.monolith, *project.services.values()):
         for endpoint in upstream.endpoints:
             yield f"{upstream.name} at {endpoint}", partial(_answers, endpoint, project.proxy.tls)
+    if project.identity is not None:
+        for endpoint in project.monolith.endpoints:
+            yield f"identity at {endpoint}", partial(_identity, endpoint, project.proxy.tls, project.identity)
     for upstream in _with_tables(project):
         yield f"{upstream.name}'s database", partial(_database, upstream.database)
     yield "control database", partial(_database, project.control.database)
@@ -86,15 +90,27 @@ def _with_tables(project: Project) -> list[Upstream]:
 
 
 def _answers(endpoint: str, tls: Tls) -> str:
+    return f"answers ({_sent(endpoint, tls, 'GET', '').status_code})"
+
+
+def _identity(endpoint: str, tls: Tls, identity: Identity) -> str:
+    wrong = asking.problem(identity, lambda path, body, headers: _sent(endpoint, tls, "POST", path, body, headers))
+    if wrong is not None:
+        raise Wrong(wrong)
+    return "tells who a visitor is"
+
+
+def _sent(
+    endpoint: str, tls: Tls, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> httpx.Response:
     address = parse_endpoint(endpoint)
     url = f"http://{address.authority}" if address.path else endpoint
     try:
         proof = _proof(tls) if address.secure else True
         with httpx.Client(transport=httpx.HTTPTransport(uds=address.path or None, verify=proof)) as client:
-            response = client.get(url, timeout=_TIMEOUT_S, follow_redirects=False)
+            return client.request(method, url.rstrip("/") + path, content=body, headers=headers, timeout=_TIMEOUT_S)
     except httpx.HTTPError as exc:
         raise Wrong(f"no HTTP answer ({exc}); start it, or mend its endpoints in strangler.toml") from exc
-    return f"answers ({response.status_code})"
 
 
 def _proof(tls: Tls) -> ssl.SSLContext:
