@@ -127,6 +127,8 @@ def test_the_watchdog_hears_nothing_while_a_worker_is_silent(project: Project, t
         closing(Ear(f"{tmp_path}/n")) as ear,
         project.run(takeover=False, env={"NOTIFY_SOCKET": ear.address, "WATCHDOG_USEC": "400000"}) as proxy,
     ):
+        ear.hears("STATUS=2 of 2 workers serve by routing table 0")
+        ear.heard.clear()  # one of them served first
         ear.hears("WATCHDOG=1")
         worker = psutil.Process(proxy.workers()[0])
         worker.suspend()
