@@ -121,7 +121,7 @@ class Exchange:
         """Decide where the request goes and send it on its way."""
         board, head = self._board, self.head
         self._downstream.deadline = self.began + self._held + board.timeouts.first_byte
-        if is_reserved(head.path):
+        if head.path not in board.table.known and is_reserved(head.path):  # what is known has a capability
             self._fail(404, "There is nothing at this address.")
             return
         found = decide(board.table, self.facts)

@@ -104,10 +104,11 @@ class Trail:
         fresh = hexlify(randbytes(24))  # noqa: S311 -- no secret
         self.request_id = self.trace_id = fresh[:32]
         self.span_id = fresh[32:]
-        if tracer is None and head.traceparent is None and not trusted:  # as most come: 0.9 instead of 1.5 us
+        if head.traceparent is None and not trusted:  # as most come: 0.9 instead of 1.5 us
             self.parent_id = None
-            self.sampled = False
-            self.lines = _FRESH % (self.request_id, self.trace_id, self.span_id)
+            self.sampled = tracer is not None and tracer.sampled(NO_PARENT, random())  # noqa: S311 -- no secret
+            flags = b"01" if self.sampled or tracer is None else b"00"
+            self.lines = _FRESH % (self.request_id, self.trace_id, self.span_id, flags)
         else:
             self._follow(head, trusted, tracer)
 
@@ -133,4 +134,4 @@ class Trail:
 
 
 # Without a tracer sampled, so that a stack which follows its parent's word traces as it did without a proxy.
-_FRESH: Final = b"X-Request-ID: %b\r\ntraceparent: 00-%b-%b-01\r\n"
+_FRESH: Final = b"X-Request-ID: %b\r\ntraceparent: 00-%b-%b-%b\r\n"

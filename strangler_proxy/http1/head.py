@@ -209,14 +209,15 @@ _METHODS: Final = {
 
 def _read_first(line: bytes, limits: Limits) -> RequestHead:
     parts = line.split(b" ")
-    if len(parts) != 3 or parts[2] not in _MINOR or _TARGET.fullmatch(parts[1]) is None:
+    minor = _MINOR.get(parts[2]) if len(parts) == 3 else None
+    if minor is None or _TARGET.fullmatch(parts[1]) is None:
         raise _why_no_request(line)
     method = _METHODS.get(parts[0])
     if method is None:
         raise Refused(400, "the method is none that is known")
     if len(parts[1]) > limits.target:
         raise Refused(414, f"the target has {len(parts[1])} bytes; at most {limits.target} are taken")
-    return RequestHead(method, parts[1], _MINOR[parts[2]])
+    return RequestHead(method, parts[1], minor)
 
 
 def _why_no_request(line: bytes) -> Refused:
@@ -245,17 +246,17 @@ def _read_beginning(data: bytes, limits: Limits) -> None:
 
 def _sort(head: RequestHead, lines: list[bytes]) -> Sequence[bytes]:
     """Put each header where it belongs, and return the values of ``Connection``."""
-    keep = head.lines.append
+    kept = head.lines
     connection: Sequence[bytes] = ()
-    known = _REQUEST_FIELDS.known.get
+    known = _REQUEST_FIELDS.known
     del lines[0]
     for each in lines:
         if each[:8] == b"Cookie: ":  # as browsers write it; never known, for it is secret
             _read_cookie(head, each[8:])
             continue
-        role, line, value = known(each) or _REQUEST_FIELDS.read(each)
+        role, line, value = known.get(each) or _REQUEST_FIELDS.read(each)
         if role is _PASS:
-            keep(line)
+            kept.append(line)
         elif role is _HOST:
             if head.host is not None:
                 raise Refused(400, "there are several Host headers")
@@ -490,14 +491,14 @@ def _read_status(line: bytes) -> tuple[int, bytes, int]:
 
 
 def _sort_response(head: ResponseHead, lines: list[bytes]) -> Sequence[bytes]:
-    keep = head.lines.append
+    kept = head.lines
     connection: Sequence[bytes] = ()
-    known = _RESPONSE_FIELDS.known.get
+    known = _RESPONSE_FIELDS.known
     del lines[0]
     for each in lines:
-        role, line, value = known(each) or _RESPONSE_FIELDS.read(each)
+        role, line, value = known.get(each) or _RESPONSE_FIELDS.read(each)
         if role is _PASS:
-            keep(line)
+            kept.append(line)
         elif role is _LENGTH_ROLE:
             head.length = _read_length(head.framing, value)
             head.framing = _LENGTH
