@@ -251,10 +251,13 @@ def _sort(head: RequestHead, lines: list[bytes]) -> Sequence[bytes]:
     known = _REQUEST_FIELDS.known
     del lines[0]
     for each in lines:
-        if each[:8] == b"Cookie: ":  # as browsers write it; never known, for it is secret
-            _read_cookie(head, each[8:])
-            continue
-        role, line, value = known.get(each) or _REQUEST_FIELDS.read(each)
+        found = known.get(each)
+        if found is None:
+            if each[:8] == b"Cookie: ":  # as browsers write it; never known, for it is secret
+                _read_cookie(head, each[8:])
+                continue
+            found = _REQUEST_FIELDS.read(each)
+        role, line, value = found
         if role is _PASS:
             kept.append(line)
         elif role is _HOST:

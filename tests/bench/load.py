@@ -71,7 +71,7 @@ end
 """
 
 
-def rate(port: int, seconds: float, headers: Sequence[str] = API) -> float:
+def rate(port: int, seconds: int, headers: Sequence[str] = API) -> float:
     """Return requests a second over ``seconds``. Raises ``LoadFailed``."""
     lines = "".join(f"{header}\\r\\n" for header in headers)
     visitors = ", ".join(f'"{cookie}"' for cookie in cookies())
@@ -79,7 +79,7 @@ def rate(port: int, seconds: float, headers: Sequence[str] = API) -> float:
         script.write(_LUA.format(visitors=visitors, paths=PATHS, headers=lines, count=VISITORS))
         script.flush()
         out = _run(
-            ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "10s", "-s", script.name, _url(port)]
+            ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", script.name, _url(port)]
         )
     found = re.search(r"Requests/sec:\s+([\d.]+)", out)
     if found is None or "Non-2xx" in out or "Socket errors" in out:

@@ -36,8 +36,8 @@ from tests.fixtures.ports import free_port
 from tests.fixtures.waiting import until
 
 ROUNDS: Final = int(os.environ.get("ROUNDS", "5"))
-SECONDS: Final = float(os.environ.get("SECONDS", "2"))
-WARM: Final = 1.0
+SECONDS: Final = int(os.environ.get("SECONDS", "2"))
+WARM: Final = 1
 IDLE: Final = 10_000
 ROOT: Final = Path(__file__).parents[2]
 COMPILED: Final = ROOT / "build" / "compiled"  # by make test-compiled or make bench
