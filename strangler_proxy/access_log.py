@@ -45,7 +45,11 @@ class AccessLog:
     def _open(self) -> int:
         if self._path == "-":
             return os.dup(1)
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        # A pipe that nobody reads would have the worker wait before it serves anybody; so it is an error.
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        log = os.open(self._path, how, 0o640)
+        os.set_blocking(log, True)
+        return log
 
     def line(self, **fields: str | int | float | None) -> None:
         """Add a line."""

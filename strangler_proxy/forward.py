@@ -265,7 +265,7 @@ class Exchange:
 
     def identified(self, line: bytes | None) -> None:
         """Go on, now that it is known who the visitor is; None says that the monolith cannot be asked."""
-        if self._over:
+        if self._over or self._cluster is not None or self.fell_back:  # its time ended, and the monolith was asked
             return
         if line is None and not self._may_go_unnamed():
             self._fail(503, "Who you are cannot be found out at the moment.")
@@ -344,7 +344,7 @@ class Exchange:
         repeatable = decision is not None and decision.why is not _WRITE and self.head.repeatable
         upstream = None if self._fresh else endpoint.take(repeatable)
         if upstream is not None:
-            self.connected(upstream)
+            self._send(upstream)
         elif not endpoint.ask(self):
             self._board.tally.refusal("pending", cluster.name)
             self._stumble("overload", 503, "Too many requests wait for the application.", None)
@@ -355,9 +355,24 @@ class Exchange:
 
     def connected(self, upstream: Upstream) -> bool:
         """Send the request over ``upstream``; False when it is no longer wanted."""
-        cluster = self._cluster
-        if self._over or cluster is None:
+        # While it waited, its time may have ended, and another stack have been asked.
+        if self._over or self._upstream is not None or self._endpoint is not upstream.endpoint:
             return False
+        if self._writes and self._lease_ended():
+            self._fail(503, "Writes of this kind have to wait for a moment.")
+            return False
+        self._send(upstream)
+        return True
+
+    def _lease_ended(self) -> bool:
+        """Return whether this worker may be the one that does not know who owns what is written."""
+        holds, decision = self._board.holds, self.decision
+        parking = holds.parking(decision.capability) if decision is not None else None
+        return parking is not None and parking.hold is None and holds.closed(parking)
+
+    def _send(self, upstream: Upstream) -> None:
+        cluster = self._cluster
+        assert cluster is not None  # noqa: S101 -- _enter() has set it
         self._upstream = upstream
         self._stale = upstream.used
         self.asked_at = monotonic()
@@ -375,12 +390,11 @@ class Exchange:
             downstream.choke(False)
         if downstream.full:
             self.client_full(True)
-        return True
 
     def unreachable(self, endpoint: Endpoint, kind: str) -> None:
         """Ask the next endpoint: nothing was sent to this one."""
         cluster = self._cluster
-        if self._over or cluster is None:
+        if self._over or cluster is None or self._upstream is not None or self._endpoint is not endpoint:
             return
         endpoint.pending -= 1
         self._endpoint = None
@@ -561,6 +575,7 @@ class Exchange:
         self._voucher = b""  # the monolith knows its visitors
         self._tried = ()
         self._fresh = self._over = False
+        self._until = inf  # the monolith has time of its own
         self._progress(monotonic())
         self._enter(self._lane.cluster)
 

@@ -5,9 +5,9 @@ longer than they will. So the least important requests are answered with 503, wh
 first reads of people that nobody knows, then reads of those who show a credential, then writes.
 
 What counts is the delay that stands: the least within a second (as CoDel looks at queues, RFC 8289). One long pause
-turns nobody away. The pressure rises by a class of requests in a second and falls by one in five, and stays where it is
-between the delay that is too much and half of it; so it settles where what is let through can be served, and goes
-away by itself.
+turns nobody away. The pressure rises by a class of requests in a second and falls by one in five seconds, or in fifty
+between the delay that is too much and half of it: so it settles where what is let through can be served, and goes away
+by itself even where as much as that is usual.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from strangler.project.limits import Shed
 _STANDING: Final = 1.0
 _RISE: Final = 1.0
 _FALL: Final = 0.2
+_SLOW_FALL: Final = 0.02
 _EASED: Final = 0.5
 
 
@@ -54,11 +55,13 @@ class Shedding:
         elapsed = 0.0 if self._looked_at is None else now - self._looked_at
         self._looked_at = now
         standing = self._standing(now, late)
-        most = self._policy.in_flight
-        if standing > self._policy.lateness > 0 or (most is not None and in_flight > most):
+        lateness, most = self._policy.lateness, self._policy.in_flight
+        eased = lateness == 0 or late <= lateness * _EASED
+        if standing > lateness > 0 or (most is not None and in_flight > most):
             self.pressure = min(_MOST, self.pressure + elapsed * _RISE)
-        elif late <= self._policy.lateness * _EASED and (most is None or in_flight <= most * _EASED):
-            self.pressure = max(0.0, self.pressure - elapsed * _FALL)
+        else:
+            fall = _FALL if eased and (most is None or in_flight <= most * _EASED) else _SLOW_FALL
+            self.pressure = max(0.0, self.pressure - elapsed * fall)
 
     def _standing(self, now: float, late: float) -> float:
         """Return the least delay of the last second; nothing while there is no second to look at."""

@@ -15,6 +15,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
+from strangler.routing.address import plain_address
 from strangler_proxy.settings import Network
 
 
@@ -207,11 +208,27 @@ def client_behind(peer: str, chain: Iterable[bytes], trusted: tuple[Network, ...
     ``peer`` is trusted already. Everything left of the first address that is not is hearsay.
     """
     addresses = [part.strip().decode("latin-1") for value in chain for part in value.split(b",")]
-    for address in reversed(addresses):
-        if not is_trusted(address, trusted):
+    for each in reversed(addresses):
+        address = _address_in(each)
+        if address is None or not is_trusted(address, trusted):
             return address or peer
         peer = address
     return peer
+
+
+# As some balancers write it: with brackets, with the client's port.
+_ADDRESS: Final = re.compile(r"\[(?P<six>[^\]]*)\](?::[0-9]+)?|(?P<four>[0-9.]+):[0-9]+|(?P<bare>.*)")
+
+
+@lru_cache(maxsize=4096)
+def _address_in(text: str) -> str | None:
+    """Return the address that a balancer wrote, in one form for each; None for none."""
+    match = _ADDRESS.fullmatch(text)
+    found = plain_address(next(filter(None, match.groups()), "")) if match is not None else ""
+    try:
+        return str(ip_address(found))
+    except ValueError:
+        return None
 
 
 # W3C Trace Context section 3.2: version, trace-id, parent-id, flags; ff is no version, zeros are no ids.

@@ -8,13 +8,13 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 import pytest
 
 from strangler.capability import BORN, State
-from strangler.project.limits import Rate
+from strangler.project.limits import Limits, Rate
 from strangler.routing.hold import Hold
 from strangler.routing.protect import Protect
 from strangler.routing.table import Capability, Kind, Route, RoutingTable
@@ -362,6 +362,41 @@ def test_a_worker_that_hears_nothing_holds_by_its_own_clock() -> None:
         assert asking.answer().body == b"monolith"
         assert Asking(worker).answer().status == 200
         assert stage.outcomes() == {"released": 1}
+
+
+def test_a_write_whose_turn_comes_when_the_lease_is_over_is_not_sent() -> None:
+    free = threading.Event()
+
+    def slow(origin: Origin, served: Served) -> None:
+        while True:
+            origin.heads.append(served.head())
+            if len(origin.heads) == 1:
+                free.wait(20)
+            served.answer()
+
+    capability = Capability(
+        name="catalog",
+        service="catalog",
+        routes=(Route(path="/api/catalog"),),
+        state=State(),
+        protect=Protect(lease=3.0),
+    )
+    one_at_a_time = replace(SETTINGS, limits=Limits(connections=1))
+    with (
+        Origin(slow) as stack,
+        Proxy(one_at_a_time, routing_table(stack.url, [capability], catalog=stack.url)) as proxy,
+    ):
+        proxy.call(lambda: proxy.board.holds.heard(monotonic()))
+        with proxy.client() as first, proxy.client() as second:
+            first.send(b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
+            until(lambda: stack.heads, "the only connection is taken")
+            second.send(b"POST /api/catalog HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            parking = proxy.board.holds.parking("catalog")
+            assert parking is not None
+            until(lambda: proxy.board.holds.closed(parking), "the lease is over")
+            free.set()
+            assert (first.response().status, second.response().status) == (200, 503)
+        assert len(stack.heads) == 1
 
 
 def test_a_lane_of_what_is_not_held_has_nothing_to_ask() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -99,6 +100,35 @@ def test_a_service_that_hangs_up_or_talks_nonsense_is_fallen_back_from() -> None
     for script, why in ((hang_up, "reset"), (nonsense, "garbled")):
         with both(script, fallback=True) as (proxy, _, _service), proxy.client() as client:
             assert client.get("/shelf/1").header("strangler-fallback") == f"monolith; why={why}"
+
+
+def test_a_read_that_waited_too_long_is_answered_once() -> None:
+    """Its turn at the service comes when the monolith has been asked already."""
+    free, monolith_may = threading.Event(), threading.Event()
+
+    def held(origin: Origin, served: Served) -> None:
+        while True:
+            origin.heads.append(served.head())
+            (free if origin.name == "service" else monolith_may).wait(20)
+            served.answer(origin.name.encode())
+
+    settings = replace(SETTINGS, limits=Limits(connections=1), timeouts=replace(SETTINGS.timeouts, first_byte=1.0))
+    with Origin(held, name="service") as service, Origin(held, name="monolith") as monolith:
+        shelf = replace(
+            table(monolith.url, service.url, fallback=True), reach={"shelf": Reach(first_byte_timeout=20.0)}
+        )
+        with Proxy(settings, shelf) as proxy, proxy.client() as first, proxy.client() as second:
+            first.send(b"GET /shelf/1 HTTP/1.1\r\nHost: a\r\n\r\n")
+            until(lambda: service.heads, "the service's only connection is taken")
+            second.send(b"GET /shelf/2 HTTP/1.1\r\nHost: a\r\n\r\n")
+            until(lambda: monolith.heads, "the monolith is asked in its place")
+            free.set()
+            assert first.response().body == b"service"
+            monolith_may.set()
+            assert second.response().body == b"monolith"
+            assert second.get("/other").body == b"monolith"
+            until(lambda: proxy.board.tally.in_flight == 0, "nothing is under way")
+            assert [len(service.heads), len(monolith.heads)] == [1, 2]
 
 
 def test_an_answer_that_has_begun_is_broken_off_and_not_mixed_with_another() -> None:

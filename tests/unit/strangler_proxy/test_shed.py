@@ -35,6 +35,16 @@ def test_it_goes_away_by_itself(looks: list[tuple[float, int]]) -> None:
     assert looked(looks + [(0.0, 0)] * 160)[-1] == 0
 
 
+@given(looks, st.floats(0.1, 0.2), st.integers(50, 100))
+def test_it_goes_away_where_much_is_usual(looks: list[tuple[float, int]], late: float, in_flight: int) -> None:
+    assert looked(looks + [(late, in_flight)] * 1510)[-1] == 0
+
+
+@given(looks, st.floats(0, 0.2))
+def test_no_delay_counts_where_none_is_named(looks: list[tuple[float, int]], late: float) -> None:
+    assert looked(looks + [(late, 0)] * 160, Shed(lateness=0, in_flight=100))[-1] == 0
+
+
 @given(st.lists(st.tuples(st.floats(0, 0.2), st.integers(0, 100)), max_size=100))
 def test_nobody_is_turned_away_while_all_is_well(looks: list[tuple[float, int]]) -> None:
     assert not any(looked(looks))
@@ -59,11 +69,12 @@ def test_so_do_too_many_requests_at_once() -> None:
 
 
 @given(looks, st.floats(0.101, 0.2), st.integers(51, 100))
-def test_between_too_much_and_half_of_it_nothing_changes(
+def test_between_too_much_and_half_of_it_pressure_falls_slowly(
     looks: list[tuple[float, int]], late: float, in_flight: int
 ) -> None:
-    before = looked(looks)
-    assert looked([*looks, (late, in_flight)])[-1] == (before[-1] if before else 0)
+    before = looked([*looks, (0.0, 100)])[-1]
+    after = looked([*looks, (0.0, 100), (late, in_flight)])[-1]
+    assert max(0.0, before - 0.01) <= after <= before
 
 
 def test_without_bounds_nobody_is_ever_turned_away() -> None:
