@@ -97,7 +97,7 @@ class Subscription:
         self._valkey_knows = False
         # What was last acknowledged of holds.
         self._said_to_valkey: dict[str, dict[str, int]] = {}
-        self._said_to_postgres: dict[str, dict[str, int]] = {}
+        self._said_to_postgres: dict[str, dict[str, int]] | None = None
 
     def __repr__(self) -> str:
         return f"<Subscription version={self._board.table.version} from {self.source}>"
@@ -302,7 +302,7 @@ class Subscription:
             connection = await psycopg.AsyncConnection.connect(
                 self._links.database, autocommit=True, application_name="strangler proxy"
             )
-        self._said_to_postgres = {}
+        self._said_to_postgres = None
         try:
             while True:
                 async with asyncio.timeout(_PATIENCE):

@@ -25,6 +25,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, Final
 
 from strangler.project import ProjectInvalid
@@ -124,7 +125,9 @@ class Supervisor:
         self._notice = notice or Notice()
         self._served = False
         self._gone = Total()
-        self._leaving: set[Hand] = set()
+        self._alive: set[Hand] = set()  # from their start to their end: in a slot, on the way there or from there
+        self._farewell: Callable[[Hand], None] | None = None  # how workers are told to end, once they are
+        self._numbers = count(1)
         self._hopeless: ProxyError | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._heard = asyncio.Event()
@@ -152,8 +155,8 @@ class Supervisor:
         """Return what all workers have counted, those that are gone included."""
         total = Total()
         total.add(self._gone.snapshot())
-        for hand in (*self._hands(), *self._leaving):
-            if hand.report is not None and not hand.ended.done():  # what ended is among the gone
+        for hand in self._alive:  # what ended is among the gone
+            if hand.report is not None:
                 total.add(hand.report["tally"])
         return total
 
@@ -187,7 +190,7 @@ class Supervisor:
         self._aside(lambda: self._announce(announce))
         self._aside(self._watch)
         await asyncio.gather(*self._tasks)
-        await asyncio.gather(*(hand.ended for hand in self._leaving))
+        await asyncio.gather(*(hand.ended for hand in self._alive))
         for task in self._beside:
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
@@ -200,9 +203,11 @@ class Supervisor:
         task.add_done_callback(self._beside.discard)
 
     async def _announce(self, announce: Callable[[], Awaitable[None]]) -> None:
-        while not all(slot.report is not None for slot in self.slots):
+        while not self.stopping and not all(slot.report is not None for slot in self.slots):
             self._heard.clear()
             await self._heard.wait()
+        if self.stopping:
+            return
         self._served = True
         try:
             await announce()
@@ -219,7 +224,7 @@ class Supervisor:
             await asyncio.sleep(pause)
             self._tell()
             for hand in self._hands():
-                if hand.report is not None and hand.silence() > _HUNG:
+                if hand.silence() > _HUNG:  # since its start, where it has said nothing
                     _LOG.error("worker %s has said nothing for %d s", hand.settings.worker, hand.silence())
                     hand.kill()
 
@@ -239,6 +244,9 @@ class Supervisor:
     async def renew(self) -> None:
         """Read the settings again and take them over; those that are wrong or do not work are refused."""
         async with self._renewing:
+            if not self._served:  # nobody was told yet that it serves
+                await self._renew()
+                return
             self._notice.reloading()
             await self._renew()
             self._notice.ready()
@@ -247,7 +255,8 @@ class Supervisor:
         settings = self._settings_now()
         if settings is None:  # as they were: the same workers look at their files again
             for hand in self._hands():
-                hand.signal(signal.SIGHUP)
+                if hand.report is not None:  # else it does not listen yet, and would end
+                    hand.signal(signal.SIGHUP)
             return
         for slot in self.slots:
             if self.stopping or not await self._replace(slot, settings):
@@ -272,13 +281,12 @@ class Supervisor:
 
     async def _replace(self, slot: Slot, settings: Settings) -> bool:
         """Have a successor fill a slot, and return whether it serves; else nothing has changed."""
-        before, name = slot.hand, f"{slot.settings.worker.partition('+')[0]}+{secrets.token_hex(2)}"
+        settings = replace(settings, worker=slot.settings.worker)
         try:
-            hand = await self._begin(slot, replace(settings, worker=name))
+            hand = await self._begin(slot, settings)
         except OSError as exc:
             _LOG.error("the settings in force stay, since no worker can be started by others: %s", exc)
             return False
-        self._leaving.add(hand)  # unless it serves
         served = asyncio.create_task(hand.reported.wait())
         await asyncio.wait((served, hand.ended), timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         served.cancel()
@@ -286,13 +294,15 @@ class Supervisor:
             _LOG.error("the settings in force stay, since a worker does not serve by those in the files")
             hand.kill()
             return False
-        self._leaving.discard(hand)
-        slot.settings, slot.hand = hand.settings, hand
+        before, slot.hand, slot.settings = slot.hand, hand, settings
         if before is not None:
-            self._leaving.add(before)
-            before.leave()
-            asyncio.get_running_loop().call_later(_FAREWELL + before.settings.timeouts.drain, before.kill)
+            self._retire(before)
         return True
+
+    def _retire(self, hand: Hand) -> None:
+        """Have a worker drain whose place another has."""
+        hand.leave()
+        asyncio.get_running_loop().call_later(_FAREWELL + hand.settings.timeouts.drain, hand.kill)
 
     # --- beginning and end ---
 
@@ -306,14 +316,17 @@ class Supervisor:
         self._end(Hand.leave)
 
     def _end(self, tell: Callable[[Hand], None]) -> None:
-        loop = asyncio.get_running_loop()
         for place in self.places:
             place.close()
-        for hand in (*self._hands(), *self._leaving):
-            patience = _FAREWELL if self.stopping else _FAREWELL + hand.settings.timeouts.drain
-            loop.call_later(patience, hand.kill)
-            tell(hand)
-        self.stopping = True
+        for hand in self._alive:
+            self._part(hand, tell)
+        self._farewell, self.stopping = tell, True
+        self._heard.set()
+
+    def _part(self, hand: Hand, tell: Callable[[Hand], None]) -> None:
+        patience = _FAREWELL if self.stopping else _FAREWELL + hand.settings.timeouts.drain
+        asyncio.get_running_loop().call_later(patience, hand.kill)
+        tell(hand)
 
     async def _keep(self, slot: Slot) -> None:
         """Fill a slot again whenever its worker ends."""
@@ -338,11 +351,17 @@ class Supervisor:
 
     async def _fill(self, slot: Slot) -> tuple[int, bool]:
         """Run a worker, and its successors, until one ends unasked; return its exit code and whether it served."""
-        try:
-            slot.hand = hand = await self._begin(slot, slot.settings)
-        except OSError as exc:  # no descriptor, no memory, no process left
-            _LOG.error("a worker cannot be started: %s", exc)
-            return -1, False
+        if slot.hand is None:
+            try:
+                hand = await self._begin(slot, slot.settings)
+            except OSError as exc:  # no descriptor, no memory, no process left
+                _LOG.error("a worker cannot be started: %s", exc)
+                return -1, False
+            if slot.hand is None:
+                slot.hand = hand
+            else:  # one by other settings is there meanwhile
+                self._retire(hand)
+        hand = slot.hand
         while True:
             code = await asyncio.shield(hand.ended)
             if slot.hand is hand:
@@ -352,7 +371,8 @@ class Supervisor:
             hand = slot.hand
 
     async def _begin(self, slot: Slot, settings: Settings) -> Hand:
-        """Start a worker process on a slot's sockets. Raises ``OSError``."""
+        """Start a worker process on a slot's sockets, by a name that no process had before. Raises ``OSError``."""
+        settings = replace(settings, worker=f"{settings.worker}+{next(self._numbers)}")
         ours, theirs = socket.socketpair()
         descriptors = tuple(place.listener.fileno() for place in slot.places)
         try:
@@ -369,6 +389,9 @@ class Supervisor:
         writer.write(Orders(settings=settings, listeners=descriptors, addresses=addresses).to_line())
         hand = Hand(settings=settings, process=process, writer=writer)
         hand.ended = asyncio.create_task(self._listen(hand, reader))
+        self._alive.add(hand)
+        if self._farewell is not None:  # the end began while it was started
+            self._part(hand, self._farewell)
         return hand
 
     async def _listen(self, hand: Hand, reader: asyncio.StreamReader) -> int:
@@ -385,7 +408,7 @@ class Supervisor:
         code = await asyncio.to_thread(hand.process.wait)
         if hand.report is not None:
             self._gone.add(hand.report["tally"])
-        self._leaving.discard(hand)
+        self._alive.discard(hand)
         return code
 
 

@@ -120,9 +120,13 @@ class Predecessor:
     async def leave(self, taken: Sequence[Place]) -> None:
         """Say that all workers serve, and return when it has begun to leave. Raises ``TakeoverRefused``."""
         serves = [number for number, place in enumerate(self.places) if place in taken]
-        with suppress(OSError):  # it has died: nobody else serves
-            await self._talk.say({"serves": serves})
-            _expect(await _heard(self._talk, _ANSWER), "yours", unless_gone=True)
+        try:
+            with suppress(OSError):  # it has died: nobody else serves
+                await self._talk.say({"serves": serves})
+                _expect(await _heard(self._talk, _ANSWER), "yours", unless_gone=True)
+        except TakeoverRefused:
+            self._talk.close()  # before this one drains: else a late word would get through, and both leave
+            raise
         for place in self.places:
             place.own()
             if place not in taken:
@@ -235,8 +239,10 @@ class Threshold:
         left = False
         while not left:
             try:
+                if self._listener.fileno() < 0:
+                    self._listener = self._listen()
                 sock, _ = await loop.sock_accept(self._listener)
-            except OSError as exc:  # no descriptor
+            except (ProxyError, OSError) as exc:  # no descriptor
                 _LOG.error("what wants to take over cannot be heard: %s", exc)
                 await asyncio.sleep(_ANSWER)
                 continue
@@ -244,7 +250,7 @@ class Threshold:
             try:
                 _check_peer(sock)
                 left = await self._meet(talk)
-            except (ProxyError, OSError, TimeoutError, ValueError, KeyError, TypeError) as exc:
+            except (ProxyError, OSError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as exc:
                 _LOG.error("this proxy goes on, since what wanted to take over failed: %s", str(exc) or repr(exc))
             finally:
                 talk.close()
@@ -255,7 +261,9 @@ class Threshold:
         if hello.get("takeover") != SPOKEN:
             await talk.say({"refused": f"it understands the takeover {SPOKEN}, and no other"})
             raise TakeoverRefused(f"it began by {str(hello)[:100]}")
-        successor = int(hello["pid"])
+        successor = hello["pid"]
+        if type(successor) is not int:
+            raise TakeoverRefused(f"its process is {str(successor)[:100]!r}, no number")
         places = list(self._places())
         for place in places:
             place.share()
