@@ -64,11 +64,11 @@ $(COMPILED)/.ready: pyproject.toml hatch_build.py $(shell find strangler strangl
 has-compiler:
 	@command -v cc >/dev/null && $(PYTHON) -c 'import sysconfig, pathlib, sys; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
 
-test-compiled: $(COMPILED)/.ready  ## Run the proxy's tests with its hot path compiled
+test-compiled: $(COMPILED)/.ready  ## Run the proxy's tests with its hot path compiled, but for those that are slow
 	@rm -rf $(COMPILED)/tests $(COMPILED)/docs && cp -r tests docs pyproject.toml $(COMPILED)
 	@cd $(COMPILED) && export PYTHONPATH=$$PWD && \
 	  ../../$(BIN)/python -c 'import strangler_proxy.forward as hot; assert hot.__file__.endswith(".so"), hot.__file__' && \
-	  ../../$(BIN)/python -m pytest -n $(WORKERS) -m "not interpreted" $(ARGS) \
+	  ../../$(BIN)/python -m pytest -n $(WORKERS) -m "not interpreted and not slow" $(ARGS) \
 	    tests/conformance tests/unit/strangler_proxy tests/unit/strangler/routing tests/integration/strangler_proxy
 
 wheels: $(VENV)/.ready  ## Build the wheels of the toolkit (STRANGLER_COMPILE=1 for one of this platform) and of what the monolith installs

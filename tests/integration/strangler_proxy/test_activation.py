@@ -12,6 +12,8 @@ import pytest
 from tests.fixtures.proxy import PATIENCE, Origin, ProxyProcess
 from tests.fixtures.takeover import Project
 
+pytestmark = pytest.mark.slow
+
 ACTIVATED = (
     "import os\nfrom pathlib import Path\nfrom strangler.project import load\n"
     "handed = [int(each) for each in sys.argv[2].split(',')]\n"

@@ -19,6 +19,8 @@ from tests.fixtures.proxy import Origin
 from tests.fixtures.takeover import Project
 from tests.fixtures.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 class Ear:
     """A service manager's socket; ``heard`` is what came, a line each."""

@@ -32,6 +32,8 @@ from tests.fixtures.proxy import (
 )
 from tests.fixtures.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def test_serves_an_origin_with_nothing_configured() -> None:
     with Origin() as origin, ProxyProcess.origin(origin.url) as proxy:
@@ -397,3 +399,38 @@ def test_other_addresses_want_a_restart(project: Project) -> None:
         project.write(port=free_port())
         proxy.process.send_signal(signal.SIGHUP)
         assert "other addresses to listen on want a restart" in refusal(proxy)
+
+
+def workers_of(proxy: ProxyProcess) -> list[int]:
+    return [child.pid for child in psutil.Process(proxy.process.pid).children()]
+
+
+def test_a_worker_that_dies_while_its_successor_starts_leaves_nobody_behind(project: Project) -> None:
+    project.write("workers = 1\n")
+    with project.run() as proxy:
+        (before,) = workers_of(proxy)
+        project.write("workers = 1\nserver_timing = true\n")
+        proxy.process.send_signal(signal.SIGHUP)
+        until(lambda: len(workers_of(proxy)) == 2, "a successor starts")
+        os.kill(before, signal.SIGKILL)
+        until(lambda: proxy.workers() == workers_of(proxy) != [before], "one worker is there, and known")
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.end() == 0
+
+
+KEEPING = """
+from strangler_proxy import supervisor
+keep = supervisor.Supervisor._keep
+async def keeping(self, slot):
+    print("keeping", flush=True)
+    await keep(self, slot)
+supervisor.Supervisor._keep = keeping
+sys.exit(serve_origin("http://127.0.0.1:1", ["127.0.0.1:0"], "127.0.0.1:0", 1))
+"""
+
+
+def test_a_proxy_that_is_stopped_while_it_starts_ends() -> None:
+    for _ in range(5):
+        with ProxyProcess(KEEPING) as proxy:  # returns as its worker is being started
+            proxy.process.send_signal(signal.SIGTERM)
+            assert proxy.end() == 0

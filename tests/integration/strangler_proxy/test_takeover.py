@@ -19,6 +19,8 @@ from tests.fixtures.proxy import PATIENCE, Client, Origin, ProxyProcess, Truncat
 from tests.fixtures.takeover import Project
 from tests.fixtures.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def origin() -> Iterator[Origin]:
