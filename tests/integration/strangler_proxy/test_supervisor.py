@@ -236,7 +236,7 @@ def test_a_worker_that_cannot_be_started_again_does_not_end_the_others(tmp_path:
         one, other = proxy.workers()
         shutil.rmtree(folder)
         os.kill(one, signal.SIGKILL)
-        until(lambda: proxy.status()["restarts"] >= 6, "it was tried again more often than at the start")
+        until(lambda: proxy.status()["restarts"] >= 6, "it was tried again more often than at the start", 40)
         assert proxy.process.poll() is None
         assert proxy.workers() == [other]
         assert answers(proxy.port)
