@@ -133,10 +133,15 @@ class Cluster:
             self._failed(ticket, now, endpoint)
 
     def _failed(self, ticket: int, now: float, endpoint: Endpoint | None) -> None:
-        if endpoint is not None and endpoint.health.failed(now, self.endpoints):
-            _LOG.warning("%s of %s fails too often and is not asked for a while", endpoint.url, self.name)
+        if endpoint is not None:
+            self.suspect(endpoint, now)
         if self.breaker is not None and self.breaker.failed(ticket, now):
             _LOG.warning("%s fails too often: its breaker is open", self.name)
+
+    def suspect(self, endpoint: Endpoint, now: float) -> None:
+        """Note that an endpoint broke a request off, whatever becomes of that; several in a row, and it is ejected."""
+        if endpoint.health.failed(now, self.endpoints):
+            _LOG.warning("%s of %s fails too often and is not asked for a while", endpoint.url, self.name)
 
     # --- time ---
 

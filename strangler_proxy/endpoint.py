@@ -165,6 +165,9 @@ class Endpoint:
 
     def release(self, upstream: Upstream) -> None:
         """Take back a connection that is ready for another request."""
+        if self.waiting and upstream.wire.poll(0):  # ended, or with an answer to nothing
+            upstream.transport.abort()  # its loss makes room for a new one
+            return
         while self.waiting:
             if self.waiting.popleft().connected(upstream):
                 return

@@ -206,7 +206,10 @@ class Exchange:
         """End because nobody made progress in time."""
         if self._parking is not None:
             self._wait_no_longer(Outcome.TIMEOUT)
-        elif not self.request_done:
+        elif self._paused:
+            self._close = True
+            self._fail(408, "The answer was not taken in time.")
+        elif not self.request_done and not self._downstream.choked:
             self._close = True
             self._fail(408, "The rest of the request did not come in time.")
         elif self._upstream is None:
@@ -325,7 +328,8 @@ class Exchange:
             return
         self._cluster = cluster
         if cluster.total:
-            self._until = min(self._until, self.began + self._held + cluster.total)
+            since = monotonic() if self.fell_back else self.began + self._held
+            self._until = min(self._until, since + cluster.total)
         if self._until < inf:
             self._downstream.deadline = min(self._downstream.deadline, self._until)
         self._reach(cluster)
@@ -516,11 +520,14 @@ class Exchange:
         if upstream is None or cluster is None:
             return
         heard, begun = upstream.heard, self._begun
-        self._drop_connection(broken=True)
+        endpoint = self._drop_connection(broken=True)
         if self._stale and not self._fresh and not heard and self.head.repeatable and not self._writes:
             self._fresh = True  # the server has closed what it thought idle: that is no failure
             self._reach(cluster)
-        elif begun or not self._try_again(cluster, sent=True, heard=heard, at_once=False):
+            return
+        if endpoint is not None:
+            cluster.suspect(endpoint, monotonic())
+        if begun or not self._try_again(cluster, sent=True, heard=heard, at_once=False):
             self._stumble("truncated" if begun else "reset", 502, "The application broke the connection off.", False)
         else:
             self._fresh = True
