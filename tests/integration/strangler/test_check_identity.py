@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from email.utils import formatdate
 from hashlib import sha256
@@ -46,7 +47,7 @@ def test_one_that_tells(tmp_path: Path) -> None:
     ("status", "body", "begins"),
     [
         ("403 Forbidden", b'{"detail": "signed with another secret"}', "the monolith's STRANGLER_IDENTITY_SECRET is"),
-        ("403 Forbidden", b'{"detail": "the clocks are off"}', "the clocks are 0 s apart, more than 30 s"),
+        ("403 Forbidden", b'{"detail": "the clocks are off"}', "the clocks are N s apart, more than 30 s"),
         ("404 Not Found", b"", "there is nothing at /.strangler/identity/; install strangler_django"),
         ("400 Bad Request", b"", "the monolith answers 400; name the host of its endpoint in ALLOWED_HOSTS"),
         ("301 Moved", b"", "the monolith leads on to /x/"),
@@ -55,7 +56,9 @@ def test_one_that_tells(tmp_path: Path) -> None:
     ],
 )
 def test_one_that_does_not(tmp_path: Path, status: str, body: bytes, begins: str) -> None:
-    assert told(tmp_path, status, body).startswith(begins)
+    # A Date has whole seconds, and one may pass on the way.
+    said = re.sub(r"are \d s apart", "are N s apart", told(tmp_path, status, body))
+    assert said.startswith(begins)
 
 
 def test_a_clock_that_goes_wrong(tmp_path: Path) -> None:
