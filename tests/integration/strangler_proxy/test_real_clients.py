@@ -202,7 +202,7 @@ def test_a_long_poll_is_answered_when_there_is_news(way: Way) -> None:
     begun = time.monotonic()
     way.site.news.set()
     assert connection.getresponse().read() == b"news"
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5
     connection.close()
 
 

@@ -13,13 +13,13 @@ def test_what_holds_the_loop_up_is_told() -> None:
         lag = Lag()
         await asyncio.sleep(0.12)
         before = lag.longest
-        time.sleep(0.2)  # noqa: ASYNC251 -- the very thing that must not happen to a loop
+        time.sleep(0.6)  # noqa: ASYNC251 -- the very thing that must not happen to a loop
         await asyncio.sleep(0.02)
         lag.stop()
-        assert before < 0.1
+        assert before < 0.5
         return lag.longest
 
-    assert 0.1 <= asyncio.run(busy()) < 2
+    assert 0.5 <= asyncio.run(busy()) < 10
 
 
 def test_it_ends_when_it_is_stopped() -> None:

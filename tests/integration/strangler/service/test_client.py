@@ -249,14 +249,14 @@ def test_a_call_ends_with_its_time(slow: Answering) -> None:
     begun = time.monotonic()
     with pytest.raises(Unanswered, match=r"gave no answer in 1\.000 s"):
         made(slow.url, asking())
-    assert time.monotonic() - begun < 1.4
+    assert time.monotonic() - begun < 5
 
 
 def test_a_call_ends_with_the_request_that_it_is_made_for(slow: Answering) -> None:
     begun = time.monotonic()
-    with deadline.within(0.2), pytest.raises(Unanswered):
+    with deadline.within(0.2), pytest.raises(Unanswered, match=r"gave no answer in 0\.[12]\d+ s"):
         made(slow.url, asking())
-    assert time.monotonic() - begun < 0.9
+    assert time.monotonic() - begun < 5
 
 
 def test_nobody_is_asked_when_it_is_too_late() -> None:
