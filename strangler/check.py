@@ -17,12 +17,13 @@ import redis
 from psycopg.conninfo import conninfo_to_dict
 
 from strangler import asking
-from strangler.ledger import Ledger, LedgerError, NotInstalled
+from strangler.ledger import Ledger, LedgerError, NotInstalled, Publication
 from strangler.ledger.ledger import definition_of
 from strangler.project import CapabilityFiles, Project, ProjectInvalid, Secret, Upstream
-from strangler.project.values import Identity, Tls, Tracing
+from strangler.project.values import Control, Identity, Tls, Tracing
 from strangler.routing.address import parse_endpoint
 from strangler.routing.keys import Keys
+from strangler.routing.table import is_sealed
 from strangler.sync import backfill
 from strangler.sync.errors import SyncError
 
@@ -75,7 +76,7 @@ def _probes(project: Project) -> Iterator[Probe]:
         yield f"{upstream.name}'s database", partial(_database, upstream.database)
     yield "control database", partial(_database, project.control.database)
     yield "Valkey", partial(_valkey, project.control.redis)
-    yield "secret", partial(_secret, project.control.secret)
+    yield "secret", partial(_secret, project.control)
     yield "ledger", partial(_ledger, project)
     if project.proxy.tracing is not None:
         yield "collector of spans", partial(_collector, project.proxy.tracing)
@@ -157,9 +158,13 @@ def _valkey(secret: Secret) -> str:
     return "answers"
 
 
-def _secret(secret: Secret) -> str:
-    Keys.derive(secret.reveal())
-    return "long enough"
+def _secret(control: Control) -> str:
+    secrets = [each.reveal() for each in control.secrets]
+    if len(secrets) == 1:
+        return "long enough"
+    if secrets[0] == secrets[1]:
+        raise Wrong("second_secret is the secret itself; name the one that follows, or the one before, or leave it out")
+    return "long enough, and a second one is believed"
 
 
 def _collector(tracing: Tracing) -> str:
@@ -199,7 +204,21 @@ def _ledger(project: Project) -> str:
     differing = sorted(name for name in here.keys() | published.keys() if here.get(name) != published.get(name))
     if differing:
         raise Wrong(f"the files of {', '.join(differing)} are not what is published; run: strangler publish")
-    return f"routing table {newest.version} in force" if newest else "empty"
+    if newest is None:
+        return "empty"
+    _sealed(newest, project.control.keys())
+    return f"routing table {newest.version} in force"
+
+
+def _sealed(newest: Publication, keys: Keys) -> None:
+    if is_sealed(newest.sealed, keys.table):
+        return
+    if keys.second is not None and is_sealed(newest.sealed, keys.second.table):
+        raise Wrong(f"routing table {newest.version} is sealed with second_secret; run: strangler publish")
+    raise Wrong(
+        f"routing table {newest.version} is sealed with another secret, and workers refuse it; set that one as"
+        " second_secret, or run: strangler publish"
+    )
 
 
 def _mapping(files: CapabilityFiles, project: Project) -> str:

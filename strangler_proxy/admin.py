@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +21,10 @@ from starlette.routing import Route
 
 from strangler_proxy.exposition import families
 from strangler_proxy.supervisor import Supervisor
+from strangler_proxy.vouch import jwks
 
 
-def admin(supervisor: Supervisor, jwks: Mapping[str, Any] | None = None) -> Starlette:
+def admin(supervisor: Supervisor) -> Starlette:
     """Return the application that tells about ``supervisor`` and its workers, and by which keys they sign."""
     registry = CollectorRegistry()
     registry.register(_Summed(supervisor))
@@ -44,9 +45,11 @@ def admin(supervisor: Supervisor, jwks: Mapping[str, Any] | None = None) -> Star
         return JSONResponse(_status(supervisor))
 
     async def keys(request: Request) -> Response:
-        if jwks is None:
+        settings = supervisor.settings
+        known = settings.links.keys() if settings.identity is not None else None
+        if known is None:
             return JSONResponse({"detail": "strangler.toml has no [identity]"}, status_code=404)
-        return JSONResponse(jwks, media_type="application/jwk-set+json")
+        return JSONResponse(jwks(known), media_type="application/jwk-set+json")
 
     return Starlette(
         routes=[
@@ -126,8 +129,8 @@ class AdminServer(uvicorn.Server):
         yield
 
 
-def admin_server(supervisor: Supervisor, jwks: Mapping[str, Any] | None = None) -> AdminServer:
+def admin_server(supervisor: Supervisor) -> AdminServer:
     config = uvicorn.Config(
-        admin(supervisor, jwks), lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        admin(supervisor), lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1
     )
     return AdminServer(config)

@@ -22,7 +22,7 @@ def problems(project: Project) -> list[str]:
 
 def _variables(project: Project) -> Iterator[str]:
     control, identity = project.control, project.identity
-    secrets = [control.database, control.redis, control.secret, *([identity.secret] if identity is not None else [])]
+    secrets = [control.database, control.redis, *control.secrets, *([identity.secret] if identity is not None else [])]
     try:
         require(*secrets)
     except ProjectInvalid as exc:

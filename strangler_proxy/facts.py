@@ -91,18 +91,30 @@ class RequestFacts:
         head = self._head
         if head.visitor and self._keys is not None and len(head.visitor) <= _LONGEST_TOKEN:
             visitor = _visitor_in(head.visitor, self._keys)
+            if visitor is None and self._keys.second is not None:
+                visitor = self._signed_anew(head.visitor, self._keys.second)
             if visitor is not None:
                 return visitor
         if head.authorization:
             return sha256(head.authorization).hexdigest()
         return None
 
+    def _signed_anew(self, token: bytes, second: Keys) -> str | None:
+        """Return the visitor in a token that the second secret signed, and have the response bring one of the first."""
+        visitor = _visitor_in(token, second)
+        if visitor is not None:
+            self._sign(visitor)
+        return visitor
+
     def _new(self) -> str:
         visitor = token_urlsafe(16)
+        self._sign(visitor)
+        return visitor
+
+    def _sign(self, visitor: str) -> None:
         if self._keys is not None:
             token = sign_visitor(visitor, self._keys)
             secure = "; Secure" if self._peer.secure(self._head) else ""
             self.cookie_line = (
                 f"Set-Cookie: strangler_visitor={token}; Path=/; Max-Age={_MAX_AGE}; HttpOnly; SameSite=Lax{secure}\r\n"
             ).encode("ascii")
-        return visitor

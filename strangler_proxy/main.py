@@ -45,13 +45,14 @@ def serve(project: Project, again: Callable[[], Project] | None = None, *, takeo
 def settings_of(project: Project) -> Settings:
     """Return what workers are told of ``project``. Raises ``ProjectInvalid`` and ``ProxyError``."""
     control, proxy = project.control, project.proxy
-    require(control.database, control.redis, control.secret)
+    require(control.database, control.redis, *control.secrets)
     if proxy.tracing is not None and not can_export():
         raise ProxyError("[proxy.tracing] wants more; run: pip install 'strangler[tracing]'")
     links = Links(
         database=control.database.reveal(),
         redis=control.redis.reveal(),
         secret=control.secret.reveal(),
+        second_secret=control.second_secret.reveal() if control.second_secret is not None else "",
         state=str(project.root / proxy.state),
     )
     settings = Settings(

@@ -8,12 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from strangler.routing.address import parse_listen
-from strangler.routing.keys import Keys
 from strangler_proxy.activation import check_all_used, handed_over
 from strangler_proxy.admin import admin_server
 from strangler_proxy.errors import ProxyError
@@ -22,7 +21,6 @@ from strangler_proxy.places import Place, places
 from strangler_proxy.settings import Settings
 from strangler_proxy.supervisor import Supervisor, slots
 from strangler_proxy.takeover import Predecessor, Threshold, find
-from strangler_proxy.vouch import Signer
 
 _LOG: Final = logging.getLogger("strangler_proxy")
 TAKEOVER: Final = "--takeover"
@@ -64,7 +62,7 @@ class Running:
         self._notice = Notice.of(os.environ)
         self._supervisor = Supervisor(slots(settings, workers, inherited), read, self._notice)
         check_all_used(handed, self._places())
-        self._server = admin_server(self._supervisor, _jwks(settings))
+        self._server = admin_server(self._supervisor)
         self._serving: asyncio.Task[None] | None = None
         self._threshold: Threshold | None = None
         self._predecessor = predecessor
@@ -138,12 +136,6 @@ async def _succeed() -> None:
     while process.poll() is None:  # noqa: ASYNC110 -- to wait in a thread would keep this process from ending
         await asyncio.sleep(_LOOK)
     _LOG.error("the successor ended (exit code %d), and this proxy goes on", process.returncode)
-
-
-def _jwks(settings: Settings) -> Mapping[str, Any] | None:
-    if settings.identity is None:
-        return None
-    return Signer(Keys.derive(settings.links.secret).identity).jwks()
 
 
 _FLUSHED: Final = True

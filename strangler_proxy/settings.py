@@ -10,20 +10,38 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
 from strangler.project.limits import By, Limits, Rate, Shed, Timeouts
+from strangler.routing.keys import Keys
 
 Network = IPv4Network | IPv6Network
 PIPE: Final = b"from supervisor to worker"
 """Seals the first table on its way to a worker: no secret is needed inside one pipe."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Links:
     """Where routing tables come from. Empty strings: there is no such source."""
 
     database: str = ""
     redis: str = ""
     secret: str = ""
+    second_secret: str = ""  # believed, and never signed with
     state: str = ""  # folder of the copy on disk
+
+    def keys(self) -> Keys | None:
+        """Return what the secrets yield; None without one."""
+        return Keys.derive(self.secret, self.second_secret) if self.secret else None
+
+    def why_not(self, after: Links) -> str:
+        """Return why ``after`` cannot follow while workers serve, empty when it can.
+
+        Workers that go by one and by the other serve side by side for a while, and each has to believe both.
+        """
+        known, believed = (self.secret, self.second_secret), (after.secret, after.second_secret)
+        if after.secret not in known:
+            return "its secret was not the second_secret before; have it there first"
+        if self.secret not in believed:
+            return "the secret so far is not the second_secret; keep it there until nothing is signed with it"
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

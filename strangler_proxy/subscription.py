@@ -79,7 +79,7 @@ _HELD_SQL: Final = "update strangler.worker set held = %(held)s::jsonb where id 
 class Subscription:
     """Keeps a worker's routing table the newest. ``source`` tells where the one in force came from."""
 
-    def __init__(self, board: Switchboard, worker: str, links: Links, seal: bytes) -> None:
+    def __init__(self, board: Switchboard, worker: str, links: Links) -> None:
         self.source = "bootstrap"
         self.since = time.time()
         self.valkey_up: bool | None = None
@@ -87,7 +87,8 @@ class Subscription:
         self._board = board
         self._worker = worker
         self._links = links
-        self._seal = seal
+        keys = links.keys()
+        self._seals = tuple(each.table for each in keys.believed) if keys is not None else ()
         self._about = f"{os.uname().nodename} {os.getpid()}"
         self._file = Path(links.state) / "table" if links.state else None
         self._refused = b""
@@ -142,7 +143,7 @@ class Subscription:
     def _take(self, sealed: bytes, source: str) -> bool:
         """Route by a published table if it is good and newer, and return whether it was."""
         try:
-            table = unseal(sealed, self._seal)
+            table = unseal(sealed, *self._seals)
         except TableInvalid as exc:
             if sealed != self._refused:  # Postgres offers it again every second
                 self._refused = sealed
@@ -197,10 +198,10 @@ class Subscription:
     def _is_later(self, sealed: bytes) -> bool:
         assert self._file is not None  # noqa: S101 -- _write has looked
         try:
-            kept = unseal(self._file.read_bytes(), self._seal).published_at
+            kept = unseal(self._file.read_bytes(), *self._seals).published_at
         except (FileNotFoundError, TableInvalid):
             return True
-        ours = unseal(sealed, self._seal).published_at
+        ours = unseal(sealed, *self._seals).published_at
         return kept is None or (ours is not None and ours > kept)
 
     def _take_from_disk(self) -> None:

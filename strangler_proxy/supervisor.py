@@ -241,6 +241,11 @@ class Supervisor:
 
     # --- other settings ---
 
+    @property
+    def settings(self) -> Settings:
+        """What workers go by that are started now; while others are taken over, those in the first place begin."""
+        return self.slots[0].settings
+
     async def renew(self) -> None:
         """Read the settings again and take them over; those that are wrong or do not work are refused."""
         async with self._renewing:
@@ -265,7 +270,7 @@ class Supervisor:
 
     def _settings_now(self) -> Settings | None:
         """Return the settings as they are read now, None when they are as before or cannot be taken over."""
-        before = self.slots[0].settings
+        before = self.settings
         if self._read is None:
             return None
         try:
@@ -275,6 +280,9 @@ class Supervisor:
             return None
         if read.entry.addresses != before.entry.addresses:
             _LOG.error("the settings in force stay: other addresses to listen on want a restart")
+            return None
+        if why := before.links.why_not(read.links):
+            _LOG.error("the settings in force stay, since a changed secret wants two steps: %s", why)
             return None
         unchanged = replace(read, worker=before.worker, table=before.table) == before
         return None if unchanged else read

@@ -25,7 +25,6 @@ from typing import Final
 
 import uvloop
 
-from strangler.routing.keys import Keys
 from strangler.routing.table import unseal
 from strangler_proxy.entrance import Entrances
 from strangler_proxy.errors import OrdersUnreadable
@@ -90,7 +89,7 @@ class Worker:
 
     def __init__(self, orders: Orders, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         settings, links = orders.settings, orders.settings.links
-        keys = Keys.derive(links.secret) if links.secret else None
+        keys = links.keys()
         table = unseal(settings.table.encode(), PIPE)
         self._orders = orders
         self._reader = reader
@@ -98,7 +97,7 @@ class Worker:
         self._settings = settings
         self._board = Switchboard(settings, table, keys)
         self._entrances = Entrances(self._board, settings.entry)
-        self._subscription = Subscription(self._board, settings.worker, links, keys.table if keys else b"")
+        self._subscription = Subscription(self._board, settings.worker, links)
         self._lag = Lag(self._board.late)
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()

@@ -23,7 +23,6 @@ from strangler.demo.tally import Tally, logs_of
 from strangler.demo.traffic import Ask, Crowd, Traffic
 from strangler.ledger import Change, Publisher
 from strangler.project import Problem, Project, ProjectInvalid
-from strangler.routing.keys import Keys
 
 _LOG_S: Final = 10.0  # for a line to reach its log
 _LOOK_S: Final = 0.05
@@ -49,7 +48,7 @@ class Guide:
         paths = frozenset(path.partition("?")[0] for path in self.tour.paths)
         logs = logs_of(self.processes, self.project.services)
         self._tally = Tally(run=secrets.token_hex(4), paths=paths, logs=logs)
-        self._judge = Judge(capability=self.tour.capability, keys=Keys.derive(self.project.control.secret.reveal()))
+        self._judge = Judge(capability=self.tour.capability, keys=self.project.control.keys())
 
     def walk(self, report: Path | None) -> bool:
         """Walk all steps, print them, write ``report``; return whether every step held."""

@@ -40,6 +40,7 @@ from strangler.routing.table import (
     RoutingTable,
     capability_from_json,
     capability_to_json,
+    is_sealed,
     seal,
     state_from_json,
     state_to_json,
@@ -120,7 +121,7 @@ class Ledger:
     @classmethod
     def open(cls, project: Project) -> Self:
         """Connect to the project's control database. Raises ``Unreachable`` or ``ProjectInvalid``."""
-        keys = Keys.derive(project.control.secret.reveal())
+        keys = project.control.keys()
         dsn = project.control.database.reveal()
         try:
             connection = psycopg.connect(
@@ -211,7 +212,8 @@ class Ledger:
             row = self.connection.execute("select version, upstreams, reach from strangler.publication").fetchone()
             upstreams = {name: list(endpoints) for name, endpoints in project.upstreams.items()}
             reach = {name: found for name, each in project.reach.items() if (found := each.to_json())}
-            if row is not None and not changes and row[1:] == (upstreams, reach) and row[0] >= above and row[0] > 0:
+            same = row is not None and not changes and row[1:] == (upstreams, reach) and row[0] >= above
+            if same and self._is_published():
                 return None
             self.connection.execute(
                 "update strangler.publication set upstreams = %s, reach = %s, version = greatest(version, %s)",
@@ -283,6 +285,11 @@ class Ledger:
                 Jsonb(dict(line.evidence)),
             ],
         )
+
+    def _is_published(self) -> bool:
+        """Return whether there is a table that is sealed with the secret of today."""
+        newest = self.newest()
+        return newest is not None and is_sealed(newest.sealed, self._keys.table)
 
     def _publish(self) -> Publication:
         row = self.connection.execute(

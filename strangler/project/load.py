@@ -147,6 +147,7 @@ def _control(section: Section) -> Control:
         database=section.secret("database", _DATABASE, _is_postgres),
         redis=section.secret("redis", _REDIS, _is_redis),
         secret=section.secret("secret", _SIGNING, _is_long),
+        second_secret=section.optional_secret("second_secret", _SIGNING, _is_long),
     )
     section.close()
     return control

@@ -23,6 +23,9 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 NAME_WANTED: Final = "lower-case letters, digits, - and _, starting with a letter"
 METHOD: Final = re.compile(r"[A-Z][A-Z-]{2,31}")
 
+# Keys under which nothing but a variable may stand.
+_SECRETS: Final = ("secret", "second_secret")
+
 T = TypeVar("T")
 Check = Callable[[str], object]
 """Raises ``ValueError`` on a value that does not fit; its words, if any, say why."""
@@ -146,7 +149,7 @@ class Section:
         if not isinstance(raw, str):
             return Secret(value=None, problem=self.problem(key, "a value that is no text (not shown)", wanted))
         literal = _VARIABLE.sub(lambda match: match[3] or "", raw)
-        if _PASSWORD.search(literal) or (key == "secret" and literal):
+        if _PASSWORD.search(literal) or (key in _SECRETS and literal):
             found = "a secret written into the file"
             return Secret(value=None, problem=self.problem(key, found, 'a variable, as in "$NAME"'))
         try:
@@ -156,6 +159,12 @@ class Section:
         if "\0" in value or not valid(value):
             return Secret(value=None, problem=self.problem(key, _unfit(raw), wanted))
         return Secret(value=value)
+
+    def optional_secret(self, key: str, wanted: str, valid: Callable[[str], bool]) -> Secret | None:
+        """Return the value at ``key`` as ``secret`` does, and None where it is left out or empty."""
+        found = self.secret(key, wanted, lambda value: value == "" or valid(value)) if key in self.values else None
+        self.known.append(key)
+        return None if found is None or found.value == "" else found
 
     def section(self, key: str) -> Section:
         """Return the table at ``key``, empty when it is missing, and mute when it is no table."""

@@ -11,6 +11,7 @@ from strangler.capability import BORN, Data, Stack, State
 from strangler.project.limits import Limits, Rate, Shed, Timeouts
 from strangler.routing.address import parse_listen
 from strangler.routing.cohort import Cohort
+from strangler.routing.keys import Keys
 from strangler.routing.protect import Protect, Reach
 from strangler.routing.table import MONOLITH, Capability, Route, RoutingTable
 
@@ -76,11 +77,23 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """What the toolkit keeps for itself: the ledger's database, the broker, and the secret that signs."""
+    """What the toolkit keeps for itself: the ledger's database, the broker, and the secret that signs.
+
+    ``second_secret`` is believed beside it, and signs nothing: what will sign next, or what has signed so far.
+    """
 
     database: Secret
     redis: Secret
     secret: Secret
+    second_secret: Secret | None = None
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        return (self.secret,) if self.second_secret is None else (self.secret, self.second_secret)
+
+    def keys(self) -> Keys:
+        """Return what the secrets yield. Raises ``ProjectInvalid`` when one is not set."""
+        return Keys.derive(*(each.reveal() for each in self.secrets))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -27,20 +27,34 @@ MIN_SECRET: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)  # equal by identity: hashed on each request
 class Keys:
-    """One key for each use, derived from the installation's secret; ``identity`` is the seed of an Ed25519 key."""
+    """One key for each use, derived from the installation's secret; ``identity`` is the seed of an Ed25519 key.
+
+    ``second`` are those of a secret that is about to come, or about to go: believed, and never signed with.
+    """
 
     table: bytes
     visitor: bytes
     override: bytes
     identity: bytes
+    second: Keys | None = None
 
     @classmethod
-    def derive(cls, secret: str) -> Keys:
-        """Return the keys of ``secret``. Raises ``ValueError`` when it is shorter than 32 bytes."""
+    def derive(cls, secret: str, second: str = "") -> Keys:
+        """Return the keys of ``secret``. Raises ``ValueError`` when one is shorter than 32 bytes."""
         raw = secret.encode()
         if len(raw) < MIN_SECRET:
             raise ValueError(f"the secret has {len(raw)} bytes; it wants at least {MIN_SECRET} random ones")
-        return cls(**{field.name: _derive(raw, field.name.encode()) for field in fields(cls)})
+        return cls(
+            table=_derive(raw, b"table"),
+            visitor=_derive(raw, b"visitor"),
+            override=_derive(raw, b"override"),
+            identity=_derive(raw, b"identity"),
+            second=cls.derive(second) if second else None,
+        )
+
+    @property
+    def believed(self) -> tuple[Keys, ...]:
+        return (self,) if self.second is None else (self, self.second)
 
 
 def _derive(secret: bytes, use: bytes) -> bytes:
@@ -53,7 +67,7 @@ def sign_visitor(visitor: str, keys: Keys) -> str:
 
 
 def read_visitor(token: str, keys: Keys) -> str | None:
-    """Return the visitor in ``token``, or None when we did not sign it."""
+    """Return the visitor in ``token``, or None when it was not signed with these keys; ``keys.second`` is not tried."""
     visitor, _, mac = token.partition(".")
     if _VISITOR.fullmatch(visitor) is None or not _same(mac, _mac(visitor, keys.visitor)):
         return None
@@ -70,9 +84,13 @@ def read_override(token: str, keys: Keys, now: float) -> tuple[str, Stack] | Non
     """Return the capability and stack of ``token``, or None when it is not ours or its time is over."""
     wish, _, mac = token.rpartition(".")
     match = _WISH.fullmatch(wish)
-    if match is None or not _same(mac, _mac(wish, keys.override)) or now >= int(match[3]):
+    if match is None or not _signed(mac, wish, keys) or now >= int(match[3]):
         return None
     return match[1], Stack(match[2])
+
+
+def _signed(mac: str, wish: str, keys: Keys) -> bool:
+    return any(_same(mac, _mac(wish, each.override)) for each in keys.believed)
 
 
 def _mac(text: str, key: bytes) -> str:

@@ -254,10 +254,16 @@ def seal(table: RoutingTable, key: bytes) -> bytes:
     return _mac(body, key) + b"\n" + body
 
 
-def unseal(message: bytes, key: bytes) -> RoutingTable:
-    """Return the table in ``message``. Raises ``TableInvalid`` when it is not whole, not ours, or not readable."""
+def is_sealed(message: bytes, key: bytes) -> bool:
+    """Return whether ``message`` is whole, and sealed with ``key``."""
     mac, _, body = message.partition(b"\n")
-    if not hmac.compare_digest(mac, _mac(body, key)):
+    return hmac.compare_digest(mac, _mac(body, key))
+
+
+def unseal(message: bytes, *keys: bytes) -> RoutingTable:
+    """Return the table in ``message``. Raises ``TableInvalid`` when it is not whole, not ours, or not readable."""
+    body = message.partition(b"\n")[2]
+    if not any(is_sealed(message, key) for key in keys):
         raise TableInvalid("the seal does not match: it was cut short, or sealed with another secret")
     try:
         raw = json.loads(body)

@@ -68,7 +68,7 @@ class ShopStacks:
         self._numbers = count(1)
         self._running: dict[str, str] = {}
         self._proxies: dict[Share, ProxyProcess] = {}
-        (folder / "jwks.json").write_text(json.dumps(SIGNER.jwks()))
+        (folder / "jwks.json").write_text(json.dumps({"keys": [SIGNER.public()]}))
 
     def of(self, stack: str, capability: str | None = None) -> str:
         if stack == THE_MONOLITH:

@@ -20,7 +20,7 @@ from strangler.service.identity import Identity, Verifier
 from strangler.service.jwks import Keyring
 from strangler_django import channel
 from strangler_proxy.settings import Asking, Settings
-from strangler_proxy.vouch import Signer
+from strangler_proxy.vouch import Signer, jwks
 from tests.fixtures.proxy import KEYS, SETTINGS, Origin, Proxy, ProxyProcess, Served, keep_answering, routing_table
 from tests.fixtures.waiting import until
 
@@ -31,7 +31,7 @@ ASKING = Asking(
     path="/.strangler/identity/",
     permissions=("app.change_model",),
 )
-VERIFIER = Verifier(Keyring(json.dumps(Signer(KEYS.identity).jwks()).encode))
+VERIFIER = Verifier(Keyring(json.dumps(jwks(KEYS)).encode))
 NOTES = Capability(
     name="notes",
     service="notes",

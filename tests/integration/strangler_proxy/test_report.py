@@ -29,7 +29,7 @@ def told(proxy: Proxy) -> dict[str, Any]:
     def words() -> dict[str, Any]:
         lag = Lag()
         lag.stop()
-        return report(proxy.board, Subscription(proxy.board, "w", Links(), b""), lag)
+        return report(proxy.board, Subscription(proxy.board, "w", Links()), lag)
 
     return proxy.call(words)
 

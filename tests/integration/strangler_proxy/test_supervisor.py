@@ -295,11 +295,6 @@ def test_the_log_is_opened_anew_when_asked(tmp_path: Path) -> None:
 
 # --- settings that change ---
 
-SERVE = (
-    "from pathlib import Path\nfrom strangler.project import load\n"
-    "sys.exit(serve(load(Path(sys.argv[1])), again=lambda: load(Path(sys.argv[1]))))"
-)
-
 
 @dataclass
 class Project:
@@ -310,16 +305,17 @@ class Project:
     port: int = field(default_factory=free_port)
     admin: int = field(default_factory=free_port)
 
-    def write(self, more: str = "", port: int | None = None) -> None:
+    def write(self, more: str = "", port: int | None = None, secret: str = "$SECRET") -> None:
         (self.folder / "strangler.toml").write_text(
             f'[monolith]\nendpoints = ["{self.origin.url}"]\ndatabase = "$DATABASE"\n'
-            '[control]\ndatabase = "$DATABASE"\nredis = "$REDIS"\nsecret = "$SECRET"\n'
+            f'[control]\ndatabase = "$DATABASE"\nredis = "$REDIS"\nsecret = "{secret}"\n'
             f'[proxy]\nlisten = ["127.0.0.1:{port or self.port}"]\nadmin = "127.0.0.1:{self.admin}"\n{more}'
         )
 
     def run(self) -> ProxyProcess:
-        env = {"DATABASE": "postgresql://x@127.0.0.1:1/x", "REDIS": "redis://127.0.0.1:1/0", "SECRET": SECRET}
-        return ProxyProcess(SERVE, str(self.folder / "strangler.toml"), env=env)
+        secrets = {"SECRET": SECRET, "OTHER_SECRET": f"not {SECRET}"}
+        env = {"DATABASE": "postgresql://x@127.0.0.1:1/x", "REDIS": "redis://127.0.0.1:1/0", **secrets}
+        return ProxyProcess.project(self.folder / "strangler.toml", env)
 
 
 @pytest.fixture
@@ -391,6 +387,17 @@ def test_a_stop_while_settings_are_taken_over_ends_every_worker(project: Project
         assert proxy.end() == 0
         assert not any(map(psutil.pid_exists, [worker.pid for worker in workers]))
         assert "killed" not in proxy.errors
+
+
+def test_a_secret_that_nobody_knew_of_is_refused(project: Project) -> None:
+    project.write()
+    with project.run() as proxy:
+        before = proxy.workers()
+        project.write(secret="$OTHER_SECRET")
+        proxy.process.send_signal(signal.SIGHUP)
+        wanted = "a changed secret wants two steps: its secret was not the second_secret before; have it there first"
+        assert wanted in refusal(proxy)
+        assert proxy.workers() == before
 
 
 def test_other_addresses_want_a_restart(project: Project) -> None:

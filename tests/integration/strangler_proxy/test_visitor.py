@@ -13,10 +13,11 @@ import pytest
 from strangler.capability import Data, Stack, Stage, State
 from strangler.routing.bucket import bucket
 from strangler.routing.cohort import Cohort, Source
-from strangler.routing.keys import read_visitor, sign_override, sign_visitor
+from strangler.routing.keys import Keys, read_visitor, sign_override, sign_visitor
 from strangler.routing.table import Capability, Route
 from tests.fixtures.proxy import KEYS, SETTINGS, Client, Origin, Proxy, Response, routing_table
 
+FOLLOWING = Keys.derive("the one that follows, and it has thirty-two bytes too")
 COHORT = Cohort(name="beta", source=Source.HEADER, key="x-beta", values=("yes",))
 
 
@@ -31,12 +32,12 @@ def catalog(share: int, killed: str | None = None, **cohorts: Stack) -> Capabili
 
 
 @contextmanager
-def shop(capability: Capability, trusted: str | None = None) -> Iterator[tuple[Proxy, Client]]:
+def shop(capability: Capability, trusted: str | None = None, keys: Keys = KEYS) -> Iterator[tuple[Proxy, Client]]:
     settings = SETTINGS if trusted is None else replace(SETTINGS, trusted=(ip_network(trusted),))
     with (
         Origin() as monolith,
         Origin(name="service") as service,
-        Proxy(settings, routing_table(monolith.url, [capability], catalog=service.url)) as proxy,
+        Proxy(settings, routing_table(monolith.url, [capability], catalog=service.url), keys) as proxy,
         Client(proxy.port) as client,
     ):
         yield proxy, client
@@ -71,6 +72,22 @@ def test_the_share_is_what_visitors_see() -> None:
         cookies = [f"Cookie: strangler_visitor={sign_visitor(visitor, KEYS)}" for visitor in visitors]
         found = [client.get("/api/catalog/1", cookie).body == b"service" for cookie in cookies]
         assert found == [bucket("catalog", visitor) < 2500 for visitor in visitors]
+
+
+def test_a_visitor_of_the_second_secret_stays_who_he_is_and_gets_a_cookie_of_the_first() -> None:
+    with shop(catalog(5000), keys=replace(KEYS, second=FOLLOWING)) as (_, client):
+        for visitor in ("visitor-number-00001", "visitor-number-00002", "visitor-number-00003"):
+            answer = client.get("/api/catalog/1", f"Cookie: strangler_visitor={sign_visitor(visitor, FOLLOWING)}")
+            assert visitor_of(answer) == visitor
+            assert answer.body == (b"service" if bucket("catalog", visitor) < 5000 else b"monolith")
+            again = client.get("/api/catalog/1", f"Cookie: strangler_visitor={sign_visitor(visitor, KEYS)}")
+            assert again.all("set-cookie") == []
+
+
+def test_a_visitor_of_a_secret_that_nobody_believes_is_another() -> None:
+    with shop(catalog(5000)) as (_, client):
+        answer = client.get("/api/catalog/1", f"Cookie: strangler_visitor={sign_visitor('v' * 20, FOLLOWING)}")
+        assert visitor_of(answer) not in (None, "v" * 20)
 
 
 @pytest.mark.parametrize("share", [0, 10_000])

@@ -49,7 +49,7 @@ def family(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
     project = load(ROOT / "strangler.toml", {})
     services = sorted({project.capabilities[name].service for name in MOVED})
     stateful = sorted({project.capabilities[name].service for name in MOVED if project.capabilities[name].tables})
-    (folder / "jwks.json").write_text(json.dumps(SIGNER.jwks()))
+    (folder / "jwks.json").write_text(json.dumps({"keys": [SIGNER.public()]}))
     with ExitStack() as exits:
         # Named as pytest-django names the test database of "own", which the tests then use instead of making one.
         shop = exits.enter_context(_database(postgres, "test_own"))

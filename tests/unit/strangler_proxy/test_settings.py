@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from ipaddress import ip_network
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from strangler.project.limits import By, Limits, Rate, Shed, Timeouts
 from strangler_proxy.settings import Asking, Entry, Links, Settings, StackTls, Tracing
 from strangler_proxy.worker import Orders
@@ -41,3 +44,19 @@ def test_orders_survive_the_pipe() -> None:
     assert Orders.from_line(orders.to_line()) == orders
     assert json.loads(orders.to_line())["listeners"] == [3, 4]
     assert "not shown" not in f"{orders!r} {settings.identity!r}"
+
+
+secrets = st.sampled_from(["one", "two", "three"])
+links = st.builds(Links, secret=secrets, second_secret=st.just("") | secrets)
+
+
+@given(links, links)
+def test_other_secrets_follow_only_where_both_believe_what_the_other_signs(before: Links, after: Links) -> None:
+    def believes(one: Links, other: Links) -> bool:
+        return other.secret in (one.secret, one.second_secret)
+
+    assert (before.why_not(after) == "") == (believes(before, after) and believes(after, before))
+
+
+def test_links_are_not_printed() -> None:
+    assert "hidden" not in repr(Links(database="hidden", redis="hidden", secret="hidden", second_secret="hidden"))

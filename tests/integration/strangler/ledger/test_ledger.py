@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from strangler.capability import BORN, Clear, Command, Kill, Refused, SetReads, Stack, Stage, TakeSnapshot
+from strangler.check import check
 from strangler.ledger import Change, Conflict, Drift, Ledger, NotInstalled, Unknown, Unreachable
-from strangler.project import CapabilityFiles, Project
+from strangler.project import CapabilityFiles, Project, Secret
 from strangler.routing.keys import Keys
 from strangler.routing.protect import Protect, Reach
 from strangler.routing.table import Route, RoutingTable, unseal
@@ -135,6 +136,29 @@ def test_files_that_differ_from_what_is_published_must_be_published_first(
     publication = ledger.enrol(project, who="ann", reason="moved")
     assert publication is not None
     assert ledger.apply(change(SetReads(share=1)), changed).version == publication.version + 1
+
+
+def test_enrolling_under_another_secret_seals_anew(ledger: Ledger, ledger_project: Project) -> None:
+    following = Secret(value="the one that follows, and it has thirty-two bytes too")
+    control = replace(ledger_project.control, secret=following, second_secret=ledger_project.control.secret)
+    project = replace(ledger_project, control=control)
+    before = published(ledger)
+    assert told(project) == f"routing table {before.version} is sealed with second_secret; run: strangler publish"
+    unrelated = replace(project, control=replace(control, second_secret=None))
+    assert str(told(unrelated)).startswith(f"routing table {before.version} is sealed with another secret")
+    with Ledger.open(project) as after:
+        publication = after.enrol(project, who="ann", reason="another secret")
+        assert publication is not None
+        sealed = unseal(publication.sealed, Keys.derive(following.reveal()).table)
+        assert (sealed.version, sealed.capabilities) == (before.version + 1, before.capabilities)
+        assert after.enrol(project, who="ann", reason="again") is None
+    assert told(project) is None
+    assert told(unrelated) is None
+
+
+def told(project: Project) -> str | None:
+    (finding,) = (each for each in check(project) if each.subject == "ledger")
+    return finding.wrong
 
 
 def reached(project: Project, reach: Reach) -> Project:

@@ -303,6 +303,14 @@ CASES: dict[str, tuple[Files, str]] = {
         top("$STRANGLER_SECRET", "$SHORT"),
         f"{TOP}: [control] secret: found $SHORT, whose value does not fit (not shown); wanted {SECRET}",
     ),
+    "second secret written out": (
+        top('secret = "$STRANGLER_SECRET"', f'secret = "$STRANGLER_SECRET"\nsecond_secret = "{PASSWORD}"'),
+        f"{TOP}: [control] second_secret: found a secret written into the file; wanted {VARIABLE}",
+    ),
+    "second secret that is too short": (
+        top('secret = "$STRANGLER_SECRET"', 'secret = "$STRANGLER_SECRET"\nsecond_secret = "$SHORT"'),
+        f"{TOP}: [control] second_secret: found $SHORT, whose value does not fit (not shown); wanted {SECRET}",
+    ),
     "password in a URL": (
         top("$MONOLITH_DATABASE_URL", f"postgresql://sync:{PASSWORD}@127.0.0.1/shop"),
         f"{TOP}: [monolith] database: found a secret written into the file; wanted {VARIABLE}",

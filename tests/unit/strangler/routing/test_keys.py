@@ -3,7 +3,7 @@ from __future__ import annotations
 import hmac
 import json
 from base64 import urlsafe_b64encode
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,22 @@ def test_tokens_of_another_secret_are_refused() -> None:
     assert read_override(sign_override("catalog", Stack.SERVICE, NOON, OTHERS), KEYS, 0) is None
 
 
+def test_an_override_of_the_second_secret_is_believed_and_none_is_signed_with_it() -> None:
+    both = replace(OTHERS, second=KEYS)
+    assert both.believed == (both, KEYS)
+    assert read_override(sign_override("catalog", Stack.SERVICE, NOON, KEYS), both, 0) == ("catalog", Stack.SERVICE)
+    assert sign_override("catalog", Stack.SERVICE, NOON, both) == sign_override("catalog", Stack.SERVICE, NOON, OTHERS)
+
+
+def test_a_second_secret_yields_what_it_would_as_the_first() -> None:
+    found = Keys.derive("another secret that only the tests know", SECRET)
+    assert (found.table, found.identity) == (OTHERS.table, OTHERS.identity)
+    assert found.second is not None
+    assert (found.second.table, found.second.visitor) == (KEYS.table, KEYS.visitor)
+    with pytest.raises(ValueError, match=r"^the secret has 31 bytes"):
+        Keys.derive(SECRET, "x" * 31)
+
+
 def test_a_key_of_one_use_does_not_sign_for_another() -> None:
     swapped = replace(KEYS, visitor=KEYS.override, override=KEYS.visitor)
     assert len({KEYS.table, KEYS.visitor, KEYS.override}) == 3
@@ -138,5 +154,6 @@ def test_an_overrides_vector_holds(vector: dict[str, Any]) -> None:
 
 
 def test_each_use_has_a_key_of_its_own() -> None:
-    assert len(set(astuple(KEYS))) == 4
-    assert {len(key) for key in astuple(KEYS)} == {32}  # which an Ed25519 seed must have
+    found = {KEYS.table, KEYS.visitor, KEYS.override, KEYS.identity}
+    assert len(found) == 4
+    assert {len(key) for key in found} == {32}  # which an Ed25519 seed must have

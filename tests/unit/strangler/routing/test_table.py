@@ -28,6 +28,7 @@ from strangler.routing.table import (
     TableInvalid,
     capability_from_json,
     capability_to_json,
+    is_sealed,
     seal,
     state_from_json,
     state_to_json,
@@ -419,6 +420,13 @@ def test_a_table_of_another_secret_is_refused() -> None:
     message = "the seal does not match: it was cut short, or sealed with another secret"
     with pytest.raises(TableInvalid, match=f"^{message}$"):
         unseal(SEALED, b"another key")
+
+
+def test_a_table_of_any_secret_that_is_believed_is_read() -> None:
+    assert unseal(SEALED, b"another key", KEY) == unseal(SEALED, KEY)
+    assert (is_sealed(SEALED, KEY), is_sealed(SEALED, b"another key")) == (True, False)
+    with pytest.raises(TableInvalid, match="the seal does not match"):
+        unseal(SEALED)
 
 
 def resealed(value: object) -> bytes:
