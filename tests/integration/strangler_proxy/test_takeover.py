@@ -77,6 +77,10 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Return when nobody asks any more; what is asked after that is answered by nobody."""
         self.stop.set()
         for thread in self._threads:
             thread.join(PATIENCE)
@@ -101,7 +105,7 @@ def test_three_restarts_under_traffic_fail_no_request(project: Project) -> None:
             running = successor
         seen = load.answered
         until(lambda: load.answered > seen + 300, "traffic flows after the last")
-        load.stop.set()
+        load.end()
         running.process.send_signal(signal.SIGTERM)
         running.end()
         assert "broken off" not in running.errors
@@ -143,7 +147,7 @@ def test_a_successor_that_does_not_serve_changes_nothing(project: Project) -> No
             assert third.status()["ready"]
             seen = load.answered
             until(lambda: load.answered > seen + 100, "traffic flows")
-            load.stop.set()
+            load.end()
     assert load.failed == []
 
 
@@ -235,7 +239,7 @@ def test_a_signal_has_the_same_command_take_over(project: Project) -> None:
         until(lambda: first.process.poll() is not None, "it has made way", 20)
         seen = load.answered
         until(lambda: load.answered > seen + 100, "traffic flows")
-        load.stop.set()
+        load.end()
         with Client(project.admin) as client:
             status = json.loads(client.get("/status", "Connection: close").body)
         successor = psutil.Process(psutil.Process(status["workers"][0]["pid"]).ppid())
