@@ -16,20 +16,22 @@ from strangler.sync.plan import Chunk, cut
 
 _CONNECT_TIMEOUT_S: Final = 5
 # What a role's or a server's own settings must not decide. Row security would silently leave rows out: off, it is an
-# error. Keys are kept as text, so their spelling is fixed. How long a copy may take is not for a web role's timeout.
+# error. Keys are kept as text, so their spelling is fixed, and expressions must give the same wherever they are asked:
+# what is a day is told by UTC. How long a copy may take is not for a web role's timeout.
 _SESSION: Final = (
     "set row_security = off; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set extra_float_digits = 1;"
+    " set timezone = 'UTC'; set bytea_output = 'hex'; set lc_monetary = 'C'; set client_encoding = 'UTF8';"
     " set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
 )
 _STAGING: Final = sql.Identifier("pg_temp", "strangler_staging")
 
 
 @contextmanager
-def open_database(url: str, what: str) -> Iterator[psycopg.Connection]:
+def open_database(url: str, what: str, application: str = "strangler backfill") -> Iterator[psycopg.Connection]:
     """Connect to one of the databases. Raises ``Unreachable`` with its name, never its URL."""
     try:
         connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="strangler backfill"
+            url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name=application
         )
     except psycopg.OperationalError as exc:
         raise Unreachable(f"the {what} does not answer: {str(exc).strip().splitlines()[0]}") from exc
