@@ -38,7 +38,7 @@ Submit = Callable[[int, int], object]
 def check(files: CapabilityFiles, setting: Project) -> list[Projection]:
     """Return the capability's projections, made fast against both live databases. Raises ``MappingInvalid``."""
     with _both(setting, files) as (source, target):
-        return project(files.tables, source, target, _file(files, setting))
+        return project(files.tables, source, target, mapping_file(files, setting))
 
 
 def prepare(files: CapabilityFiles, setting: Project, *, replace: bool, chunk_rows: int = CHUNK_ROWS) -> int:
@@ -48,7 +48,7 @@ def prepare(files: CapabilityFiles, setting: Project, *, replace: bool, chunk_ro
     when the tables hold rows that no unfinished run explains.
     """
     with _control(setting) as control, _both(setting, files) as (source, target):
-        projections = project(files.tables, source, target, _file(files, setting))
+        projections = project(files.tables, source, target, mapping_file(files, setting))
         wanted = digest(files.tables)
         if replace:
             record.abandon(control, files.name)
@@ -108,7 +108,7 @@ def prove(files: CapabilityFiles, setting: Project, run: int) -> datetime:
         for table in files.tables:
             held = transfer.count(target, sql.SQL("select count(*) from {}").format(identifier(table.target)))
             _compare(table.target, copied.get(table.target, 0), held)
-        transfer.advance_sequences(target, project(files.tables, source, target, _file(files, setting)))
+        transfer.advance_sequences(target, project(files.tables, source, target, mapping_file(files, setting)))
         return record.started_at(control, run)
 
 
@@ -181,7 +181,7 @@ def _copy_patiently(setting: Project, files: CapabilityFiles, chunk: Chunk) -> i
 def _copy(setting: Project, files: CapabilityFiles, chunk: Chunk) -> int:
     tables = [table for table in files.tables if table.target == chunk.target]
     with _both(setting, files) as (source, target):
-        [projection] = project(tables, source, target, _file(files, setting))
+        [projection] = project(tables, source, target, mapping_file(files, setting))
         return transfer.copy_range(source, target, projection, chunk)
 
 
@@ -197,7 +197,8 @@ def _sentence(error: Exception) -> str:
     return first
 
 
-def _file(files: CapabilityFiles, setting: Project) -> str:
+def mapping_file(files: CapabilityFiles, setting: Project) -> str:
+    """Return the capability's mapping.toml as errors name it."""
     file = files.folder / "mapping.toml"
     return str(file.relative_to(setting.root) if file.is_relative_to(setting.root) else file)
 

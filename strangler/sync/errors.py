@@ -33,3 +33,11 @@ class RightMissing(SyncError):
 
 class OutOfDate(SyncError):
     """A worker holds other project files than the copy was planned for. Start it again, so that it reads them."""
+
+
+class TimedOut(SyncError):
+    """A statement waited for a lock or ran for too long. Run it again at a quieter hour, or as the message says."""
+
+
+class NotComparable(SyncError):
+    """The two databases cannot be compared by checksums; the message says why."""

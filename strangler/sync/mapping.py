@@ -34,7 +34,7 @@ class Projection:
     def rows(self, low: Key | None, high: Key | None) -> sql.Composed:
         """Return the SELECT of the projected rows whose keys lie in (low, high]."""
         return sql.SQL("select {} from {} where {}").format(
-            sql.SQL(", ").join(self._expressions()),
+            sql.SQL(", ").join(self._casts()),
             identifier(self.source.name),
             self._within(low, high),
         )
@@ -50,7 +50,7 @@ class Projection:
             texts=texts,
             key=key,
             table=identifier(self.source.name),
-            where=_condition(self.mapping.where),
+            where=self.condition,
             size=sql.Literal(size),
         )
 
@@ -58,16 +58,25 @@ class Projection:
     def _source_key(self) -> tuple[str, ...]:
         return tuple(self.mapping.key.values())
 
-    def _expressions(self) -> Iterator[sql.Composable]:
-        for target, column in self.mapping.key.items():
-            yield _cast(sql.Identifier(column), self.target.columns[target].sent_as)
-        for target, expression in self.mapping.forward.items():
-            yield _cast(_trusted(expression), self.target.columns[target].sent_as)
+    @property
+    def expressions(self) -> Mapping[str, sql.Composable]:
+        """What the source's rows give for each of ``columns``, in the type that the expression itself has."""
+        keys = {target: sql.Identifier(column) for target, column in self.mapping.key.items()}
+        return {**keys, **{target: _trusted(text) for target, text in self.mapping.forward.items()}}
+
+    @property
+    def condition(self) -> sql.Composable:
+        """Which of the source's rows are projected."""
+        return _condition(self.mapping.where)
+
+    def _casts(self) -> Iterator[sql.Composable]:
+        for target, expression in self.expressions.items():
+            yield _cast(expression, self.target.columns[target].sent_as)
 
     def _within(self, low: Key | None, high: Key | None) -> sql.Composed:
         # Ranges are compared in the source alone, where they were cut: the target may sort the same keys differently.
         columns = sql.SQL(", ").join(sql.Identifier(column) for column in self._source_key)
-        parts: list[sql.Composable] = [_condition(self.mapping.where)]
+        parts: list[sql.Composable] = [self.condition]
         for bound, sign in ((low, ">"), (high, "<=")):
             if bound is not None:
                 values = sql.SQL(", ").join(
@@ -79,11 +88,17 @@ class Projection:
 
 
 def project(
-    mappings: Sequence[TableMapping], source: psycopg.Connection, target: psycopg.Connection, file: str
+    mappings: Sequence[TableMapping],
+    source: psycopg.Connection,
+    target: psycopg.Connection,
+    file: str,
+    *,
+    wanted: Sequence[str] = ("select", "insert"),
 ) -> list[Projection]:
     """Make the ``mappings`` of ``file`` fast against both databases, parents before children.
 
-    Raises ``MappingInvalid`` with everything that does not fit.
+    ``wanted`` are the rights that the role must have on the target's tables. Raises ``MappingInvalid`` with everything
+    that does not fit.
     """
     problems: list[str] = []
     projections: list[Projection] = []
@@ -91,7 +106,7 @@ def project(
         here, there = look_up(source, mapping.source), look_up(target, mapping.target)
         found = [*_missing(mapping, here, there)]
         if here is not None and there is not None:
-            found += [*_rights(source, here, "select"), *_rights(target, there, "select", "insert")]
+            found += [*_rights(source, here, "select"), *_rights(target, there, *wanted)]
             found += _misfits(mapping, here, there)
             projections.append(Projection(mapping=mapping, source=here, target=there))
             found = found or list(_wrong_sql(projections[-1], source, target))

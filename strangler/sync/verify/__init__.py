@@ -1,0 +1,22 @@
+"""Proof by checksums that a service's tables hold what the mapping makes of the monolith's rows."""
+
+from strangler.sync.verify.looking import Kind, Settle
+from strangler.sync.verify.pair import Patience
+from strangler.sync.verify.run import CHUNK_ROWS, TOLD, Verifying, verify
+from strangler.sync.verify.verdict import Cell, Difference, Progress, TableVerdict, Verdict, to_json
+
+__all__ = [
+    "CHUNK_ROWS",
+    "TOLD",
+    "Cell",
+    "Difference",
+    "Kind",
+    "Patience",
+    "Progress",
+    "Settle",
+    "TableVerdict",
+    "Verdict",
+    "Verifying",
+    "to_json",
+    "verify",
+]

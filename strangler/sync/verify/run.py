@@ -1,0 +1,103 @@
+"""The use case: a capability's tables compared, range by range, and the rows that differ found.
+
+Every statement has a snapshot of its own, so that no transaction is long. The price: the two sides are never seen at
+one instant. What differs is therefore looked at again before it counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import psycopg
+
+from strangler.project import CapabilityFiles, Project, TableMapping
+from strangler.sync.backfill import mapping_file
+from strangler.sync.errors import SyncError, TimedOut, Unreachable
+from strangler.sync.mapping import Projection, project
+from strangler.sync.verify.looking import Settle
+from strangler.sync.verify.pair import Pair, Patience, first_line, open_pair
+from strangler.sync.verify.table import compared
+from strangler.sync.verify.verdict import Progress, TableVerdict, Verdict
+from strangler.sync.verify.walk import Walk
+
+# As in a copy: large enough that a statement's overhead is lost in it, small enough for a fair progress.
+CHUNK_ROWS: Final = 20_000
+TOLD: Final = 20
+_PAUSE_S: Final = 0.3
+
+
+def pause() -> None:
+    """Wait a moment: what settles rows in flight where no stream tells how far it is."""
+    time.sleep(_PAUSE_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verifying:
+    """What is asked: which capability, which of its ``tables`` (all without any), how many differing rows to tell."""
+
+    capability: str
+    tables: tuple[str, ...] = ()
+    told: int = TOLD
+    chunk_rows: int = CHUNK_ROWS
+    settle: Settle = pause
+    patience: Patience = field(default_factory=Patience)
+
+
+def verify(asked: Verifying, setting: Project) -> Generator[Progress, None, Verdict]:
+    """Compare the tables, yield the progress, and return the verdict.
+
+    Raises ``MappingInvalid``, ``RightMissing``, ``TimedOut``, ``NotComparable`` or ``Unreachable``: nothing is proved
+    then.
+    """
+    files = setting.capabilities[asked.capability]
+    mappings = _chosen(files, asked.tables)
+    started = time.monotonic()
+    with open_pair(setting, files, asked.patience) as pair:
+        tables: list[TableVerdict] = []
+        for projection in _projections(pair, mappings, files, setting):
+            found = yield from _walk(pair, projection, asked)
+            tables.append(found)
+    return Verdict(capability=asked.capability, tables=tuple(tables), seconds=time.monotonic() - started)
+
+
+def _chosen(files: CapabilityFiles, wanted: tuple[str, ...]) -> list[TableMapping]:
+    if not files.tables:
+        raise SyncError(f"{files.name} has no mapping.toml: there is nothing to verify")
+    for name in wanted:
+        if all(name not in (table.source, table.target) for table in files.tables):
+            names = ", ".join(table.target for table in files.tables)
+            raise SyncError(f"{files.name} maps no table named {name!r}; it maps {names}")
+    return [table for table in files.tables if not wanted or {table.source, table.target} & set(wanted)]
+
+
+def _projections(
+    pair: Pair, mappings: list[TableMapping], files: CapabilityFiles, setting: Project
+) -> list[Projection]:
+    connections = pair.monolith.connection, pair.service.connection
+    with _explained():
+        return project(mappings, *connections, mapping_file(files, setting), wanted=("select",))
+
+
+def _walk(pair: Pair, projection: Projection, asked: Verifying) -> Generator[Progress, None, TableVerdict]:
+    with _explained():
+        table = compared(projection, pair.monolith.connection, pair.service.connection, asked.chunk_rows)
+    walk = Walk(table=table, pair=pair, told=asked.told, chunk_rows=asked.chunk_rows, settle=asked.settle)
+    yield from walk.ranges()
+    return walk.verdict()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say what kept the catalogues from being read."""
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as exc:
+        raise TimedOut(
+            f"a table is locked by somebody else: {first_line(exc)}; run it again when that is over"
+        ) from exc
+    except psycopg.OperationalError as exc:
+        raise Unreachable(f"a database went away: {first_line(exc)}") from exc

@@ -1,0 +1,120 @@
+"""What a verification found, as values and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import takewhile
+from typing import Any
+
+from strangler.sync.verify.looking import Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One column of a row that differs, as both sides print it; None is NULL."""
+
+    column: str
+    monolith: str | None
+    service: str | None
+
+    def shown(self, width: int) -> tuple[str, str]:
+        """Return both values in at most ``width`` characters each, cut so that the first difference is seen."""
+        if self.monolith is None or self.service is None:
+            return _cut(self.monolith, 0, width), _cut(self.service, 0, width)
+        pairs = zip(self.monolith, self.service, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return _cut(self.monolith, same, width), _cut(self.service, same, width)
+
+
+def _cut(value: str | None, same: int, width: int) -> str:
+    if value is None:
+        return "NULL"
+    # A value may hold anything; what would move the cursor is shown as its escape. '' is told apart from NULL.
+    text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in value)
+    if len(text) <= width:
+        return text or "''"
+    # A third of the room is for what both have in common before the difference.
+    start = max(0, min(same - width // 3, len(text) - width + 1))
+    head = "…" if start else ""
+    room = width - len(head)
+    return head + (text[start:] if len(text) - start <= room else text[start : start + room - 1] + "…")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A row that is not the same on both sides, with the columns that differ where both have it."""
+
+    key: Mapping[str, str]
+    kind: Kind
+    cells: tuple[Cell, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableVerdict:
+    """What was found in one table. ``unseen`` ranges differ too; there was too much to look at each row."""
+
+    source: str
+    target: str
+    monolith_rows: int
+    service_rows: int
+    ranges: int
+    splits: int
+    missing: int
+    extra: int
+    differing: int
+    in_flight: int
+    unseen_ranges: int
+    unseen_rows: int
+    differences: tuple[Difference, ...]
+    seconds: float
+
+    @property
+    def found(self) -> int:
+        """Rows that were found to differ, in whatever way."""
+        return self.missing + self.extra + self.differing
+
+    @property
+    def equal(self) -> bool:
+        return not self.found and not self.unseen_ranges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was found in all tables of a capability that were compared."""
+
+    capability: str
+    tables: tuple[TableVerdict, ...]
+    seconds: float
+
+    @property
+    def equal(self) -> bool:
+        return all(table.equal for table in self.tables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far one table is: rows compared of about how many, and seconds since it was begun."""
+
+    target: str
+    rows: int
+    rows_done: int
+    seconds: float
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds that the rest will take at the pace so far; None while nothing tells."""
+        if self.rows_done <= 0:
+            return None
+        return max(0, self.rows - self.rows_done) * self.seconds / self.rows_done
+
+
+def to_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as JSON values: whole values of the differing columns, NULL as null."""
+    tables = [{**asdict(table), "equal": table.equal, "seconds": round(table.seconds, 3)} for table in verdict.tables]
+    return {
+        "capability": verdict.capability,
+        "equal": verdict.equal,
+        "seconds": round(verdict.seconds, 3),
+        "tables": tables,
+    }
