@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from strangler.capability import Refused
 from strangler.cli import check, demo, history, proxy, publish, reads, status, sync, top
-from strangler.cli.shell import Failure, Shell, err
+from strangler.cli.shell import Failure, Shell, complain
 from strangler.ledger import LedgerError
 from strangler.project import ProjectInvalid
 from strangler.sync.errors import SyncError
@@ -67,21 +66,13 @@ def main() -> None:
     """
     try:
         app()
-    except ProjectInvalid as exc:
-        for problem in exc.problems:
-            err.print(f"[red]strangler:[/] {escape(str(problem))}", soft_wrap=True)
+    except (ProjectInvalid, Refused, LedgerError, SyncError, Failure) as exc:
+        complain(exc)
         sys.exit(1)
-    except (Refused, LedgerError, SyncError, Failure) as exc:
-        _say(str(exc))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as exc:
         if os.environ.get("STRANGLER_DEBUG"):
             raise
-        _say(f"this was not foreseen: {type(exc).__name__}: {exc} (STRANGLER_DEBUG=1 shows where)")
-
-
-def _say(sentence: str) -> None:
-    err.print("[red]strangler:[/]", end=" ")
-    err.print(sentence, markup=False, soft_wrap=True)
-    sys.exit(1)
+        complain(Failure(f"this was not foreseen: {type(exc).__name__}: {exc} (STRANGLER_DEBUG=1 shows where)"))
+        sys.exit(1)

@@ -51,6 +51,13 @@ class Failure(Exception):
     """A verb could not do what was asked; the message is the sentence that the person reads."""
 
 
+def complain(exc: Exception) -> None:
+    """Say on standard error what failed: a plain sentence, or one for each problem of the project's files."""
+    for problem in exc.problems if isinstance(exc, ProjectInvalid) else [exc]:
+        err.print("[red]strangler:[/]", end=" ")
+        err.print(str(problem), markup=False, soft_wrap=True)
+
+
 def who() -> str:
     """Return who is acting, for the ledger: ``$STRANGLER_WHO``, else user@host."""
     return os.environ.get("STRANGLER_WHO") or f"{getpass.getuser()}@{socket.gethostname()}"

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from strangler.cli import verify
 from strangler.cli.shell import CapabilityName, Failure, err, out, shell, show_data, who
 from strangler.ledger import Publisher
 from strangler.project import Project
@@ -26,6 +27,9 @@ _SILENCE_S: Final = 10.0
 @app.callback()
 def sync() -> None:
     """The service's copy of a capability's tables."""
+
+
+app.command()(verify.verify)
 
 
 @app.command()

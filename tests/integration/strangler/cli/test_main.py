@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from strangler.cli import main
@@ -127,3 +128,33 @@ def test_an_override_is_a_header_that_can_be_pasted(run: Run) -> None:
     code, out, _ = run("override", "books", "--for", "30m")
     assert code == 0
     assert out.startswith("X-Strangler-Override: books~service~")
+
+
+def test_verify_shows_what_differs_side_by_side_and_says_so_by_its_exit_code(run: Run, library: Library) -> None:
+    run("sync", "backfill", "books", "--inline")
+    code, out, err = run("sync", "verify", "books")
+    assert (code, err) == (0, "")
+    assert "books: equal, 3,493 rows in " in out
+    with psycopg.connect(library.target) as connection:
+        connection.execute("update title set price_cents = 7, title = title || '!' where id = 14")
+        connection.execute("delete from sold where shop = 0 and title < 40")
+        connection.execute("insert into section values ('shelf 99', 'x')")
+    code, out, _ = run("sync", "verify", "books")
+    assert code == 1
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert {"monolith service", "id = 14", "title Bücher № 14 Bücher № 14!", "price_cents 200 7"} <= set(lines)
+    assert "only in the service: code = shelf 99" in lines
+    assert "books: different in section, sold, title" in lines
+    code, out, _ = run("sync", "verify", "books", "--table", "title", "--rows", "0", "--json")
+    [table] = json.loads(out)["tables"]
+    assert (code, table["target"], table["differing"], table["differences"]) == (1, "title", 1, [])
+
+
+def test_verify_says_by_its_exit_code_that_it_could_not_compare(run: Run, library: Library) -> None:
+    code, _, err = run("sync", "verify", "bookz")
+    assert (code, err) == (2, "strangler: there is no capability named 'bookz'; there: books\n")
+    with psycopg.connect(library.target) as connection:
+        connection.execute("drop table sold")
+    code, _, err = run("sync", "verify", "books")
+    assert code == 2
+    assert "sale → sold: the target has no table sold that this role may see; run the service's SQL files" in err

@@ -1,0 +1,187 @@
+"""``sync verify``: whether the service's tables hold what the monolith's rows make."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Annotated, Final
+
+import typer
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from strangler.cli.shell import AsJson, CapabilityName, Failure, complain, err, out, print_json, shell
+from strangler.project import Project, ProjectInvalid
+from strangler.sync.errors import SyncError
+from strangler.sync.verify import (
+    CHUNK_ROWS,
+    TOLD,
+    Difference,
+    Kind,
+    Progress,
+    TableVerdict,
+    Verdict,
+    Verifying,
+    to_json,
+)
+from strangler.sync.verify import verify as compare
+
+_DIFFERENT: Final = 1
+_NOT_COMPARED: Final = 2
+# What a row of differing values has around them: the column's name, and the gaps.
+_AROUND: Final = 6
+_WIDEST_NAME: Final = 24
+_NARROWEST: Final = 12
+
+
+def verify(
+    context: typer.Context,
+    capability: CapabilityName,
+    table: Annotated[
+        list[str] | None, typer.Option("--table", help="Only this table, by its name on either side; repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="How many differing rows of a table to tell.")] = TOLD,
+    chunk_rows: Annotated[
+        int, typer.Option("--chunk-rows", min=1, help="About how many rows a statement reads.")
+    ] = CHUNK_ROWS,
+) -> None:
+    """Prove by checksums that the service holds what the mapping makes of the monolith's rows.
+
+    Exit code 0 when all is equal, 1 when not, 2 when it could not be compared.
+    """
+    try:
+        project = shell(context).project()
+        _refuse_unknown(project, capability)
+        asked = Verifying(capability=capability, tables=tuple(table or ()), told=rows, chunk_rows=chunk_rows)
+        verdict = _show(compare(asked, project))
+    except (SyncError, ProjectInvalid, Failure) as exc:
+        complain(exc)
+        raise typer.Exit(_NOT_COMPARED) from exc
+    if as_json:
+        print_json(to_json(verdict))
+    else:
+        out.print(_view(verdict, out.width))
+    if not verdict.equal:
+        raise typer.Exit(_DIFFERENT)
+
+
+def _refuse_unknown(project: Project, capability: str) -> None:
+    if capability not in project.capabilities:
+        known = ", ".join(project.capabilities) or "none yet"
+        raise Failure(f"there is no capability named {capability!r}; there: {known}")
+
+
+def _show(steps: Generator[Progress, None, Verdict]) -> Verdict:
+    with _bar() as bar:
+        tasks = {}
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                verdict: Verdict = end.value
+                return verdict
+            if step.target not in tasks:
+                tasks[step.target] = bar.add_task(step.target, total=None, pace="", remaining="")
+            pace = f"{step.rows_done / step.seconds:,.0f} rows/s" if step.rows_done and step.seconds else ""
+            left = step.remaining_s
+            words = "" if left is None or left < 1 else f"about {left:,.0f} s left"
+            bar.update(tasks[step.target], total=step.rows, completed=step.rows_done, pace=pace, remaining=words)
+
+
+def _bar() -> Bar:
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn("[dim]{task.fields[pace]}[/]"),
+        TextColumn("{task.fields[remaining]}"),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+
+
+# --- what a person reads ---
+
+
+def _view(verdict: Verdict, width: int) -> RenderableType:
+    parts: list[RenderableType] = [_tables(verdict)]
+    for table in verdict.tables:
+        if not table.equal:
+            parts += [Text(), *_differences(table, width)]
+    return Group(*parts, Text(), _sentence(verdict))
+
+
+def _tables(verdict: Verdict) -> Table:
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("table", "monolith", "service", "ranges", "split", "differ", "in flight", "seconds", ""):
+        shown.add_column(column, justify="left" if column in ("table", "") else "right", no_wrap=column != "table")
+    for table in verdict.tables:
+        mark = Text("equal", style="green") if table.equal else Text("different", style="bold red")
+        numbers = (table.monolith_rows, table.service_rows, table.ranges, table.splits)
+        shown.add_row(
+            escape(table.target),
+            *(f"{number:,}" for number in numbers),
+            f"{_at_least(table)}{table.found:,}",
+            f"{table.in_flight:,}",
+            f"{table.seconds:.1f}",
+            mark,
+        )
+    return shown
+
+
+def _at_least(table: TableVerdict) -> str:
+    return "≥ " if table.unseen_ranges else ""
+
+
+def _sentence(verdict: Verdict) -> Text:
+    rows = sum(table.monolith_rows for table in verdict.tables)
+    if verdict.equal:
+        return Text(f"{verdict.capability}: equal, {rows:,} rows in {verdict.seconds:.1f} s", style="green")
+    names = ", ".join(table.target for table in verdict.tables if not table.equal)
+    return Text(f"{verdict.capability}: different in {names}", style="bold red")
+
+
+_KINDS: Final = {Kind.MISSING: "missing in the service", Kind.EXTRA: "only in the service", Kind.DIFFERING: "differing"}
+
+
+def _differences(table: TableVerdict, width: int) -> Iterator[RenderableType]:
+    counts = (table.missing, table.extra, table.differing)
+    said = [f"{count:,} {_KINDS[kind]}" for count, kind in zip(counts, Kind, strict=True) if count]
+    if table.unseen_ranges:
+        said.append(f"and up to {table.unseen_rows:,} more in {table.unseen_ranges:,} ranges that were not looked at")
+    yield Text.assemble((table.target, "bold"), " ", (f"(from {table.source})", "dim"), ": ", ", ".join(said))
+    rows = [each for each in table.differences if each.cells]
+    if rows:
+        yield _side_by_side(rows, width)
+    for kind in (Kind.MISSING, Kind.EXTRA):
+        keys = [_key(each) for each in table.differences if each.kind is kind]
+        if keys:
+            yield Text(f"  {_KINDS[kind]}: {' · '.join(keys)}")
+    untold = table.found - len(table.differences)
+    if untold > 0:
+        yield Text(f"  {untold:,} more are not told; --rows tells more of them", style="dim")
+
+
+def _side_by_side(rows: Sequence[Difference], width: int) -> Table:
+    names = min(_WIDEST_NAME, max(len(cell.column) for row in rows for cell in row.cells))
+    room = max(_NARROWEST, (width - names - _AROUND) // 2)
+    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    grid.add_column("", width=names + 2, no_wrap=True, overflow="ellipsis")
+    grid.add_column("monolith", max_width=room, no_wrap=True)
+    grid.add_column("service", max_width=room, no_wrap=True)
+    for row in rows:
+        for number, cell in enumerate(row.cells):
+            if not number:
+                grid.add_row(Text(f"  {_key(row)}", style="dim"))
+            grid.add_row(Text(f"  {cell.column}"), *map(Text, cell.shown(room)))
+    return grid
+
+
+def _key(difference: Difference) -> str:
+    return ", ".join(f"{column} = {value}" for column, value in difference.key.items())
