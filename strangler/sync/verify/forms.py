@@ -3,7 +3,7 @@
 A value has one canonical form. Its text is what a person is shown; its hashed form is what the checksum takes, and is
 equal exactly where the texts are. Why not the types' own hashes: they hold for equal what is not the same. numeric's
 leaves out the sign, that of eight-byte types folds them to four, an interval of 30 days is a month, and jsonb's and an
-array's do not see some exchanges. See docs/decisions, "Checksums".
+array's do not see some exchanges. 0016 in docs/decisions has the figures.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from psycopg import sql
 
 Wrap = Callable[[sql.Composable], sql.Composable]
 
-JSON_OID: Final = 114
-JSONB_OID: Final = 3802
 _INTEGERS: Final = ("smallint", "integer", "bigint")
 # Their order is the same in every database, and no setting decides it.
 _SAME_ORDER: Final = (
@@ -77,31 +75,54 @@ _FORMS: Final[Mapping[str, tuple[Wrap, Wrap]]] = {
 }
 
 
-def canonical(type_name: str, value: sql.Composable) -> sql.Composable:
-    """Return the canonical form of ``value``, of a type as ``sent_as`` calls it."""
-    return _FORMS.get(type_name, (_TEXT, _AS_IS))[0](value)
-
-
 def hashed(type_name: str, value: sql.Composable) -> sql.Composable:
     """Return what is hashed of a canonical ``value``."""
     return _FORMS.get(type_name, (_TEXT, _AS_IS))[1](value)
 
 
-def common(column: Type, expression_oid: int) -> str:
+def common(column: Type, given: Type) -> str:
     """Return the type in which a column and what the monolith gives for it are compared.
 
     json keeps every blank and jsonb none: where one of the two is jsonb both are.
     """
-    return "jsonb" if column.name == "json" and expression_oid == JSONB_OID else column.sent_as
+    return "jsonb" if column.name == "json" and given.name == "jsonb" else column.sent_as
 
 
-def as_written(column: Type, value: sql.Composable) -> sql.Composable:
-    """Return ``value``, of the column's type without modifier, as the column would hold it once it is written."""
-    scale = re.fullmatch(r"numeric\([0-9]+,(-?[0-9]+)\)", column.full)
-    if scale:  # not a cast: what has too many digits is a difference, and no reason to stop
-        return sql.SQL("round({}, {})").format(value, sql.Literal(int(scale[1])))
+def held(column: Type, compared_as: str, value: sql.Composable) -> sql.Composable:
+    """Return the canonical form of the column's own ``value``."""
+    return _canonical(column, compared_as, _cast(value, compared_as))
+
+
+def written(column: Type, given: Type, value: sql.Composable) -> sql.Composable:
+    """Return the canonical form of a ``value`` of type ``given``, as the column would hold it once it is written."""
+    sent = _cast(value, column.sent_as)
+    return _canonical(column, common(column, given), _cast(_rounded(column, given, sent), common(column, given)))
+
+
+def _canonical(column: Type, type_name: str, value: sql.Composable) -> sql.Composable:
+    if _scale(column) is not None:
+        return value  # all of them have that scale
+    return _FORMS.get(type_name, (_TEXT, _AS_IS))[0](value)
+
+
+def _rounded(column: Type, given: Type, value: sql.Composable) -> sql.Composable:
+    if given.full == column.full:
+        return value
+    scale = _scale(column)
+    if scale is not None:  # not a cast: what has too many digits is a difference, and no reason to stop
+        return sql.SQL("round({}, {})").format(value, sql.Literal(scale))
     rounds = column.full != column.name and column.name.startswith((*_ROUNDED, "numeric["))
-    return sql.SQL("({})::{}").format(value, sql.SQL(column.full)) if rounds else value
+    return _cast(value, column.full) if rounds else value
+
+
+def _scale(column: Type) -> int | None:
+    found = re.fullmatch(r"numeric\([0-9]+,(-?[0-9]+)\)", column.full)
+    return int(found[1]) if found else None
+
+
+def _cast(value: sql.Composable, type_name: str) -> sql.Composed:
+    # format_type() quotes what needs quoting, so a type's name from the catalogue is SQL as it stands.
+    return sql.SQL("({})::{}").format(value, sql.SQL(type_name))
 
 
 def ordered_as(source: Type, target: Type) -> str | None:

@@ -130,12 +130,15 @@ class Reading:
         return sql.SQL(self.order_types[number])
 
     def _checksum(self) -> sql.Composed:
-        # A record's hash is a sum over its columns, so the sums of two tables would be equal where two rows had only
-        # exchanged a column: it is hashed once more.
-        parts = sql.SQL(", ").join(
-            forms.hashed(type_name, column) for type_name, column in zip(self.types, self._columns(), strict=True)
-        )
-        return sql.SQL("hash_record_extended(row(int8send(hash_record_extended(row({}), 0))), 0)").format(parts)
+        # A record's hash is a sum over its columns: without the key as the seed of each of them, the sums of two tables
+        # would be equal where two rows had only exchanged a value.
+        parts = [forms.hashed(kind, column) for kind, column in zip(self.types, self._columns(), strict=True)]
+        width = len(self.order)
+        if self.types[:width] in (("smallint",), ("integer",), ("bigint",)):
+            seed: sql.Composable = sql.SQL("c0::bigint")
+        else:
+            seed = _hash(parts[:width], sql.SQL("0"))
+        return _hash(parts, seed)
 
     def _compare(self, sign: str, key: Key) -> sql.Composed:
         values = sql.SQL(", ").join(
@@ -158,3 +161,7 @@ class Reading:
             self._piece(bounds, first, middle),
             self._piece(bounds, middle + 1, last),
         )
+
+
+def _hash(parts: Sequence[sql.Composable], seed: sql.Composable) -> sql.Composed:
+    return sql.SQL("hash_record_extended(row({}), {})").format(sql.SQL(", ").join(parts), seed)

@@ -34,6 +34,10 @@ select array(select case when x.sorting in (0, 950) then a.attname end
 from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
 where i.indrelid = %(table)s and m.amname = 'btree' and i.indisvalid and i.indpred is null
 """
+_NAMES: Final = """
+select format_type(oid, -1), format_type(oid, typmod) from unnest(%s::oid[], %s::int[]) with ordinality
+as given (oid, typmod, place) order by place
+"""
 _SIZE: Final = """
 with recursive tree (oid) as (select %(table)s::oid union
                               select inhrelid from pg_inherits join tree on inhparent = tree.oid)
@@ -94,16 +98,11 @@ def compared(
     """Return how the two sides of ``projection`` are compared. Raises ``NotComparable``."""
     _refuse_encodings(source, target)
     here, there = _facts(source, projection.source), _facts(target, projection.target)
-    types = tuple(
-        forms.common(there.types[name], oid)
-        for name, oid in zip(projection.columns, _given(projection, source), strict=True)
-    )
-    written, held = [], []
-    for (name, expression), type_name in zip(projection.expressions.items(), types, strict=True):
-        column = there.types[name]
-        value = forms.as_written(column, _cast(expression, column.sent_as))
-        written.append(forms.canonical(type_name, _cast(value, type_name)))
-        held.append(forms.canonical(type_name, _cast(sql.Identifier(name), type_name)))
+    given = _given(projection, source)
+    columns = [there.types[name] for name in projection.columns]
+    types = tuple(map(forms.common, columns, given))
+    written = list(map(forms.written, columns, given, projection.expressions.values()))
+    held = list(map(forms.held, columns, types, map(sql.Identifier, projection.columns)))
     pairs = [(here.types[own], there.types[name]) for name, own in projection.mapping.key.items()]
     order_types = [forms.ordered_as(*pair) for pair in pairs]
     return Compared(
@@ -140,12 +139,16 @@ def _reading(
     )
 
 
-def _given(projection: Projection, source: psycopg.Connection) -> list[int]:
-    """Return the oids of the types that the mapping's expressions have by themselves, in the columns' order."""
+def _given(projection: Projection, source: psycopg.Connection) -> list[forms.Type]:
+    """Return the types that the mapping's expressions have by themselves, in the columns' order."""
     query = sql.SQL("select {} from {} limit 0").format(
         sql.SQL(", ").join(projection.expressions.values()), identifier(projection.source.name)
     )
-    return [column.type_code for column in source.execute(query).description or ()]
+    result = source.execute(query).pgresult
+    assert result is not None  # noqa: S101  # of a SELECT there always is one
+    modified = [(result.ftype(n), result.fmod(n)) for n in range(result.nfields)]
+    rows = source.execute(_NAMES, [list(each) for each in zip(*modified, strict=True)]).fetchall()
+    return [forms.Type(name=plain, full=full, sent_as=plain) for plain, full in rows]
 
 
 def _facts(connection: psycopg.Connection, table: Table) -> Facts:
@@ -166,7 +169,3 @@ def _refuse_encodings(source: psycopg.Connection, target: psycopg.Connection) ->
             f"the monolith's database is encoded in {here} and the service's in {there}: the same text has other bytes"
             f" there, and other checksums; make the service's database anew with encoding '{here}'"
         )
-
-
-def _cast(value: sql.Composable, type_name: str) -> sql.Composed:
-    return sql.SQL("({})::{}").format(value, sql.SQL(type_name))
