@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Annotated, Final
 
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
@@ -33,7 +34,6 @@ _DIFFERENT: Final = 1
 _NOT_COMPARED: Final = 2
 # What a row of differing values has around them: the column's name, and the gaps.
 _AROUND: Final = 6
-_WIDEST_NAME: Final = 24
 _NARROWEST: Final = 12
 
 
@@ -95,9 +95,10 @@ def _show(steps: Generator[Progress, None, Verdict]) -> Verdict:
 def _bar() -> Bar:
     return Bar(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=24),
         TaskProgressColumn(),
         MofNCompleteColumn(),
+        TextColumn("rows"),
         TextColumn("[dim]{task.fields[pace]}[/]"),
         TextColumn("{task.fields[remaining]}"),
         console=err,
@@ -158,7 +159,7 @@ def _differences(table: TableVerdict, width: int) -> Iterator[RenderableType]:
     yield Text.assemble((table.target, "bold"), " ", (f"(from {table.source})", "dim"), ": ", ", ".join(said))
     rows = [each for each in table.differences if each.cells]
     if rows:
-        yield _side_by_side(rows, width)
+        yield from _side_by_side(rows, width)
     for kind in (Kind.MISSING, Kind.EXTRA):
         keys = [_key(each) for each in table.differences if each.kind is kind]
         if keys:
@@ -168,19 +169,20 @@ def _differences(table: TableVerdict, width: int) -> Iterator[RenderableType]:
         yield Text(f"  {untold:,} more are not told; --rows tells more of them", style="dim")
 
 
-def _side_by_side(rows: Sequence[Difference], width: int) -> Table:
-    names = min(_WIDEST_NAME, max(len(cell.column) for row in rows for cell in row.cells))
+def _side_by_side(rows: Sequence[Difference], width: int) -> Iterator[Text]:
+    names = max(len(cell.column) for row in rows for cell in row.cells)
     room = max(_NARROWEST, (width - names - _AROUND) // 2)
-    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    grid.add_column("", width=names + 2, no_wrap=True, overflow="ellipsis")
-    grid.add_column("monolith", max_width=room, no_wrap=True)
-    grid.add_column("service", max_width=room, no_wrap=True)
-    for row in rows:
-        for number, cell in enumerate(row.cells):
-            if not number:
-                grid.add_row(Text(f"  {_key(row)}", style="dim"))
-            grid.add_row(Text(f"  {cell.column}"), *map(Text, cell.shown(room)))
-    return grid
+    shown = [[(cell.column, *cell.shown(room)) for cell in row.cells] for row in rows]
+    left = max(cell_len(monolith) for cells in shown for _, monolith, _ in cells)
+
+    def line(name: str, monolith: str, service: str, style: str = "") -> Text:
+        padded = f"  {name:<{names}}  {set_cell_size(monolith, max(left, _NARROWEST))}  {service}"
+        return Text(padded, style, no_wrap=True, overflow="ellipsis")
+
+    yield line("", "monolith", "service", "bold")
+    for row, cells in zip(rows, shown, strict=True):
+        yield Text(f"  {_key(row)}", style="dim", no_wrap=True, overflow="ellipsis")
+        yield from (line(*cell) for cell in cells)
 
 
 def _key(difference: Difference) -> str:

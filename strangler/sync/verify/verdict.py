@@ -19,26 +19,26 @@ class Cell:
     service: str | None
 
     def shown(self, width: int) -> tuple[str, str]:
-        """Return both values in at most ``width`` characters each, cut so that the first difference is seen."""
+        """Return both values in at most ``width`` characters each, cut alike so that the first difference is seen."""
+        here, there = _printable(self.monolith), _printable(self.service)
         if self.monolith is None or self.service is None:
-            return _cut(self.monolith, 0, width), _cut(self.service, 0, width)
-        pairs = zip(self.monolith, self.service, strict=False)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        return _cut(self.monolith, same, width), _cut(self.service, same, width)
+            return _cut(here, 0, width), _cut(there, 0, width)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(here, there, strict=False)))
+        # A third of the room is for what both have in common before the difference.
+        start = max(0, min(same - width // 3, max(len(here), len(there)) - width + 1))
+        return _cut(here, start, width), _cut(there, start, width)
 
 
-def _cut(value: str | None, same: int, width: int) -> str:
+def _printable(value: str | None) -> str:
+    """Return a value so that it moves no cursor, and that nothing is told apart from NULL."""
     if value is None:
         return "NULL"
-    # A value may hold anything; what would move the cursor is shown as its escape. '' is told apart from NULL.
-    text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in value)
-    if len(text) <= width:
-        return text or "''"
-    # A third of the room is for what both have in common before the difference.
-    start = max(0, min(same - width // 3, len(text) - width + 1))
-    head = "…" if start else ""
-    room = width - len(head)
-    return head + (text[start:] if len(text) - start <= room else text[start : start + room - 1] + "…")
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in value) or "''"
+
+
+def _cut(text: str, start: int, width: int) -> str:
+    shown = "…" + text[start:] if start else text
+    return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
