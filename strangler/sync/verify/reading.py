@@ -135,10 +135,9 @@ class Reading:
         parts = [forms.hashed(kind, column) for kind, column in zip(self.types, self._columns(), strict=True)]
         width = len(self.order)
         if self.types[:width] in (("smallint",), ("integer",), ("bigint",)):
-            seed: sql.Composable = sql.SQL("c0::bigint")
-        else:
-            seed = _hash(parts[:width], sql.SQL("0"))
-        return _hash(parts, seed)
+            # As the seed all of the number counts: it need not be hashed as its bytes too.
+            return _hash([sql.Identifier("c0"), *parts[1:]], sql.SQL("c0::bigint"))
+        return _hash(parts, _hash(parts[:width], sql.SQL("0")))
 
     def _compare(self, sign: str, key: Key) -> sql.Composed:
         values = sql.SQL(", ").join(

@@ -12,7 +12,7 @@ import pytest
 from strangler.local import Postgres, ensure_role
 from strangler.project import Project, Secret, TableMapping
 from strangler.sync import backfill
-from strangler.sync.errors import MappingInvalid, NotComparable, RightMissing, SyncError, TimedOut
+from strangler.sync.errors import MappingInvalid, NotComparable, RightMissing, SyncError, TimedOut, Unreachable
 from strangler.sync.verify import Kind, Patience, Progress, TableVerdict, Verdict, Verifying, verify
 from tests.fixtures.copying import Library, MakeLibrary
 from tests.fixtures.postgres import PASSWORD
@@ -268,6 +268,30 @@ def test_composite_keys_are_cut_in_their_own_order(make_library: MakeLibrary) ->
     assert table.ranges >= 5
 
 
+def test_a_partitioned_table_is_compared_as_one(make_library: MakeLibrary) -> None:
+    parts = "; ".join(
+        f"create table part{n} partition of item for values with (modulus 3, remainder {n})" for n in range(3)
+    )
+    library = make_library(
+        f"{ITEM} partition by hash (id); {parts}; {FILL}",
+        f"{ITEM}; {FILL}; update item set x = -1 where id = 77; delete from item where id = 5000",
+        mapping(x="x"),
+    )
+    table = only(compare(library))
+    assert (found(table), table.monolith_rows, table.ranges > 5) == ((1, 0, 1), MANY, True)
+
+
+def test_what_only_the_service_has_is_counted_where_the_monolith_has_nothing(make_library: MakeLibrary) -> None:
+    library = make_library(ITEM, f"{ITEM}; {FILL}", mapping(x="x"))
+    table = only(compare(library, told=2))
+    assert found(table) == (0, MANY, 0)
+    assert [each.key for each in table.differences] == [{"id": "1"}, {"id": "2"}]
+
+
+def test_nothing_is_equal_to_nothing(make_library: MakeLibrary) -> None:
+    assert compare(make_library(ITEM, ITEM, mapping(x="x"))).equal
+
+
 # --- types ---
 
 HERE = "create type mood as enum ('sad', 'ok', 'glad'); create domain grade as numeric check (value < 1000);"
@@ -421,3 +445,17 @@ def test_nothing_can_be_written_meanwhile(make_library: MakeLibrary) -> None:
     library = make_library(writes, writes, mapping(x="nextval('counted')"))
     with pytest.raises(NotComparable, match="cannot execute nextval\\(\\) in a read-only transaction"):
         compare(library)
+
+
+def test_a_database_that_goes_away_is_named(items: Library) -> None:
+    execute(items.target, "update item set x = -1 where id = 1")
+
+    def end() -> None:
+        execute(
+            items.target,
+            "select pg_terminate_backend(pid, 10000) from pg_stat_activity"
+            " where application_name = 'strangler verify' and datname = current_database()",
+        )
+
+    with pytest.raises(Unreachable, match="the books's database went away: "):
+        compare(items, settle=end)
