@@ -50,6 +50,7 @@ def _wrap(template: str) -> Wrap:
 
 
 _AS_IS: Final = _wrap("{}")
+TEXTS: Final = ("text", "character varying")
 BY_BYTES: Final = 'text collate "C"'
 _TEXT: Final = _wrap('({})::text collate "C"')
 # Numbers in an array's text are not quoted, and nothing else in it has a point.

@@ -24,8 +24,7 @@ Question = Callable[[Reading], sql.Composed]
 # So many statements wait at each side: the faster one goes on while the other is held up, and no further than that,
 # since a row that the two see at two times is a row to look at again.
 _AHEAD: Final = 4
-# Thousands of comparisons in one expression would be compiled for seconds; a plan for parallel workers is not made up
-# for by ranges of this size, but is welcome where PostgreSQL thinks so.
+# A statement with the bounds of all ranges would be compiled for longer than it runs.
 _SESSION: Final = "set default_transaction_read_only = on; set jit = off"
 
 

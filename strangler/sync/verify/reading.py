@@ -22,7 +22,8 @@ class Reading:
     """How one side of a table is read.
 
     ``order`` are the key's columns as they are compared, each with its type in ``order_types``; ``columns`` are all
-    columns in their canonical form, the key's first. ``walkable`` says that an index gives rows in that order.
+    columns in their canonical form, the key's first. ``walkable`` says that an index gives rows in that order;
+    ``index`` which columns it would have to have, None where none can.
     """
 
     table: str
@@ -32,16 +33,16 @@ class Reading:
     columns: tuple[sql.Composable, ...]
     types: tuple[str, ...]
     walkable: bool
+    index: str | None
 
     @property
     def shorter(self) -> str:
         """What makes the statements of this table shorter, as advice."""
         if self.walkable:
             return "ask for smaller ranges with --chunk-rows, or run it at a quieter hour"
-        key = ", ".join(each.as_string() for each in self.order)
+        words = "all of it is read at once, since both databases have no index with the key in one order"
         return (
-            "all of it is read at once, since no index has the key in its order; run there:"
-            f" create index concurrently on {self.table} ({key})"
+            f"{words}; this is one: create index concurrently on {self.table} ({self.index})" if self.index else words
         )
 
     def tallies(self, within: Range, bounds: Sequence[Key] = ()) -> sql.Composed:

@@ -128,6 +128,7 @@ def _reading(
         sql.Identifier(name) if order_type else forms.by_bytes(column)
         for name, order_type, column in zip(key, order_types, columns, strict=False)
     )
+    wanted = [_indexed(name, order_type, facts.types[name]) for name, order_type in zip(key, order_types, strict=True)]
     return Reading(
         table=facts.table,
         condition=condition,
@@ -135,8 +136,17 @@ def _reading(
         order_types=tuple(order_type or forms.BY_BYTES for order_type in order_types),
         columns=tuple(columns),
         types=types,
-        walkable=facts.walks(key),
+        walkable=facts.walks(key) and None not in wanted,
+        index=", ".join(each for each in wanted if each) if None not in wanted else None,
     )
+
+
+def _indexed(name: str, order_type: str | None, column: forms.Type) -> str | None:
+    """Return what an index must have to serve a key's column in its order; None where none can."""
+    quoted = sql.Identifier(name).as_string()
+    if order_type:
+        return quoted
+    return f'{quoted} collate "C"' if column.name in forms.TEXTS else None
 
 
 def _given(projection: Projection, source: psycopg.Connection) -> list[forms.Type]:
