@@ -99,5 +99,7 @@ def _explained() -> Iterator[None]:
         raise TimedOut(
             f"a table is locked by somebody else: {first_line(exc)}; run it again when that is over"
         ) from exc
+    except psycopg.errors.QueryCanceled as exc:
+        raise TimedOut(f"a look at the catalogue was cancelled: {first_line(exc)}; run it at a quieter hour") from exc
     except psycopg.OperationalError as exc:
         raise Unreachable(f"a database went away: {first_line(exc)}") from exc

@@ -429,7 +429,7 @@ def test_a_statement_that_takes_too_long_says_what_would_do(make_library: MakeLi
     slow = mapping(x="x + length(pg_sleep(10)::text)")
     library = make_library(f"{ITEM}; {FILL}", f"{ITEM}; {FILL}", slow)
     with pytest.raises(TimedOut, match=r"monolith's database was cancelled: .* smaller ranges with --chunk-rows"):
-        compare(library, patience=Patience(statement_s=0.2))
+        compare(library, patience=Patience(statement_s=0.5))
 
 
 def test_a_key_without_an_index_that_serves_is_told_the_one_that_would(make_library: MakeLibrary) -> None:
@@ -437,14 +437,14 @@ def test_a_key_without_an_index_that_serves_is_told_the_one_that_would(make_libr
     fill = f"insert into item select n, n from generate_series(1, {MANY}) n"
     library = make_library(f"{table}; {fill}", f"{table}; {fill}", mapping(x="x + length(pg_sleep(10)::text)"))
     with pytest.raises(TimedOut) as caught:
-        compare(library, patience=Patience(statement_s=0.2))
+        compare(library, patience=Patience(statement_s=0.5))
     _, _, statement = str(caught.value).partition("this is one: ")
     assert statement == 'create index concurrently on item ("id" collate "C")'
     for url in (library.source, library.target):
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(statement.encode())
     with pytest.raises(TimedOut, match="smaller ranges with --chunk-rows"):
-        compare(library, patience=Patience(statement_s=0.2))
+        compare(library, patience=Patience(statement_s=0.5))
 
 
 def test_a_row_that_the_mapping_cannot_project_is_said_in_the_databases_words(make_library: MakeLibrary) -> None:
