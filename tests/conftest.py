@@ -5,6 +5,7 @@ from hypothesis import settings
 pytest_plugins = [
     "pytester",
     "tests.fixtures.postgres",
+    "tests.fixtures.streams",
     "tests.fixtures.valkey",
     "tests.fixtures.ledger",
     "tests.fixtures.copying",

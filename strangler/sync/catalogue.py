@@ -15,7 +15,7 @@ with recursive base (attnum, type) as (
     union all
     select b.attnum, t.typbasetype from base b join pg_type t on t.oid = b.type where t.typtype = 'd'
 )
-select a.attname, format_type(a.atttypid, -1),
+select a.attname, format_type(a.atttypid, -1), a.atttypid::bigint,
        case t.typtype when 'e' then 'text' else format_type(t.oid, -1) end,
        a.attnotnull, a.atthasdef or a.attidentity <> '', a.attgenerated <> '',
        pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)
@@ -45,6 +45,7 @@ class Column:
     """
 
     type: str
+    type_oid: int
     sent_as: str
     not_null: bool
     has_default: bool
@@ -54,9 +55,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of a live database; ``rights`` are those of the role that looked."""
+    """A table of a live database, called ``name`` in the mapping; ``rights`` are those of the role that looked."""
 
     name: str
+    qualified: str
     oid: int
     columns: Mapping[str, Column]
     unique: tuple[frozenset[str], ...]
@@ -80,17 +82,25 @@ def identifier(name: str) -> sql.Identifier:
 
 def look_up(connection: psycopg.Connection, name: str) -> Table | None:
     """Return the table called ``name``, None when the role sees none of that name."""
-    oid = _oid(connection, name)
-    if oid is None:
+    found = _found(connection, name)
+    if found is None:
         return None
+    oid, qualified = found
     columns = {
         each[0]: Column(
-            type=each[1], sent_as=each[2], not_null=each[3], has_default=each[4], generated=each[5], sequence=each[6]
+            type=each[1],
+            type_oid=each[2],
+            sent_as=each[3],
+            not_null=each[4],
+            has_default=each[5],
+            generated=each[6],
+            sequence=each[7],
         )
         for each in connection.execute(_COLUMNS, {"table": oid})
     }
     return Table(
         name=name,
+        qualified=qualified,
         oid=oid,
         columns=columns,
         unique=tuple(frozenset(each[0]) for each in connection.execute(_UNIQUE, [oid])),
@@ -99,12 +109,15 @@ def look_up(connection: psycopg.Connection, name: str) -> Table | None:
     )
 
 
-def _oid(connection: psycopg.Connection, name: str) -> int | None:
+def _found(connection: psycopg.Connection, name: str) -> tuple[int, str] | None:
+    query = (
+        "select c.oid::bigint, n.nspname || '.' || c.relname from pg_class c"
+        " join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass(%s)"
+    )
     try:
-        row = connection.execute("select to_regclass(%s)::oid", [identifier(name).as_string(connection)]).fetchone()
+        return connection.execute(query, [identifier(name).as_string(connection)]).fetchone()
     except psycopg.errors.InsufficientPrivilege:  # of its schema
         return None
-    return row[0] if row else None
 
 
 def _rights(connection: psycopg.Connection, oid: int) -> frozenset[str]:

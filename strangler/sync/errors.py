@@ -41,3 +41,23 @@ class TimedOut(SyncError):
 
 class NotComparable(SyncError):
     """The two databases cannot be compared by checksums; the message says why."""
+
+
+class StreamBroken(SyncError):
+    """A stream cannot go on, and would lose or double rows if it did. What was applied stays; the message says why."""
+
+
+class CannotApply(SyncError):
+    """A change breaks a constraint of the target, even alone and in its order. Mend the row that the message names."""
+
+
+class BatchBroken(SyncError):
+    """A batch breaks a constraint; up to the transaction that commits at ``position`` more care is to be taken."""
+
+    def __init__(self, why: str, position: int) -> None:
+        super().__init__(why)
+        self.position = position
+
+
+class Overtaken(SyncError):
+    """Another process has applied to the same stream meanwhile. This one must begin anew from where that one is."""

@@ -34,7 +34,7 @@ class Projection:
     def rows(self, low: Key | None, high: Key | None) -> sql.Composed:
         """Return the SELECT of the projected rows whose keys lie in (low, high]."""
         return sql.SQL("select {} from {} where {}").format(
-            sql.SQL(", ").join(self._casts()),
+            sql.SQL(", ").join(self.casts()),
             identifier(self.source.name),
             self._within(low, high),
         )
@@ -69,9 +69,10 @@ class Projection:
         """Which of the source's rows are projected."""
         return _condition(self.mapping.where)
 
-    def _casts(self) -> Iterator[sql.Composable]:
+    def casts(self) -> Iterator[sql.Composable]:
+        """Yield the expression of each of ``columns``, in the type that the target's column is sent as."""
         for target, expression in self.expressions.items():
-            yield _cast(expression, self.target.columns[target].sent_as)
+            yield cast(expression, self.target.columns[target].sent_as)
 
     def _within(self, low: Key | None, high: Key | None) -> sql.Composed:
         # Ranges are compared in the source alone, where they were cut: the target may sort the same keys differently.
@@ -80,7 +81,7 @@ class Projection:
         for bound, sign in ((low, ">"), (high, "<=")):
             if bound is not None:
                 values = sql.SQL(", ").join(
-                    _cast(sql.Literal(value), self.source.columns[column].type)
+                    cast(sql.Literal(value), self.source.columns[column].type)
                     for value, column in zip(bound, self._source_key, strict=True)
                 )
                 parts.append(sql.SQL("({}) {} ({})").format(columns, sql.SQL(sign), values))
@@ -198,7 +199,7 @@ def _refused(
 ) -> Iterator[str]:
     for name, (expression, column) in wanted.items():
         query = sql.SQL("select {} from {} limit 0").format(
-            _cast(_trusted(expression), column.sent_as), identifier(table.name)
+            cast(_trusted(expression), column.sent_as), identifier(table.name)
         )
         refusal = _refusal(connection, query)
         if refusal:
@@ -230,7 +231,7 @@ def _parents_first(projections: list[Projection], file: str) -> list[Projection]
         ) from exc
 
 
-def _cast(expression: sql.Composable, type_name: str) -> sql.Composed:
+def cast(expression: sql.Composable, type_name: str) -> sql.Composed:
     # format_type() quotes what needs quoting, so a type's name from the catalogue is SQL as it stands.
     return sql.SQL("({})::{}").format(expression, sql.SQL(type_name))
 

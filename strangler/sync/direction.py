@@ -1,0 +1,100 @@
+"""One direction of one capability: which database its rows come from, where they go, and what belongs to it there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import psycopg
+
+from strangler.project import CapabilityFiles, Project, TableMapping
+from strangler.sync import transfer
+from strangler.sync.errors import SyncError
+from strangler.sync.intake import OURS
+from strangler.sync.mapping import Projection, project
+
+
+class Way(StrEnum):
+    """From the monolith's tables to the service's, or back."""
+
+    FORWARD = "forward"
+    REVERSE = "reverse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Direction:
+    """A stream's name and ends. Its slot, publication and origin are called as it is.
+
+    While the source does not own the rows (``owned``) the stream carries heartbeats alone: it shows that the way is
+    open, and applies nothing of what somebody wrote there all the same.
+    """
+
+    capability: str
+    way: Way
+    tables: tuple[TableMapping, ...]
+    source: str
+    source_url: str
+    target: str
+    target_url: str
+    file: str
+    owned: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{OURS}{self.capability.replace('-', '_')}_{self.way}"
+
+    @contextmanager
+    def open(self) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
+        """Connect to both ends. Raises ``Unreachable``."""
+        with ExitStack() as stack:
+            source = stack.enter_context(transfer.open_database(self.source_url, self.source))
+            yield source, stack.enter_context(transfer.open_database(self.target_url, self.target))
+
+    def projections(self, source: psycopg.Connection, target: psycopg.Connection) -> list[Projection]:
+        """Return the tables made fast against both ends, parents first. Raises ``MappingInvalid``."""
+        return project(self.tables, source, target, self.file)
+
+
+def directions(files: CapabilityFiles, setting: Project) -> tuple[Direction, Direction]:
+    """Return the way forward and the way back of a capability with tables. Raises ``SyncError`` without any."""
+    if not files.tables:
+        raise SyncError(f"{files.name} has no mapping.toml: there is nothing to keep equal")
+    service = setting.services[files.service]
+    path = files.folder / "mapping.toml"
+    forward = Direction(
+        capability=files.name,
+        way=Way.FORWARD,
+        tables=files.tables,
+        source="monolith's database",
+        source_url=setting.monolith.database.reveal(),
+        target=f"{service.name}'s database",
+        target_url=service.database.reveal(),
+        file=str(path.relative_to(setting.root) if path.is_relative_to(setting.root) else path),
+    )
+    return forward, inverted(forward)
+
+
+def inverted(forward: Direction) -> Direction:
+    """Return the way back: what is a copy for reading only has none."""
+    return replace(
+        forward,
+        way=Way.REVERSE,
+        tables=tuple(_inverted(each) for each in forward.tables if not each.reference),
+        source=forward.target,
+        source_url=forward.target_url,
+        target=forward.source,
+        target_url=forward.source_url,
+        owned=not forward.owned,
+    )
+
+
+def _inverted(table: TableMapping) -> TableMapping:
+    return TableMapping(
+        source=table.target,
+        target=table.source,
+        key={source: target for target, source in table.key.items()},
+        forward=table.reverse,
+        reverse=table.forward,
+    )

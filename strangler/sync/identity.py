@@ -1,0 +1,62 @@
+"""Whether a stream is still the one that was begun: a slot or publication made anew loses rows without a word.
+
+A recreated slot takes the position of its predecessor and skips what lies between; a table that was taken out of a
+publication and put back has a hole. So what identifies them is kept with the watermark and compared.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from strangler.sync.errors import StreamBroken
+from strangler.sync.pgoutput import lsn_of, lsn_text
+from strangler.sync.walsender import Server
+from strangler.sync.watermark import Standing
+
+_PUBLICATION = """
+select jsonb_build_object('oid', p.oid::bigint, 'tables',
+  (select jsonb_agg(jsonb_build_array(r.prrelid::bigint, r.oid::bigint, r.xmin::text) order by r.prrelid)
+   from pg_publication_rel r where r.prpubid = p.oid))
+from pg_publication p where p.pubname = %s
+"""
+_SLOT = """
+select plugin, database = current_database(), confirmed_flush_lsn::text, wal_status
+from pg_replication_slots where slot_name = %s
+"""
+_ANEW = "rows between may be missing; remove this sync and start it anew"
+
+
+def publication(source: psycopg.Connection, name: str) -> Any:
+    """Return what identifies a publication and its tables; None where there is none."""
+    row = source.execute(_PUBLICATION, [name]).fetchone()
+    return row[0] if row else None
+
+
+def prove(source: psycopg.Connection, server: Server, at: Standing) -> None:
+    """Raise ``StreamBroken`` when what ``at`` was begun with is not what is there."""
+    if server.system != at.system:
+        raise StreamBroken(f"{at.name} was begun on another server ({at.system}, and this is {server.system}); {_ANEW}")
+    if server.timeline != at.timeline:
+        raise StreamBroken(
+            f"the server was promoted or restored since (timeline {server.timeline} after {at.timeline}); {_ANEW}"
+        )
+    if publication(source, at.name) != at.publication:
+        raise StreamBroken(f"publication {at.name} was dropped, made anew or altered; {_ANEW}")
+    _prove_slot(source, at)
+
+
+def _prove_slot(source: psycopg.Connection, at: Standing) -> None:
+    row = source.execute(_SLOT, [at.name]).fetchone()
+    if row is None:
+        raise StreamBroken(f"slot {at.name} is gone; {_ANEW}")
+    plugin, here, confirmed, wal = row
+    if plugin != "pgoutput" or not here:
+        raise StreamBroken(f"slot {at.name} is another database's, or another plugin's; {_ANEW}")
+    if wal == "lost":
+        raise StreamBroken(f"slot {at.name} was given up by the server, which needed the space; {_ANEW}")
+    if confirmed is not None and lsn_of(confirmed) > at.lsn:
+        raise StreamBroken(
+            f"slot {at.name} is at {confirmed}, past the {lsn_text(at.lsn)} that was applied: it was made anew; {_ANEW}"
+        )

@@ -1,0 +1,138 @@
+"""What a stream needs in both databases: made once, in an order in which nothing is lost, and taken away again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Final
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from strangler.sync import identity, watermark
+from strangler.sync.catalogue import identifier
+from strangler.sync.direction import Direction
+from strangler.sync.errors import RightMissing, SyncError
+from strangler.sync.pgoutput import lsn_text
+from strangler.sync.walsender import Walsender
+
+_OBJECTS: Final = files("strangler.sync") / "objects.sql"
+
+
+def install(direction: Direction) -> None:
+    """Begin a stream: from its slot's position on, every change will come. Does nothing when it was begun.
+
+    Raises ``RightMissing`` with the statement that mends it, ``MappingInvalid``.
+    """
+    with direction.open() as (source, target):
+        direction.projections(source, target)
+        _prepare(source)
+        _prepare(target)
+        if watermark.standing(target, direction.name) is not None:
+            return
+        with _rights(source):
+            _drop_slot(source, direction.name)
+            _publish(source, direction)
+        with _rights(target):
+            _make_origin(target, direction.name)
+        with Walsender(direction.source_url, f"strangler {direction.capability} start") as sender:
+            server = sender.server()
+            position = sender.create_slot(direction.name)
+        target.execute(
+            "insert into strangler_sync.stream (name, lsn, system, timeline, publication) values (%s, %s, %s, %s, %s)",
+            [
+                direction.name,
+                lsn_text(position),
+                server.system,
+                server.timeline,
+                Jsonb(identity.publication(source, direction.name)),
+            ],
+        )
+
+
+def remove(direction: Direction) -> None:
+    """Take away everything that belongs to a stream; what is gone already is no error."""
+    with direction.open() as (source, target):
+        _drop_slot(source, direction.name)
+        source.execute(sql.SQL("drop publication if exists {}").format(sql.Identifier(direction.name)))
+        if watermark.exists(target):
+            target.execute("delete from strangler_sync.stream where name = %s", [direction.name])
+        if _has_origin(target, direction.name):
+            target.execute("select pg_replication_origin_drop(%s)", [direction.name])
+        for connection in (source, target):
+            _drop_objects(connection)
+
+
+def _prepare(connection: psycopg.Connection) -> None:
+    with _rights(connection):
+        connection.execute(sql.SQL(_OBJECTS.read_text(encoding="utf-8")))
+
+
+def _publish(source: psycopg.Connection, direction: Direction) -> None:
+    name = sql.Identifier(direction.name)
+    tables = sql.SQL(", ").join(identifier(each.source) for each in direction.tables)
+    with source.transaction():
+        source.execute(sql.SQL("drop publication if exists {}").format(name))
+        source.execute(
+            sql.SQL("create publication {} for table {} with (publish_via_partition_root = true)").format(name, tables)
+        )
+
+
+def _make_origin(target: psycopg.Connection, name: str) -> None:
+    if not _has_origin(target, name):
+        target.execute("select pg_replication_origin_create(%s)", [name])
+
+
+def _has_origin(connection: psycopg.Connection, name: str) -> bool:
+    return connection.execute("select from pg_replication_origin where roname = %s", [name]).fetchone() is not None
+
+
+def _drop_slot(source: psycopg.Connection, name: str) -> None:
+    row = source.execute("select active_pid from pg_replication_slots where slot_name = %s", [name]).fetchone()
+    if row is None:
+        return
+    if row[0] is not None:
+        raise SyncError(f"slot {name} is in use by process {row[0]} of the server; stop strangler sync run first")
+    source.execute("select pg_drop_replication_slot(%s)", [name])
+
+
+def _drop_objects(connection: psycopg.Connection) -> None:
+    """Drop the schema when no stream has a row in it, and none begins or ends in this database."""
+    if not watermark.exists(connection):
+        return
+    left = connection.execute(
+        "select (select count(*) from strangler_sync.stream)"
+        " + (select count(*) from pg_publication where pubname like 'strangler\\_%')"
+    ).fetchone()
+    if left is not None and left[0] == 0:
+        connection.execute("drop schema strangler_sync cascade")
+
+
+@contextmanager
+def _rights(connection: psycopg.Connection) -> Iterator[None]:
+    """Turn a right that is missing into the statement that gives it."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as exc:
+        role = sql.Identifier(connection.info.user).as_string(connection)
+        database = sql.Identifier(connection.info.dbname).as_string(connection)
+        raise RightMissing(f"{_sentence(exc)}; {_cure(str(exc), role, database)}") from exc
+
+
+def _sentence(exc: psycopg.Error) -> str:
+    return str(exc).strip().splitlines()[0]
+
+
+def _cure(message: str, role: str, database: str) -> str:
+    if "database" in message:
+        return f"run there: grant create on database {database} to {role}"
+    if "pg_replication_origin" in message:
+        functions = ", ".join(
+            f"function pg_replication_origin_{name}" for name in ("create(text)", "drop(text)", "session_setup(text)")
+        )
+        return f"run there as a superuser: grant execute on {functions} to {role}"
+    if "owner" in message:
+        return f"run there: grant ROLE_THAT_OWNS_THE_TABLES to {role}"
+    return f"run there: alter role {role} replication"

@@ -1,0 +1,170 @@
+"""Changes as they come off a stream, gathered into a batch for one transaction of the target. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from strangler.sync.errors import StreamBroken
+from strangler.sync.images import Barrier, Changes
+from strangler.sync.pgoutput import (
+    Begin,
+    Commit,
+    Delete,
+    Event,
+    Insert,
+    Message,
+    Origin,
+    Relation,
+    Truncate,
+    Tuple,
+    Update,
+)
+
+PREFIX: Final = "strangler"
+"""Of messages in the WAL that are ours: heartbeats and markers."""
+OURS: Final = "strangler_"
+"""How the name of a stream begins, and of its slot, its publication and its origin, which are called as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """A table of the stream: the columns that are staged, each with its type's number, and those of the key."""
+
+    name: str
+    columns: Mapping[str, int]
+    key: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Place:
+    """Where the changes of a relation go, as the source describes it now. ``take`` picks the staged columns."""
+
+    table: str
+    key: tuple[int, ...]
+    take: tuple[int, ...] | None
+
+    def row(self, row: Tuple) -> Tuple:
+        return row if self.take is None else tuple([row[at] for at in self.take])
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is to be applied at once. ``end`` is the position after the last transaction that is whole."""
+
+    tables: dict[str, Changes] = field(default_factory=dict)
+    changes: int = 0
+    transactions: int = 0
+    end: int = 0
+    heartbeat: bytes | None = None
+
+    def of(self, table: str, key: tuple[int, ...]) -> Changes:
+        found = self.tables.get(table)
+        if found is None:
+            found = self.tables[table] = Changes(key)
+        return found
+
+
+class Intake:
+    """Takes a stream's events in their order.
+
+    ``flush`` is called when what the batch has must be applied, within the same transaction, before what comes next.
+    """
+
+    def __init__(self, tables: Sequence[Expected], since: int, flush: Callable[[], None]) -> None:
+        self.batch = Batch()
+        self.xid: int | None = None  # of the transaction that has begun, and not ended
+        self.final = since  # where the transaction commits that began last
+        self._expected = {each.name: each for each in tables}
+        self._ours = False  # the transaction was applied by us, from the other side
+        self._places: dict[int, Place] = {}
+        self._since = since
+        self._skipping = False
+        self._flush = flush
+
+    def begin_batch(self) -> None:
+        """Forget what was applied."""
+        self.batch = Batch(end=self.batch.end)
+
+    def take(self, event: Event) -> None:
+        """Take the next event. Raises ``StreamBroken`` for what nobody can apply."""
+        match event:
+            case Insert() | Update() | Delete():
+                if not (self._skipping or self._ours):
+                    self._change(event)
+            case Begin():
+                self.xid, self.final = event.xid, event.final_lsn
+                self._skipping = event.final_lsn < self._since  # sent again after a session that broke off
+            case Origin():
+                self._ours = event.name.startswith(OURS)  # before PostgreSQL 16 the server cannot leave it out
+            case Commit():
+                self._commit(event)
+            case Relation():
+                self._places[event.oid] = self._place(event)
+            case Message():
+                if event.prefix == PREFIX and event.transactional:
+                    self.batch.heartbeat = event.content
+            case Truncate():
+                if not (self._skipping or self._ours):
+                    self._truncate(event)
+            case _:
+                pass  # a type's name says nothing that is needed
+
+    def _change(self, event: Insert | Update | Delete) -> None:
+        place = self._places.get(event.relation)
+        if place is None:
+            return
+        changes = self.batch.of(place.table, place.key)
+        try:
+            _record(changes, place, event)
+        except Barrier:
+            self._flush()
+            changes = self.batch.of(place.table, place.key)
+            _record(changes, place, event)
+        self.batch.changes += 1
+        if changes.moved is not None:
+            self._flush()
+
+    def _truncate(self, event: Truncate) -> None:
+        for oid in event.relations:
+            place = self._places.get(oid)
+            if place is not None:
+                self.batch.of(place.table, place.key).truncate()
+                self.batch.changes += 1
+
+    def _commit(self, event: Commit) -> None:
+        self.xid, self._ours = None, False
+        if self._skipping:
+            return
+        self.batch.transactions += 1
+        self.batch.end = event.end_lsn
+
+    def _place(self, relation: Relation) -> Place:
+        name = f"{relation.schema}.{relation.name}"
+        expected = self._expected.get(name)
+        if expected is None:
+            raise StreamBroken(
+                f"the publication tells of {name}, which the mapping has not; leave it to the sync alone"
+            )
+        at = {column.name: number for number, column in enumerate(relation.columns)}
+        for column, oid in expected.columns.items():
+            if column not in at:
+                raise StreamBroken(f"{name}.{column} was dropped or renamed in the source; mend the mapping")
+            if relation.columns[at[column]].type != oid:
+                raise StreamBroken(f"{name}.{column} has another type in the source now; mend the mapping")
+        take = tuple(at[column] for column in expected.columns)
+        same = take == tuple(range(len(relation.columns)))
+        names = list(expected.columns)
+        return Place(table=name, key=tuple(map(names.index, expected.key)), take=None if same else take)
+
+
+def _record(changes: Changes, place: Place, event: Insert | Update | Delete) -> None:
+    match event:
+        case Insert():
+            changes.insert(place.row(event.row))
+        case Update():
+            old = None if event.old is None else place.row(event.old)
+            changes.update(old, place.row(event.row), old_is_key=event.old_is_key)
+        case Delete():
+            changes.delete(place.row(event.old))

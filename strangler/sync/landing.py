@@ -1,0 +1,229 @@
+"""How a table's changes land in its target: staged in the source's shape, projected by a statement a kind of change.
+
+A staging table has the source's columns and, before them, the ``part`` of a row: whole rows, keys of rows that are
+gone, and one part for each set of columns that came without their value. So a batch is one COPY and a statement for
+each part that it has, whatever the number of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from strangler.sync.catalogue import identifier
+from strangler.sync.errors import MappingInvalid, StreamBroken
+from strangler.sync.mapping import Projection, cast
+from strangler.sync.pgoutput import UNCHANGED, Tuple
+
+WHOLE: Final = 0
+GONE: Final = -1
+_PART: Final = sql.Identifier("strangler_part")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """One table's way into its target; ``uses`` tells which source columns each target column is made of."""
+
+    projection: Projection
+    staging: sql.Identifier
+    columns: tuple[str, ...]
+    types: Mapping[str, str]
+    uses: Mapping[str, frozenset[str]]
+
+    # --- staging ---
+
+    def creation(self) -> sql.Composed:
+        """Return the statement that makes the staging table of a session."""
+        columns = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(self.types[name])) for name in self.columns]
+        return sql.SQL("create temp table {} ({} integer not null, {}) on commit delete rows").format(
+            self.staging, _PART, sql.SQL(", ").join(columns)
+        )
+
+    def copy(self) -> sql.Composed:
+        return sql.SQL("copy {} ({}, {}) from stdin").format(self.staging, _PART, _names(self.columns))
+
+    def clearing(self) -> sql.Composed:
+        return sql.SQL("truncate {}").format(self.staging)
+
+    # --- applying ---
+
+    def empty(self) -> sql.Composed:
+        return sql.SQL("delete from {}").format(identifier(self.projection.target.name))
+
+    def delete(self) -> sql.Composed:
+        """Return the DELETE of the rows whose keys are staged as gone."""
+        return sql.SQL("delete from {target} as there using ({keys}) as here where {same}").format(
+            target=identifier(self.projection.target.name),
+            keys=self._keys(sql.SQL("{} = {}").format(_PART, sql.Literal(GONE))),
+            same=self._same(),
+        )
+
+    def leave(self) -> sql.Composed:
+        """Return the DELETE of the rows that are staged, and that the mapping's condition does not take any more."""
+        part = sql.SQL("{} >= {} and ({}) is not true").format(_PART, sql.Literal(WHOLE), self.projection.condition)
+        return sql.SQL("delete from {target} as there using ({keys}) as here where {same}").format(
+            target=identifier(self.projection.target.name), keys=self._keys(part), same=self._same()
+        )
+
+    def upsert(self) -> sql.Composed:
+        """Return the statement that inserts the whole rows, or overwrites those that are there."""
+        projection = self.projection
+        written = [name for name in projection.mapping.forward if name not in projection.mapping.key]
+        update = (
+            sql.SQL("update set {}").format(
+                sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in written)
+            )
+            if written
+            else sql.SQL("nothing")
+        )
+        return sql.SQL(
+            "insert into {target} ({columns}) overriding system value select {values} from {staging}"
+            " where {part} = {whole} and {taken} on conflict ({key}) do {update}"
+        ).format(
+            target=identifier(projection.target.name),
+            columns=_names(projection.columns),
+            values=sql.SQL(", ").join(value for _, value in self._values()),
+            staging=self.staging,
+            part=_PART,
+            whole=sql.Literal(WHOLE),
+            taken=projection.condition,
+            key=_names(projection.mapping.key),
+            update=update,
+        )
+
+    def amend(self, part: int, missing: frozenset[str]) -> sql.Composed | None:
+        """Return the UPDATE by rows that came without the columns ``missing``; None when it would change nothing."""
+        forward = self.projection.mapping.forward
+        written = [name for name in forward if not self.uses[name] & missing]
+        mixed = [name for name in forward if self.uses[name] & missing and not self.uses[name] <= missing]
+        if mixed:
+            raise StreamBroken(
+                f"{self.projection.target.name}.{mixed[0]} is made of a long value that the source did not send, and of"
+                f" others; run in the source: alter table {self.projection.source.name} replica identity full"
+            )
+        if not written:
+            return None
+        values = {
+            name: value for name, value in self._values() if name in written or name in self.projection.mapping.key
+        }
+        return sql.SQL(
+            "update {target} as there set {sets} from (select {values} from {staging} where {at}) as here where {same}"
+        ).format(
+            target=identifier(self.projection.target.name),
+            sets=sql.SQL(", ").join(sql.SQL("{0} = here.{0}").format(sql.Identifier(name)) for name in written),
+            values=sql.SQL(", ").join(
+                sql.SQL("{} as {}").format(value, sql.Identifier(name)) for name, value in values.items()
+            ),
+            staging=self.staging,
+            at=sql.SQL("{} = {}").format(_PART, sql.Literal(part)),
+            same=self._same(),
+        )
+
+    def move(self, before: Tuple, after: Tuple) -> sql.Composed:
+        """Return the UPDATE of one row's key."""
+        return sql.SQL("update {} as there set {} where {}").format(
+            identifier(self.projection.target.name),
+            sql.SQL(", ").join(self._equal("", after)),
+            sql.SQL(" and ").join(self._equal("there.", before)),
+        )
+
+    # --- parts of them ---
+
+    def _values(self) -> Iterable[tuple[str, sql.Composable]]:
+        """Yield each target column with the expression that makes it out of a staged row."""
+        return zip(self.projection.columns, self.projection.casts(), strict=True)
+
+    def _keys(self, where: sql.Composable) -> sql.Composed:
+        keys = list(self._values())[: len(self.projection.mapping.key)]
+        return sql.SQL("select {} from {} where {}").format(
+            sql.SQL(", ").join(sql.SQL("{} as {}").format(value, sql.Identifier(name)) for name, value in keys),
+            self.staging,
+            where,
+        )
+
+    def _same(self) -> sql.Composed:
+        return sql.SQL(" and ").join(
+            sql.SQL("there.{0} = here.{0}").format(sql.Identifier(name)) for name in self.projection.mapping.key
+        )
+
+    def _equal(self, table: str, key: Tuple) -> Iterator[sql.Composed]:
+        for name, value in zip(self.projection.mapping.key, self._literals(key), strict=True):
+            yield sql.SQL("{}{} = {}").format(sql.SQL(table), sql.Identifier(name), value)
+
+    def _literals(self, key: Tuple) -> Iterator[sql.Composed]:
+        for (name, column), value in zip(self.projection.mapping.key.items(), key, strict=True):
+            text = sql.Literal(value.decode() if isinstance(value, bytes) else None)
+            yield cast(cast(text, self.types[column]), self.projection.target.columns[name].sent_as)
+
+
+def land(projection: Projection, number: int, target: psycopg.Connection) -> Landing:
+    """Make the staging table of ``projection`` in this session, and return what goes through it.
+
+    Raises ``MappingInvalid`` when the target cannot work out an expression that the source can.
+    """
+    types = {name: _staged_type(target, column.sent_as) for name, column in projection.source.columns.items()}
+    staging = sql.Identifier("pg_temp", f"strangler_staging_{number}")
+    columns = tuple(name for name, column in projection.source.columns.items() if not column.generated)
+    landing = Landing(projection=projection, staging=staging, columns=columns, types=types, uses={})
+    target.execute(landing.creation())
+    return Landing(
+        projection=projection, staging=staging, columns=columns, types=types, uses=_uses(landing, number, target)
+    )
+
+
+def _staged_type(target: psycopg.Connection, name: str) -> str:
+    """Return a type of the target that takes the text of the source's ``name``: its own, or text where it has none."""
+    row = target.execute("select to_regtype(%s) is not null", [name]).fetchone()
+    if row is not None and row[0]:
+        return name
+    return "text[]" if name.endswith("[]") else "text"
+
+
+def _uses(landing: Landing, number: int, target: psycopg.Connection) -> dict[str, frozenset[str]]:
+    """Return which source columns each target column is made of, as PostgreSQL itself understands the expressions."""
+    projection = landing.projection
+    found: dict[str, frozenset[str]] = {}
+    view = sql.Identifier("pg_temp", f"strangler_uses_{number}")
+    query = (
+        "select array_agg(a.attname::text) from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass"
+        " and d.objid = r.oid and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0"
+        " join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid"
+        " where r.ev_class = %s::regclass and d.refobjid <> r.ev_class"
+    )
+    for name, value in zip(projection.columns, projection.casts(), strict=True):
+        with target.transaction(force_rollback=True):
+            try:
+                target.execute(
+                    sql.SQL("create temp view {} as select {} as value from {}").format(view, value, landing.staging)
+                )
+            except psycopg.errors.Error as exc:
+                words = f"{projection.target.name}.{name}: its own database cannot work out what the source can"
+                raise MappingInvalid([f"{words}: {str(exc).splitlines()[0]}"]) from exc
+            row = target.execute(query, [view.as_string(target)]).fetchone()
+            found[name] = frozenset(row[0] or ()) if row else frozenset()
+    return found
+
+
+def line(part: int, row: Tuple) -> bytes:
+    """Return a staged row as COPY's text format has it. What did not come is NULL there."""
+    return b"%d\t%b\n" % (part, b"\t".join([_field(value) for value in row]))
+
+
+def _field(value: object) -> bytes:
+    if value is None or value is UNCHANGED or not isinstance(value, bytes):
+        return b"\\N"
+    if b"\\" in value:
+        value = value.replace(b"\\", b"\\\\")
+    if b"\t" in value:
+        value = value.replace(b"\t", b"\\t")
+    if b"\n" in value:
+        value = value.replace(b"\n", b"\\n")
+    return value.replace(b"\r", b"\\r") if b"\r" in value else value
+
+
+def _names(columns: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))

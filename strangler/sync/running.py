@@ -1,0 +1,146 @@
+"""All streams of a project, kept going: each in a thread of its own, so that what stops one stops no other.
+
+Whoever runs them holds a lock in the control database, which ends with its session: a second process stands by and
+takes over when it is gone. Two that believe to hold it at once do no harm, since every batch sets the watermark under a
+condition.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+
+from strangler.project import Project, ProjectInvalid
+from strangler.sync import transfer, watermark
+from strangler.sync.direction import Direction, directions
+from strangler.sync.errors import BatchBroken, Overtaken, SyncError, Unreachable
+from strangler.sync.stream import CARELESS, follow
+
+_LOG: Final = logging.getLogger("strangler.sync")
+# Any fixed number does, as long as nobody else takes this advisory lock in the control database.
+_LOCK: Final = 0x7374_7265_616D
+_LOOK_S: Final = 0.5
+# A database that restarts is back within seconds; one that is mended by hand should not be asked all the time.
+_FIRST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 5.0
+_STOPPED_PAUSE_S: Final = 3.0
+
+Wanted = Callable[[], bool]
+
+
+def run(project: Project, wanted: Wanted, told: Callable[[str], None] = _LOG.warning) -> None:
+    """Keep every stream of ``project`` that was begun going, while ``wanted``; stand by while another process does."""
+    chosen = [each for files in project.capabilities.values() if files.tables for each in directions(files, project)]
+    while wanted():
+        try:
+            with _alone(project, wanted, told) as alone:
+                _keep_all(chosen, lambda: wanted() and alone(), told)
+        except (Unreachable, psycopg.OperationalError) as exc:
+            told(f"the control database is away, and nothing is applied meanwhile: {_first_line(exc)}")
+            _pause(_FIRST_PAUSE_S, wanted)
+
+
+@contextmanager
+def _alone(project: Project, wanted: Wanted, told: Callable[[str], None]) -> Iterator[Wanted]:
+    """Wait until this process holds the lock, and yield what tells whether it still does."""
+    with transfer.open_database(project.control.database.reveal(), "control database") as control:
+        waiting = False
+        while wanted() and not _take(control):
+            if not waiting:
+                told("another process applies; this one stands by")
+            waiting = True
+            time.sleep(_LOOK_S)
+
+        def still() -> bool:
+            try:
+                control.execute("select")
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        yield still
+
+
+def _take(control: psycopg.Connection) -> bool:
+    row = control.execute("select pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
+    return bool(row and row[0])
+
+
+def _keep_all(chosen: Sequence[Direction], wanted: Wanted, told: Callable[[str], None]) -> None:
+    over = threading.Event()
+    threads = [
+        threading.Thread(target=keep, args=(each, lambda: not over.is_set(), told), name=each.name)
+        for each in chosen
+        if _was_begun(each)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        while wanted():
+            time.sleep(_LOOK_S)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _was_begun(direction: Direction) -> bool:
+    with transfer.open_database(direction.target_url, direction.target) as target:
+        return watermark.exists(target) and watermark.standing(target, direction.name) is not None
+
+
+def keep(direction: Direction, wanted: Wanted, told: Callable[[str], None] = _LOG.warning) -> None:
+    """Follow one stream while ``wanted``, whatever happens to its ends; say once why it does not go on."""
+    care, pause, said = CARELESS, _FIRST_PAUSE_S, ""
+    while wanted():
+        began = time.monotonic()
+        try:
+            follow(direction, wanted, care)
+            why = ""
+        except BatchBroken as exc:
+            before, care = care, care.after(exc)
+            if care != before:
+                continue
+            why = str(exc)
+        except Overtaken as exc:
+            why = str(exc)
+        except (Unreachable, psycopg.OperationalError) as exc:
+            why = _first_line(exc)
+        except (SyncError, ProjectInvalid, psycopg.Error) as exc:
+            why = _first_line(exc)
+            care = CARELESS
+            _note(direction, why)
+            pause = _STOPPED_PAUSE_S
+        if why and why != said:
+            told(f"{direction.name}: {why}")
+        said = why
+        if time.monotonic() - began > _LONGEST_PAUSE_S:
+            pause = _FIRST_PAUSE_S
+        if why:
+            _pause(pause, wanted)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _note(direction: Direction, why: str) -> None:
+    """Leave the reason where whoever asks for the stream's status finds it."""
+    try:
+        with transfer.open_database(direction.target_url, direction.target) as target:
+            watermark.stop(target, direction.name, why)
+    except (Unreachable, psycopg.Error):
+        pass  # it was told, and is told again
+
+
+def _pause(seconds: float, wanted: Wanted) -> None:
+    until = time.monotonic() + seconds
+    while wanted() and time.monotonic() < until:
+        time.sleep(min(0.1, seconds))
+
+
+def _first_line(exc: BaseException) -> str:
+    return (str(exc).strip().splitlines() or [repr(exc)])[0]

@@ -1,0 +1,213 @@
+"""A stream as it runs: from the source's WAL into the target, batch by batch, for as long as it is wanted.
+
+How much goes into one transaction of the target depends on what is there: as long as more has arrived it is taken
+along, and as soon as nothing has, what is whole is applied. When a batch breaks a constraint, the session begins anew
+from the watermark with more care: a transaction of the source at a time, then a change at a time, in the order of the
+source. What fails even so stops this stream, and no other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Final
+
+import psycopg
+
+from strangler.sync import identity, watermark
+from strangler.sync.applying import Applier
+from strangler.sync.direction import Direction
+from strangler.sync.errors import BatchBroken, CannotApply, StreamBroken, SyncError
+from strangler.sync.intake import PREFIX, Batch, Expected, Intake
+from strangler.sync.landing import land
+from strangler.sync.mapping import Projection
+from strangler.sync.pgoutput import Decoder, Keepalive, read_frame, standby_status
+from strangler.sync.walsender import Walsender, quoted
+
+# A batch of so many changes costs little more a change than any larger one, and is some megabytes.
+_MOST: Final = 10_000
+_BEAT_S: Final = 1.0
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_WITH_ORIGIN: Final = 160_000
+
+
+class Size(IntEnum):
+    """How much is applied at once."""
+
+    MUCH = 0
+    TRANSACTION = 1
+    CHANGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """Which size batches have until the transaction that commits at ``until``; after it they are large again."""
+
+    size: Size = Size.MUCH
+    until: int = -1
+
+    def after(self, broken: BatchBroken) -> Care:
+        """Return the care with which a batch is tried again."""
+        return Care(Size(min(self.size + 1, Size.CHANGE)), max(self.until, broken.position))
+
+
+CARELESS: Final = Care()
+
+
+def follow(direction: Direction, wanted: Callable[[], bool], care: Care = CARELESS) -> None:
+    """Apply what comes, until ``wanted`` says no more.
+
+    Raises ``Unreachable`` or ``psycopg.OperationalError`` when an end is gone, ``BatchBroken`` when a batch breaks a
+    constraint and ``CannotApply`` when a single change does, ``Overtaken`` when another process applies,
+    ``StreamBroken`` when nobody may go on.
+    """
+    with ExitStack() as stack:
+        source, target = stack.enter_context(direction.open())
+        sender = stack.enter_context(
+            Walsender(direction.source_url, f"strangler {direction.capability} {direction.way}")
+        )
+        _Session(direction, source, target, sender, care).run(wanted)
+
+
+class _Session:
+    def __init__(
+        self,
+        direction: Direction,
+        source: psycopg.Connection,
+        target: psycopg.Connection,
+        sender: Walsender,
+        care: Care,
+    ) -> None:
+        at = watermark.standing(target, direction.name)
+        if at is None:
+            raise SyncError(f"{direction.name} was never begun; run: strangler sync start {direction.capability}")
+        identity.prove(source, sender.server(), at)
+        projections = direction.projections(source, target)
+        target.execute("select pg_replication_origin_session_setup(%s)", [direction.name])
+        landings = [land(each, number, target) for number, each in enumerate(projections)]
+        self._direction, self._source, self._sender, self._care = direction, source, sender, care
+        self._applier = Applier(target, landings, at)
+        self._intake = Intake([_expected(each) for each in projections], at.lsn, self._flush)
+        self._decoder = Decoder(1)
+        self._acknowledged = at.lsn
+        self._beat_at = 0.0
+        sender.start(direction.name, at.lsn, _options(direction.name, source.info.server_version))
+
+    def run(self, wanted: Callable[[], bool]) -> None:
+        """Apply until ``wanted`` says no more."""
+        try:
+            while wanted():
+                self._turn()
+        finally:
+            self._applier.abandon()
+
+    def _turn(self) -> None:
+        self._beat()
+        whole = self._intake.xid is None and self._intake.batch.transactions > 0
+        message = self._sender.receive(0 if whole else max(0.0, self._beat_at - time.monotonic()))
+        if message is None:
+            if whole:
+                self._commit()
+            return
+        frame = read_frame(message)
+        if isinstance(frame, Keepalive):
+            self._idle(frame)
+        else:
+            self._intake.take(self._decoder.decode(frame.payload))
+            self._bound()
+
+    def _bound(self) -> None:
+        """Apply what has become enough."""
+        batch, between = self._intake.batch, self._intake.xid is None
+        enough = self._size or self._applier.is_open or batch.changes >= _MOST
+        if between and batch.transactions and enough:
+            self._commit()
+        elif batch.changes >= (1 if self._size is Size.CHANGE else _MOST):
+            self._flush()
+
+    @property
+    def _size(self) -> Size:
+        return self._care.size if self._applier.at.lsn <= self._care.until else Size.MUCH
+
+    def _flush(self) -> None:
+        self._tried(self._applier.apply)
+        self._intake.begin_batch()
+
+    def _commit(self) -> None:
+        self._tried(self._applier.commit)
+        self._intake.begin_batch()
+
+    def _tried(self, apply: Callable[[Batch], None]) -> None:
+        batch = self._intake.batch
+        if batch.tables and not self._direction.owned:
+            raise StreamBroken(
+                f"{', '.join(batch.tables)} was written in the {self._direction.source}, which does not own it; nothing"
+                " of that is applied: see who did, undo it there, and begin the sync anew"
+            )
+        try:
+            apply(batch)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as exc:
+            if self._size is Size.CHANGE:
+                raise CannotApply(f"{_told(batch)} cannot be applied: {_sentence(exc)}") from exc
+            raise BatchBroken(_sentence(exc), self._intake.final) from exc
+
+    # --- time that goes by ---
+
+    def _beat(self) -> None:
+        """Once a second: write a heartbeat into the source, and tell it how far the target is."""
+        now = time.monotonic()
+        if now < self._beat_at:
+            return
+        self._beat_at = now + _BEAT_S
+        self._source.execute("select pg_logical_emit_message(true, %s, clock_timestamp()::text)", [PREFIX])
+        self._acknowledge()
+
+    def _idle(self, frame: Keepalive) -> None:
+        """Take note that there is nothing up to a position: an idle owner must not look as if it were behind."""
+        batch = self._intake.batch
+        if self._intake.xid is None and not batch.transactions and frame.end > self._applier.at.lsn:
+            batch.end = frame.end
+            self._commit()
+        if frame.reply_wanted:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Tell the source what the target has flushed: it may forget that."""
+        flushed = self._applier.at.lsn
+        clock = int((datetime.now(UTC) - _EPOCH).total_seconds() * 1_000_000)
+        self._sender.send(standby_status(flushed, flushed, flushed, clock))
+
+
+def _expected(projection: Projection) -> Expected:
+    columns = projection.source.columns
+    return Expected(
+        name=projection.source.qualified,
+        columns={name: column.type_oid for name, column in columns.items() if not column.generated},
+        key=tuple(projection.mapping.key.values()),
+    )
+
+
+def _told(batch: Batch) -> str:
+    """Return which rows a batch is about."""
+    rows = [
+        f"{name} ({b', '.join(value for value in key if isinstance(value, bytes)).decode()})"
+        for name, changes in batch.tables.items()
+        for key in [*changes.gone, *changes.rows]
+    ]
+    return ", ".join(rows) or "what is checked at a transaction's end"
+
+
+def _sentence(exc: psycopg.Error) -> str:
+    detail = f" ({exc.diag.message_detail})" if exc.diag.message_detail else ""
+    return str(exc).strip().splitlines()[0] + detail
+
+
+def _options(name: str, server: int) -> dict[str, str]:
+    options = {"proto_version": "1", "publication_names": quoted(name), "messages": "true"}
+    return {**options, "origin": "none"} if server >= _WITH_ORIGIN else options

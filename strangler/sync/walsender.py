@@ -1,0 +1,146 @@
+"""A replication session: commands to a walsender, and the bytes that it copies out, through libpq as psycopg has it."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+
+from strangler.sync.errors import StreamBroken, Unreachable
+from strangler.sync.pgoutput import lsn_of, lsn_text
+
+_CONNECT_TIMEOUT_S: Final = 5
+_IN_USE: Final = b"55006"
+# Values come as text, printed by this session's settings and read by another database's.
+_SESSION: Final = (
+    "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex -c timezone=UTC"
+    " -c statement_timeout=0 -c idle_session_timeout=0"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Which server answers: its identifier, made once for all, its timeline, and how far its WAL is written."""
+
+    system: str
+    timeline: int
+    position: int
+
+
+class Walsender:
+    """One session that replicates. Close it, or use it as a context."""
+
+    def __init__(self, url: str, name: str) -> None:
+        """Connect; ``name`` is what the server calls the session. Raises ``Unreachable``, never with the URL."""
+        conninfo = make_conninfo(
+            url,
+            replication="database",
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name=name,
+            options=_SESSION,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+        )
+        self._session = pq.PGconn.connect(conninfo.encode())
+        if self._session.status != pq.ConnStatus.OK:
+            reason = self._said()
+            self._session.finish()
+            raise Unreachable(f"a replication session cannot be begun: {reason}")
+        self._readable = select.poll()
+        self._readable.register(self._session.socket, select.POLLIN)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._session.finish()
+
+    def server(self) -> Server:
+        """Return which server this is."""
+        system, timeline, position, _ = self._row("IDENTIFY_SYSTEM")
+        return Server(system=system, timeline=int(timeline), position=lsn_of(position))
+
+    def create_slot(self, slot: str) -> int:
+        """Create a logical slot and return the position from which it will tell everything.
+
+        Waits for every transaction that writes, in any database of the server.
+        """
+        made = self._row(f"CREATE_REPLICATION_SLOT {quoted(slot)} LOGICAL pgoutput NOEXPORT_SNAPSHOT")
+        return lsn_of(made[1])
+
+    def start(self, slot: str, position: int, options: Mapping[str, str]) -> None:
+        """Have the changes after ``position`` sent. Raises ``StreamBroken`` with the server's words when it refuses."""
+        given = ", ".join(f"{name} {_literal(value)}" for name, value in options.items())
+        command = f"START_REPLICATION SLOT {quoted(slot)} LOGICAL {lsn_text(position)} ({given})"
+        answer = self._session.exec_(command.encode())
+        if answer.status != pq.ExecStatus.COPY_BOTH:
+            # Without a code it is the connection that broke; the other is that its last reader has not been missed yet.
+            if answer.error_field(pq.DiagnosticField.SQLSTATE) in (None, _IN_USE):
+                raise Unreachable(_first_line(answer.error_message))
+            raise StreamBroken(f"the stream cannot be started: {_first_line(answer.error_message)}")
+
+    def receive(self, patience: float) -> bytes | None:
+        """Return the next message, None when there is none within ``patience`` seconds.
+
+        Raises ``Unreachable`` when the session is over.
+        """
+        found = self._next()
+        if found is None and self._readable.poll(max(0.0, patience * 1000)):
+            self._session.consume_input()
+            found = self._next()
+        return found
+
+    def _next(self) -> bytes | None:
+        size, data = self._session.get_copy_data(1)
+        if size > 0:
+            return bytes(data)
+        if size == 0:
+            return None
+        raise self._over()
+
+    def _over(self) -> Unreachable | StreamBroken:
+        answer = self._session.get_result() if self._session.status == pq.ConnStatus.OK else None
+        words = _first_line(answer.error_message) if answer is not None and answer.error_message else self._said()
+        if self._session.status == pq.ConnStatus.OK:
+            return StreamBroken(f"the server ended the stream: {words}")
+        return Unreachable(f"the replication session broke off: {words}")
+
+    def send(self, message: bytes) -> None:
+        """Send a message. Raises ``Unreachable`` when the session is over."""
+        if self._session.put_copy_data(message) != 1 or self._session.flush() < 0:
+            raise Unreachable(f"the replication session broke off: {self._said()}")
+
+    def _row(self, command: str) -> list[str]:
+        answer = self._session.exec_(command.encode())
+        if answer.status != pq.ExecStatus.TUPLES_OK:
+            raise StreamBroken(_first_line(answer.error_message))
+        return [(answer.get_value(0, column) or b"").decode() for column in range(answer.nfields)]
+
+    def _said(self) -> str:
+        return _first_line(self._session.error_message)
+
+
+def quoted(name: str) -> str:
+    """Return a name as the replication grammar has it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _first_line(message: bytes | str) -> str:
+    text = message.decode(errors="replace") if isinstance(message, bytes) else message
+    lines = text.strip().splitlines()
+    return lines[0].removeprefix("ERROR:  ") if lines else "no reason given"

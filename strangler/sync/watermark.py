@@ -1,0 +1,88 @@
+"""How far a stream is applied: a row in its target, which every transaction of the applier sets under a condition.
+
+An applier that was stopped and wakes later finds another position than the one it left, and may not write. The progress
+of a replication origin could not tell it so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from strangler.sync.errors import Overtaken
+from strangler.sync.pgoutput import lsn_of, lsn_text
+
+_ADVANCE = """
+update strangler_sync.stream
+set lsn = %(to)s, transactions = transactions + %(transactions)s, changes = changes + %(changes)s,
+    heartbeat_at = coalesce(%(heartbeat)s::timestamptz, heartbeat_at),
+    applied_at = clock_timestamp(), stopped = null
+where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s
+returning name
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A stream as its target has it: the watermark, under which epoch, and what it is a stream of."""
+
+    name: str
+    lsn: int
+    epoch: int
+    system: str
+    timeline: int
+    publication: Any
+
+
+def exists(target: psycopg.Connection) -> bool:
+    """Return whether a stream was ever begun into this database."""
+    row = target.execute("select to_regclass('strangler_sync.stream') is not null").fetchone()
+    return bool(row and row[0])
+
+
+def standing(target: psycopg.Connection, name: str) -> Standing | None:
+    """Return where stream ``name`` stands, None where there is none."""
+    row = target.execute(
+        "select lsn::text, epoch, system, timeline, publication from strangler_sync.stream where name = %s",
+        [name],
+    ).fetchone()
+    if row is None:
+        return None
+    return Standing(
+        name=name,
+        lsn=lsn_of(row[0]),
+        epoch=row[1],
+        system=row[2],
+        timeline=row[3],
+        publication=row[4],
+    )
+
+
+def advance(
+    target: psycopg.Connection, at: Standing, to: int, *, transactions: int, changes: int, heartbeat: str | None
+) -> None:
+    """Set the watermark to ``to``.
+
+    Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch.
+    """
+    row = target.execute(
+        _ADVANCE,
+        {
+            "name": at.name,
+            "at": lsn_text(at.lsn),
+            "epoch": at.epoch,
+            "to": lsn_text(to),
+            "transactions": transactions,
+            "changes": changes,
+            "heartbeat": heartbeat,
+        },
+    ).fetchone()
+    if row is None:
+        raise Overtaken(f"stream {at.name} is not at {lsn_text(at.lsn)} any more: another process has applied to it")
+
+
+def stop(target: psycopg.Connection, name: str, why: str) -> None:
+    """Note why a stream does not go on, for whoever asks."""
+    target.execute("update strangler_sync.stream set stopped = %s where name = %s", [why, name])

@@ -1,0 +1,297 @@
+"""Changes of one database that arrive in the other, projected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from strangler.local import Postgres
+from strangler.sync import install, watermark
+from strangler.sync.errors import Overtaken, StreamBroken
+from strangler.sync.stream import follow
+from tests.fixtures.streams import Pair, Paired, table
+from tests.fixtures.waiting import until
+
+SOURCE = """
+create table author (id bigint primary key, name text not null);
+create table book (
+  id bigint primary key, author_id bigint not null references author deferrable initially deferred,
+  title varchar(200) not null, price numeric(10, 2), body text, sold boolean not null default false
+);
+alter table book alter column body set storage external;
+"""
+TARGET = """
+create table author (id bigint primary key, name text not null);
+create table volume (
+  id bigint primary key, author_id bigint not null references author deferrable initially deferred,
+  title text not null, cents bigint, body text, sold boolean not null
+);
+"""
+AUTHOR = table("author", "author", {"id": "id"}, {"name": "name"}, reverse={"name": "name"})
+BOOK = table(
+    "book",
+    "volume",
+    {"id": "id"},
+    {"author_id": "author_id", "title": "title", "cents": "(price * 100)::bigint", "body": "body", "sold": "sold"},
+    reverse={
+        "author_id": "author_id",
+        "title": "title",
+        "price": "(cents / 100.0)::numeric(10,2)",
+        "body": "body",
+        "sold": "sold",
+    },
+)
+VOLUMES = "select id, author_id, title, cents, body, sold from volume order by id"
+BOOKS = "select id, author_id, title, (price * 100)::bigint, body, sold from book order by id"
+
+
+@pytest.fixture
+def shop(pair: Paired) -> Pair:
+    return pair(SOURCE, TARGET, AUTHOR, BOOK)
+
+
+def test_rows_come_change_and_go(shop: Pair) -> None:
+    shop.start()
+    shop.source(
+        "insert into author values (1, 'Ann'), (2, E'B\\\\o\\tb\\n')",
+        "insert into book values (1, 1, 'One', 12.34), (2, 1, 'Two', null), (3, 2, '', 0)",
+    )
+    shop.equal(VOLUMES, BOOKS)
+    shop.equal("select * from author order by id", "select * from author order by id")
+    shop.source("update book set price = price + 1, sold = true where id <> 2", "delete from book where id = 3")
+    shop.equal(VOLUMES, BOOKS)
+    shop.source("update book set id = 7 where id = 1", "insert into book values (1, 2, 'Another', 5)")
+    shop.equal(VOLUMES, BOOKS)
+    shop.source("delete from book", "delete from author", "insert into author values (1, 'again')")
+    shop.equal(VOLUMES, BOOKS)
+    shop.stop()
+
+
+def test_a_long_value_that_does_not_change_stays(shop: Pair) -> None:
+    shop.start()
+    shop.source("insert into author values (1, 'Ann')", "insert into book values (1, 1, 'One', 1, repeat('x', 10000))")
+    shop.equal(VOLUMES, BOOKS)
+    shop.source("update book set title = 'Uno'")
+    shop.equal(VOLUMES, BOOKS)
+    shop.source("update book set id = 2", "update book set title = 'Due'", "update book set id = 3, price = 4")
+    shop.equal(VOLUMES, BOOKS)
+    shop.source(
+        "insert into book values (9, 1, 'Nine', 1, repeat('y', 10000))", "update book set sold = true where id = 9"
+    )
+    shop.equal(VOLUMES, BOOKS)
+    shop.stop()
+
+
+def test_a_stream_goes_on_where_it_was(shop: Pair) -> None:
+    shop.start()
+    shop.source("insert into author values (1, 'Ann')")
+    shop.equal("select * from author", "select * from author")
+    shop.stop()
+    shop.source("insert into author values (2, 'Bob')", "delete from author where id = 1")
+    shop.start()
+    shop.equal("select * from author", "select * from author")
+    shop.stop()
+    counted = "select transactions > 2, changes from strangler_sync.stream where name like '%forward'"
+    assert shop.target(counted) == [(True, 3)]
+
+
+def test_what_was_applied_does_not_come_back(shop: Pair) -> None:
+    shop.start()
+    shop.start(replace(shop.back, owned=True))
+    shop.source("insert into author values (1, 'Ann')")
+    shop.equal("select * from author", "select * from author")
+    shop.target("insert into author values (2, 'Bob')", "insert into volume values (1, 2, 'V', 250, null, true)")
+    shop.source("update author set name = 'Anna' where id = 1")
+    shop.equal("select * from author where id = 1", "select * from author where id = 1")
+    until(lambda: shop.source(BOOKS) == [(1, 2, "V", 250, None, True)], "the way back is open")
+    shop.stop()
+    changes = "select changes from strangler_sync.stream"
+    assert (shop.target(changes), shop.source(changes)) == ([(2,)], [(2,)])
+
+
+def test_what_is_written_where_nobody_may_does_not_come_back(shop: Pair) -> None:
+    shop.keep(shop.forward, shop.back)
+    shop.source("insert into author values (1, 'Ann')")
+    shop.equal("select * from author", "select * from author")
+    shop.target("update author set name = 'Eve'")
+    until(lambda: shop.source(REASON) != [(None,)], "the way back is stopped", 20)
+    [(why,)] = shop.source(REASON)
+    assert why.startswith("public.author was written in the target, which does not own it; nothing of that is applied")
+    assert shop.source("select name from author") == [("Ann",)]
+    shop.stop()
+
+
+def test_a_truncated_table_is_empty(shop: Pair) -> None:
+    shop.start()
+    shop.source("insert into author values (1, 'Ann')", "insert into book values (1, 1, 'One', 1)")
+    shop.equal(VOLUMES, BOOKS)
+    shop.source("truncate book, author")
+    shop.equal(VOLUMES, BOOKS)
+    shop.equal("select * from author", "select * from author")
+    shop.stop()
+
+
+def test_a_large_transaction_comes_whole(shop: Pair) -> None:
+    shop.start()
+    shop.source(
+        "insert into author values (1, 'Ann')",
+        "insert into book select n, 1, 'Book ' || n, n from generate_series(1, 25000) as n",
+        "update book set sold = true where id % 3 = 0",
+        "delete from book where id % 5 = 0",
+    )
+    shop.equal(
+        "select count(*), sum(cents), count(*) filter (where sold) from volume",
+        "select count(*), sum(price * 100)::bigint, count(*) filter (where sold) from book",
+    )
+    shop.stop()
+
+
+# --- what goes wrong ---
+
+CLOSED = (
+    "select pg_terminate_backend(pid) from pg_stat_activity where usename = current_user and pid <> pg_backend_pid()"
+)
+REASON = "select stopped from strangler_sync.stream"
+
+
+def test_a_batch_that_breaks_a_constraint_is_applied_a_transaction_at_a_time(shop: Pair) -> None:
+    shop.target("alter table author add unique (name)")
+    shop.source("insert into author values (1, 'Ann'), (2, 'Bob')")
+    shop.keep()
+    shop.equal("select * from author order by id", "select * from author order by id")
+    shop.stop()
+    with psycopg.connect(shop.forward.source_url, autocommit=True) as connection:
+        for turn in range(31):  # while the first are applied, the next become one batch
+            one, other = (1, 2) if turn % 2 else (2, 1)
+            connection.execute("update author set name = 'away' where id = %s", [one])
+            connection.execute("update author set name = 'Bob' where id = %s", [other])
+            connection.execute("update author set name = 'Ann' where id = %s", [one])
+    shop.keep()
+    shop.equal("select * from author order by id", "select * from author order by id")
+    shop.stop()
+    assert shop.told == []
+
+
+def test_a_transaction_that_breaks_a_constraint_is_applied_a_change_at_a_time(shop: Pair) -> None:
+    shop.target("alter table author add unique (name)")
+    shop.source("insert into author values (1, 'Ann'), (2, 'Bob')")
+    shop.keep()
+    shop.equal("select * from author order by id", "select * from author order by id")
+    shop.source(
+        "update author set name = 'away' where id = 1",
+        "update author set name = 'Ann' where id = 2",
+        "update author set name = 'Bob' where id = 1",
+    )
+    shop.equal("select * from author order by id", "select * from author order by id")
+    shop.source("insert into author values (3, 'Cid')")
+    shop.equal("select * from author order by id", "select * from author order by id")
+    shop.stop()
+
+
+def test_a_row_that_cannot_be_applied_is_named_and_waited_for(shop: Pair) -> None:
+    shop.target("alter table author add check (name <> 'Ann')")
+    shop.keep()
+    shop.source("insert into author values (1, 'Bob')")
+    shop.source("insert into author values (2, 'Ann')", "insert into author values (3, 'Cid')")
+    until(lambda: shop.target(REASON) != [(None,)], "it is stopped", 20)
+    [(why,)] = shop.target(REASON)
+    assert why.startswith(
+        'public.author (2) cannot be applied: new row for relation "author" violates check constraint'
+    )
+    assert shop.target("select id from author") == [(1,)]
+    shop.target("alter table author drop constraint author_name_check")
+    shop.equal("select * from author order by id", "select * from author order by id")
+    until(lambda: shop.target(REASON) == [(None,)], "it goes on")
+    shop.stop()
+    assert [told.partition(":")[0] for told in shop.told] == [shop.forward.name]
+
+
+def test_sessions_that_break_off_are_begun_anew(shop: Pair) -> None:
+    shop.keep(shop.forward, shop.back)
+    for number in range(8):
+        shop.source(f"insert into author values ({number}, repeat('n', {number}))")
+        (shop.source if number % 2 else shop.target)(CLOSED)
+    shop.equal("select * from author order by id", "select * from author order by id")
+    shop.stop()
+
+
+def test_an_applier_that_wakes_late_writes_nothing(shop: Pair) -> None:
+    with psycopg.connect(shop.forward.target_url, autocommit=True) as connection:
+        stale = watermark.standing(connection, shop.forward.name)
+        assert stale is not None
+        shop.start()
+        shop.source("insert into author values (1, 'Ann')")
+        shop.equal("select * from author", "select * from author")
+        shop.stop()
+        with pytest.raises(Overtaken, match="another process has applied to it"):
+            watermark.advance(connection, stale, stale.lsn + 1, transactions=1, changes=1, heartbeat=None)
+
+
+def recreated_slot(shop: Pair) -> None:
+    name = shop.forward.name
+    shop.source(f"select pg_drop_replication_slot('{name}')")
+    shop.source(f"select pg_create_logical_replication_slot('{name}', 'pgoutput')")
+
+
+def recreated_publication(shop: Pair) -> None:
+    name = shop.forward.name
+    shop.source(f"drop publication {name}", f"create publication {name} for table author, book")
+
+
+def a_table_taken_out_and_put_back(shop: Pair) -> None:
+    name = shop.forward.name
+    shop.source(f"alter publication {name} drop table author")
+    shop.source(f"alter publication {name} add table author")
+
+
+def dropped_slot(shop: Pair) -> None:
+    shop.source(f"select pg_drop_replication_slot('{shop.forward.name}')")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (recreated_slot, "past the .* that was applied: it was made anew"),
+        (recreated_publication, "was dropped, made anew or altered"),
+        (a_table_taken_out_and_put_back, "was dropped, made anew or altered"),
+        (dropped_slot, "slot .* is gone"),
+    ],
+)
+def test_what_would_lose_rows_is_refused(shop: Pair, spoil: Callable[[Pair], None], complaint: str) -> None:
+    spoil(shop)
+    shop.source("insert into author values (1, 'Ann')")
+    with pytest.raises(StreamBroken, match=complaint):
+        follow(shop.forward, lambda: True)
+
+
+def test_a_column_that_goes_away_stops_and_one_that_comes_does_not(shop: Pair) -> None:
+    shop.keep()
+    shop.source("alter table author add column born date", "insert into author values (1, 'Ann', '1970-01-01')")
+    shop.equal("select * from author", "select id, name from author")
+    shop.source("alter table author rename column name to called", "insert into author values (2, 'Bob')")
+    until(lambda: shop.target(REASON) != [(None,)], "it is stopped", 20)
+    assert "author" in shop.target(REASON)[0][0]
+    assert "name" in shop.target(REASON)[0][0]
+    assert shop.target("select id from author") == [(1,)]
+    shop.stop()
+
+
+def test_nothing_is_left(shop: Pair, postgres: Postgres) -> None:
+    shop.start()
+    shop.source("insert into author values (1, 'Ann')")
+    shop.equal("select * from author", "select * from author")
+    shop.stop()
+    for direction in (shop.forward, shop.back):
+        install.remove(direction)
+        install.remove(direction)
+    left = (
+        "select (select count(*) from pg_namespace where nspname = 'strangler_sync')"
+        " + (select count(*) from pg_publication)"
+        " + (select count(*) from pg_replication_slots where database = current_database())"
+    )
+    assert (shop.source(left), shop.target(left)) == ([(0,)], [(0,)])
+    origins = f"select count(*) from pg_replication_origin where roname like '%{shop.forward.capability}\\_%'"
+    assert shop.target(origins) == [(0,)]
