@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from strangler.cli import map as mapping
 from strangler.cli import verify
 from strangler.cli.shell import CapabilityName, Failure, err, out, shell, show_data, who
 from strangler.ledger import Publisher
@@ -29,6 +30,7 @@ def sync() -> None:
     """The service's copy of a capability's tables."""
 
 
+app.command("map")(mapping.draft_map)
 app.command()(verify.verify)
 
 
