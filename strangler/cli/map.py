@@ -10,13 +10,14 @@ from typing import Annotated, Final
 import typer
 from rich.padding import Padding
 from rich.syntax import Syntax
+from rich.table import Table
 from rich.text import Text
 
 from strangler.cli.shell import CapabilityName, Failure, err, out, shell
 from strangler.sync.draft import Finding, Weight, printable
 from strangler.sync.drafting import Drafted, draft_move
 
-_WEIGHTS: Final = {Weight.DECIDE: ("decide", "bold yellow"), Weight.KNOW: ("know  ", "dim")}
+_WEIGHTS: Final = {Weight.DECIDE: ("decide", "bold yellow"), Weight.KNOW: ("know", "dim")}
 
 
 def draft_map(
@@ -55,12 +56,7 @@ def _report(drafted: Drafted, written: bool) -> Iterator[Text | Padding]:
     findings = drafted.draft.findings
     for table in dict.fromkeys(each.table for each in findings):
         yield Text(printable(table), style="bold")
-        for each in sorted(_of(findings, table), key=lambda finding: finding.weight is Weight.KNOW):
-            word, style = _WEIGHTS[each.weight]
-            yield Padding(Text.assemble((word, style), "  ", printable(each.text)), (0, 0, 0, 2))
-            for choice in each.choices:
-                yield Padding(Text(printable(choice), style="dim"), (0, 0, 0, 10))
-        yield Text()
+        yield Padding(_grid([each for each in findings if each.table == table]), (0, 0, 1, 2))
     count = sum(each.weight is Weight.DECIDE for each in findings)
     mapped = drafted.draft.mapped
     yield Text(
@@ -73,8 +69,15 @@ def _report(drafted: Drafted, written: bool) -> Iterator[Text | Padding]:
         yield Text(f"the route {drafted.example_route} in capability.toml is an example: name the real ones", "yellow")
 
 
-def _of(findings: Sequence[Finding], table: str) -> list[Finding]:
-    return [each for each in findings if each.table == table]
+def _grid(findings: Sequence[Finding]) -> Table:
+    shown = Table.grid(padding=(0, 2))
+    for each in sorted(findings, key=lambda finding: finding.weight is Weight.KNOW):
+        word, style = _WEIGHTS[each.weight]
+        shown.add_row(Text(word, style), Text(printable(each.text)))
+        for choice in each.choices:
+            if not choice.startswith(" "):  # what is meant to be copied stands in the file
+                shown.add_row("", Text(printable(choice), "dim"))
+    return shown
 
 
 def _many(count: int, word: str) -> str:

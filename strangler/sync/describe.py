@@ -25,10 +25,12 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = any(
 _SEQUENCE: Final = """
 select s.seqrelid::regclass::text as sequence,
        format_type(s.seqtypid, null) as sequence_type,
+       case when (s.seqstart, s.seqincrement, s.seqmin, s.seqcache, s.seqcycle, s.seqmax) = (1, 1, 1, 1, false,
+         case s.seqtypid::regtype::text when 'smallint' then 32767 when 'integer' then 2147483647
+              else 9223372036854775807 end) then '' else
        format('start with %%s increment by %%s minvalue %%s maxvalue %%s cache %%s%%s',
               s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache,
-              case when s.seqcycle then ' cycle' else '' end)
-         as options,
+              case when s.seqcycle then ' cycle' else '' end) end as options,
        exists (select from pg_depend o where o.classid = 'pg_class'::regclass and o.objid = s.seqrelid
                and o.refobjid = a.attrelid and o.refobjsubid = a.attnum and o.deptype in ('a', 'i')) as own
 from pg_sequence s where s.seqrelid in (
@@ -46,7 +48,7 @@ select a.attrelid::bigint as relation, a.attname as name, format_type(a.atttypid
        case when a.attcollation <> t.typcollation then
            (select format('%%I.%%I', cn.nspname, co.collname) from pg_collation co
             join pg_namespace cn on cn.oid = co.collnamespace where co.oid = a.attcollation) end as collation,
-       a.attstorage in ('x', 'e') and (a.atttypmod = -1 or a.atttypmod > 2000) as wide, 
+       a.attstorage in ('x', 'e') and (a.atttypmod = -1 or a.atttypmod > 2000) as wide,
        s.sequence, s.sequence_type, s.options, s.own
 from pg_attribute a join pg_type t on t.oid = a.atttypid
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
@@ -105,7 +107,7 @@ select t.oid::bigint, n.nspname as schema, t.typname as name, t.typtype::text as
        t.typbasetype::bigint as base_id, t.typelem::bigint as element_id, format_type(t.oid, null) as shown,
        format_type(t.typbasetype, t.typtypmod) as base, t.typnotnull as not_null, t.typdefault as expression,
        array(select enumlabel::text from pg_enum where enumtypid = t.oid order by enumsortorder) as labels,
-       (select format('%%I schema %%I', e.extname, en.nspname) from pg_depend x
+       (select array[e.extname::text, en.nspname::text] from pg_depend x
         join pg_extension e on e.oid = x.refobjid join pg_namespace en on en.oid = e.extnamespace
         where x.classid = 'pg_type'::regclass and x.objid = t.oid and x.deptype = 'e') as extension
 from (select oid, max(depth) as depth from needed group by oid) as d join pg_type t using (oid)
@@ -114,7 +116,7 @@ join pg_namespace n on n.oid = t.typnamespace order by d.depth desc, n.nspname, 
 # What is PostgreSQL's own is pinned, and stands in no dependency.
 _NEEDS: Final = """
 select d.objid::bigint as id,
-       array_agg(distinct format('%%I schema %%I', e.extname, en.nspname))
+       array_agg(distinct array[e.extname::text, en.nspname::text])
          filter (where e.oid is not null) as extensions,
        array_agg(distinct d.refobjid::regprocedure::text)
          filter (where e.oid is null and d.refclassid = 'pg_proc'::regclass) as functions
@@ -204,7 +206,7 @@ def _described(connection: psycopg.Connection, names: Sequence[str], ids: list[i
     by_id = {each.oid: each for each in answers.relations}
     tables = tuple(_table(by_id[oid], answers) for oid in dict.fromkeys(ids))
     keywords = connection.execute("select word from pg_get_keywords() where catcode <> 'U'")
-    extensions = {each.extension for each in answers.types if each.extension is not None}
+    extensions = {tuple(each.extension) for each in answers.types if each.extension is not None}
     for needs in answers.needs.values():
         extensions |= {*needs.extensions}
     return Described(
@@ -227,7 +229,7 @@ def _ask(connection: psycopg.Connection, ids: list[int]) -> _Answers:
         oid for each in rules for oid in each.ids
     ]
     needs = {
-        each.id: Needs(extensions=tuple(each.extensions or ()), functions=tuple(each.functions or ()))
+        each.id: Needs(extensions=tuple(map(tuple, each.extensions or ())), functions=tuple(each.functions or ()))
         for each in rows(_NEEDS, objects=objects)
     }
     return _Answers(

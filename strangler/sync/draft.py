@@ -17,9 +17,9 @@ _UNWRITABLE: Final = re.compile(r"""[".]|\$[A-Z_{]|^\s*$""")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What an expression or an index stands on beside PostgreSQL's own: extensions as SQL, functions by name."""
+    """What an expression or an index stands on beside PostgreSQL's own: extensions with their schemas, functions."""
 
-    extensions: tuple[str, ...] = ()
+    extensions: tuple[tuple[str, str], ...] = ()
     functions: tuple[str, ...] = ()
 
 
@@ -140,7 +140,7 @@ class Described:
 
     tables: tuple[Table, ...]
     types: tuple[Type, ...] = ()
-    extensions: tuple[str, ...] = ()
+    extensions: tuple[tuple[str, str], ...] = ()
     keywords: frozenset[str] = frozenset()
 
 
@@ -193,7 +193,9 @@ def printable(text: str) -> str:
 
 
 def text_of(value: str) -> str:
-    """Return a TOML string. They are JSON's, except that a DEL must be escaped too."""
+    """Return a TOML string: as it stands where it has quotes, else as JSON's, which escape all but a DEL."""
+    if '"' in value and "'" not in value and value.isprintable():
+        return f"'{value}'"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

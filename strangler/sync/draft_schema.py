@@ -40,14 +40,19 @@ def _schema_text(capability: str, described: Described, tables: Sequence[Table],
     def q(name: str) -> str:
         return quote(name, described.keywords)
 
-    schemas = {*(each.schema for each in tables), *(each.schema for each in described.types)} - {"public"}
+    schemas = {
+        *(table.schema for table in tables),
+        *(each.schema for each in described.types),
+        *(schema for _, schema in described.extensions),
+    } - {"public", "pg_catalog"}
     parts = [
         f"-- The tables of {capability} as the monolith has them, for an empty database.",
         *(f"create schema if not exists {q(schema)};" for schema in sorted(schemas)),
-        *(f"create extension if not exists {each};" for each in described.extensions),
+        *(f"create extension if not exists {q(name)} schema {q(schema)};" for name, schema in described.extensions),
         *(_type(each, q) for each in described.types),
         *_sequences(tables),
         *(_table(table, q) for table in tables),
+        "",
         *(line for table in tables for line in _indexes(table)),
         *(line for table in tables for line in _foreign_keys(table, {each.id for each in tables}, closing, q)),
     ]
@@ -89,7 +94,8 @@ def _fed(tables: Sequence[Table]) -> Iterator[tuple[Table, Column, Feed]]:
 def _sequences(tables: Sequence[Table]) -> Iterator[str]:
     made = {sequence.name: sequence for _, _, sequence in _fed(tables)}
     for sequence in made.values():
-        yield f"create sequence {sequence.name} as {sequence.type} {sequence.options};"
+        parts = ("create sequence", sequence.name, "as", sequence.type, sequence.options)
+        yield f"{' '.join(filter(None, parts))};"
 
 
 def _table(table: Table, q: Quote) -> str:
@@ -116,7 +122,7 @@ def _column(column: Column, q: Quote) -> str:
         parts.append(f"generated always as ({column.default}) {'virtual' if column.generated == 'v' else 'stored'}")
     elif column.identity:
         when = "always" if column.identity == "a" else "by default"
-        options = f" ({column.sequence.options})" if column.sequence is not None else ""
+        options = f" ({column.sequence.options})" if column.sequence is not None and column.sequence.options else ""
         parts.append(f"generated {when} as identity{options}")
     elif column.default is not None and not column.needs.functions:
         parts.append(f"default {column.default}")

@@ -33,7 +33,10 @@ class Drafted:
         there = [path for path in self.files if path.exists()]
         if there:
             names = " and ".join(f"{path.parent.name}/{path.name}" for path in there)
-            raise SyncError(f"{names} is there already; move it away first, or leave --write out to see the draft")
+            verb = "is" if len(there) == 1 else "are"
+            raise SyncError(
+                f"{names} {verb} there already; move away what is there, or leave --write out to see the draft"
+            )
         for path, text in self.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

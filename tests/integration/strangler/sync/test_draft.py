@@ -240,3 +240,19 @@ def test_the_service_is_asked_for_where_it_is_not_plain(run: Run, files: Path) -
     assert "say its service with --service; there: catalog, second" in run("reviews", "--tables", "review")[2]
     assert "there is no service named 'third'" in run("reviews", "--tables", "review", "--service", "third")[2]
     assert run("reviews", "--tables", "review", "--service", "second")[0] == 0
+
+
+def test_an_extension_is_created_where_a_type_or_a_default_needs_it(make_database: MakeDatabase) -> None:
+    source, target = make_database(), make_database()
+    with psycopg.connect(source) as connection:
+        connection.execute(
+            b"create schema ext; create extension citext schema ext;"
+            b"create table word (text ext.citext primary key, n bigserial check (n < 100));"
+            b"alter sequence word_n_seq increment by 5 maxvalue 90 cycle"
+        )
+    made = drafted(source, "word")
+    with psycopg.connect(target) as connection:
+        connection.execute(made.schema.encode())
+        connection.execute(b"insert into word (text) values ('a'), ('b')")
+        assert connection.execute(b"select n from word where text operator(ext.=) 'B'").fetchall() == [(6,)]
+    assert drafted(target, "word").schema == made.schema
