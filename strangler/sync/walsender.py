@@ -19,6 +19,7 @@ _IN_USE: Final = b"55006"
 # Values come as text, printed by this session's settings and read by another database's.
 _SESSION: Final = (
     "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex -c timezone=UTC"
+    " -c lc_monetary=C -c client_encoding=UTF8"
     " -c statement_timeout=0 -c idle_session_timeout=0"
 )
 
