@@ -124,7 +124,7 @@ from pg_depend d
 left join pg_depend x on x.classid = d.refclassid and x.objid = d.refobjid and x.deptype = 'e'
 left join pg_extension e on e.oid = x.refobjid left join pg_namespace en on en.oid = e.extnamespace
 where d.objid = any(%(objects)s)
-  and d.classid in ('pg_attrdef'::regclass, 'pg_constraint'::regclass, 'pg_class'::regclass)
+  and d.classid in ('pg_attrdef'::regclass, 'pg_constraint'::regclass, 'pg_class'::regclass, 'pg_type'::regclass)
   and d.refclassid in ('pg_proc'::regclass, 'pg_opclass'::regclass, 'pg_operator'::regclass, 'pg_opfamily'::regclass)
 group by d.objid
 """
@@ -228,6 +228,7 @@ def _ask(connection: psycopg.Connection, ids: list[int]) -> _Answers:
     objects = [each.expression_id for each in columns if each.expression_id] + [
         oid for each in rules for oid in each.ids
     ]
+    objects += [each.oid for each in types if _is_made(each)]
     needs = {
         each.id: Needs(extensions=tuple(map(tuple, each.extensions or ())), functions=tuple(each.functions or ()))
         for each in rows(_NEEDS, objects=objects)
@@ -310,6 +311,7 @@ def _column(each: Any, answers: _Answers, types: Mapping[int, Any]) -> Column:
         sequence=feed,
         wide=each.wide,
         unknown=_unknown(each.type_id, types),
+        extensions=tuple(part.extension[0] for part in _made_of(each.type_id, types) if part.extension),
         needs=answers.needed(each.expression_id),
     )
 
@@ -345,6 +347,7 @@ def _type(each: Any, answers: _Answers) -> Type:
         not_null=each.not_null,
         default=each.expression,
         checks=checks,
+        needs=answers.needed(each.oid),
     )
 
 

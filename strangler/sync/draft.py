@@ -37,7 +37,8 @@ class Feed:
 class Column:
     """A column; ``type``, ``collation`` and ``default`` are SQL. A generated column's expression is its default.
 
-    ``unknown`` names the type, or the type that it is made of, that cannot be drafted.
+    ``unknown`` names the type, or the type that it is made of, that cannot be drafted; ``extensions`` are those that
+    its type is from.
     """
 
     name: str
@@ -50,7 +51,13 @@ class Column:
     sequence: Feed | None = None
     wide: bool = False
     unknown: str | None = None
+    extensions: tuple[str, ...] = ()
     needs: Needs = Needs()
+
+    @property
+    def foreign_collation(self) -> bool:
+        """Whether its collation is one that an empty database does not have."""
+        return self.collation is not None and not self.collation.startswith("pg_catalog.")
 
     @property
     def drafted(self) -> bool:
@@ -102,6 +109,7 @@ class Type:
     not_null: bool = False
     default: str | None = None
     checks: tuple[Rule, ...] = ()
+    needs: Needs = Needs()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from strangler.sync.draft import Column, Finding, ForeignKey, Rule, Table, Weight, key_of, shown, text_of, writable
+from strangler.sync.draft import (
+    Column,
+    Finding,
+    ForeignKey,
+    Rule,
+    Table,
+    Type,
+    Weight,
+    key_of,
+    shown,
+    text_of,
+    writable,
+)
 
 _SOFT: Final = frozenset({"deleted_at", "is_deleted", "deleted", "deleted_on", "removed_at", "is_removed"})
 _KINDS: Final = {"c": "CHECK", "u": "unique constraint", "x": "exclusion constraint", "p": "primary key"}
@@ -107,6 +119,8 @@ def _of_column(column: Column) -> Iterator[str]:
         yield f"the generated column {column.name} is left out: it calls {functions}"
     elif functions:
         yield f"the default of {column.name} is left out: it calls {functions}"
+    if column.foreign_collation:
+        yield f"the collation {column.collation} of {column.name} is left out: no empty database has it"
     if column.sequence is not None and not column.sequence.own:
         yield (
             f"{column.name} takes its numbers from {column.sequence.name}, which is not its own: other tables may take"
@@ -122,6 +136,35 @@ def left_out(table: Table, rule: Rule) -> str | None:
     if gone & set(rule.columns):
         return f"it is over {', '.join(sorted(gone & set(rule.columns)))}, which is left out"
     return None if rule.validated else "it is NOT VALID: rows may break it, which the service would refuse"
+
+
+def cannot_stand(each: ForeignKey, source: Table, target: Table) -> bool:
+    """Return whether a foreign key is over columns that are left out."""
+    here, there = ({column.name for column in table.columns if not column.drafted} for table in (source, target))
+    return bool(here & {*each.columns} or there & {*each.target_columns})
+
+
+def keys_left_out(tables: Sequence[Table]) -> Iterator[Finding]:
+    by_id = {table.id: table for table in tables}
+    for table in tables:
+        for each in table.outgoing:
+            if each.target in by_id and cannot_stand(each, table, by_id[each.target]):
+                text = f"the foreign key {each.name} is left out: a column of it is"
+                yield Finding(weight=Weight.DECIDE, table=shown(table.id), text=text)
+
+
+def types_left_out(types: Sequence[Type], table: str) -> Iterator[Finding]:
+    """Yield what is left out of domains, told at the first ``table``."""
+    for each in types:
+        name = shown((each.schema, each.name))
+        if each.default is not None and each.needs.functions:
+            text = f"the default of the domain {name} is left out: it calls {', '.join(each.needs.functions)}"
+            yield Finding(weight=Weight.DECIDE, table=table, text=text)
+        for check in each.checks:
+            if check.needs.functions or not check.validated:
+                why = f"it calls {', '.join(check.needs.functions)}" if check.needs.functions else "it is NOT VALID"
+                text = f"the CHECK {check.name} of the domain {name} is left out: {why}"
+                yield Finding(weight=Weight.DECIDE, table=table, text=text)
 
 
 def _rules(table: Table) -> Iterator[_Said]:
@@ -171,6 +214,12 @@ def _incoming(each: ForeignKey) -> tuple[str, ...]:
 
 
 def _worth_knowing(table: Table) -> Iterator[str]:
+    for column in table.columns:
+        for extension in dict.fromkeys((*column.extensions, *(name for name, _ in column.needs.extensions))):
+            yield (
+                f"{column.name} needs the extension {extension}; where the service's role may not create it, an"
+                " administrator does"
+            )
     names = {column.name for column in table.columns}
     soft = sorted(names & _SOFT)
     if soft:

@@ -17,7 +17,7 @@ from strangler.sync.draft import (
     quote,
     shown,
 )
-from strangler.sync.draft_findings import findings_of, left_out
+from strangler.sync.draft_findings import cannot_stand, findings_of, keys_left_out, left_out, types_left_out
 
 Quote = Callable[[str], str]
 Closing = frozenset[tuple[tuple[str, str], str]]
@@ -27,7 +27,11 @@ def draft(capability: str, described: Described, claimed: Mapping[tuple[str, str
     """Return both files' texts and everything to decide; ``claimed`` tells other capabilities' tables."""
     tables, closing = in_order(described.tables)
     moving = frozenset(table.id for table in tables)
-    findings = tuple(each for table in tables for each in findings_of(table, moving, claimed, closing))
+    findings = (
+        *types_left_out(described.types, shown(tables[0].id)),
+        *(each for table in tables for each in findings_of(table, moving, claimed, closing)),
+        *keys_left_out(tables),
+    )
     return Draft(
         mapping=mapping_text(capability, tables, findings, described.keywords),
         schema=_schema_text(capability, described, tables, closing),
@@ -54,7 +58,7 @@ def _schema_text(capability: str, described: Described, tables: Sequence[Table],
         *(_table(table, q) for table in tables),
         "",
         *(line for table in tables for line in _indexes(table)),
-        *(line for table in tables for line in _foreign_keys(table, {each.id for each in tables}, closing, q)),
+        *(line for table in tables for line in _foreign_keys(table, {each.id: each for each in tables}, closing, q)),
     ]
     return "\n".join(parts) + "\n"
 
@@ -74,7 +78,7 @@ def _type(each: Type, q: Quote) -> str:
     name = name_of((each.schema, each.name), q)
     if each.base is None:
         return f"create type {name} as enum ({', '.join(map(_literal, each.labels))});"
-    default = f" default {each.default}" if each.default is not None else ""
+    default = f" default {each.default}" if each.default is not None and not each.needs.functions else ""
     not_null = " not null" if each.not_null else ""
     checks = "".join(
         f" constraint {q(check.name)} {check.definition}"
@@ -116,7 +120,7 @@ def _table(table: Table, q: Quote) -> str:
 
 def _column(column: Column, q: Quote) -> str:
     parts = [q(column.name), column.type]
-    if column.collation is not None:
+    if column.collation is not None and not column.foreign_collation:
         parts.append(f"collate {column.collation}")
     if column.generated:
         parts.append(f"generated always as ({column.default}) {'virtual' if column.generated == 'v' else 'stored'}")
@@ -137,9 +141,10 @@ def _indexes(table: Table) -> Iterator[str]:
             yield f"{rule.definition};"
 
 
-def _foreign_keys(table: Table, inside: set[tuple[str, str]], closing: Closing, q: Quote) -> Iterator[str]:
+def _foreign_keys(table: Table, inside: Mapping[tuple[str, str], Table], closing: Closing, q: Quote) -> Iterator[str]:
     for each in table.outgoing:
         if each.target in inside:
             add = f"alter table {name_of(table.id, q)} add constraint {q(each.name)} {each.definition};"
             out = (table.id, each.name) in closing or not each.validated
+            out = out or cannot_stand(each, table, inside[each.target])
             yield f"-- left out, see mapping.toml: {printable(add)}" if out else add

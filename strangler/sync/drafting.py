@@ -18,6 +18,9 @@ from strangler.sync.draft_schema import draft
 from strangler.sync.errors import MappingInvalid, SyncError
 from strangler.sync.transfer import open_database
 
+Claims = dict[tuple[str, str], str]
+"""Whose a table is, by its schema and name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafted:
@@ -51,7 +54,7 @@ def draft_move(
     with open_database(project.monolith.database.reveal(), "monolith's database", "strangler map") as monolith:
         described = describe(monolith, names)
     claimed = _claimed(project, capability)
-    _refuse(described.tables, claimed)
+    _refuse(described.tables, claimed, _taken(project, capability, chosen), chosen)
     made = draft(capability, described, claimed)
     if not made.mapped:
         raise SyncError("none of the tables has a key, so there is nothing to map; add a primary key in the monolith")
@@ -82,7 +85,7 @@ def _service(project: Project, capability: str, service: str | None) -> str:
     return chosen
 
 
-def _claimed(project: Project, capability: str) -> dict[tuple[str, str], str]:
+def _claimed(project: Project, capability: str) -> Claims:
     """Return the monolith's tables that other capabilities have, each with whose it is."""
     return {
         _parts(table.source): each.name
@@ -92,16 +95,31 @@ def _claimed(project: Project, capability: str) -> dict[tuple[str, str], str]:
     }
 
 
+def _taken(project: Project, capability: str, service: str) -> Claims:
+    """Return the service's tables that other capabilities map, references too, each with whose it is."""
+    return {
+        _parts(table.target): each.name
+        for each in project.capabilities.values()
+        for table in each.tables
+        if each.name != capability and each.service == service
+    }
+
+
 def _parts(name: str) -> tuple[str, str]:
     schema, _, table = name.replace('"', "").rpartition(".")
     return schema or "public", table
 
 
-def _refuse(tables: Sequence[Table], claimed: dict[tuple[str, str], str]) -> None:
+def _refuse(tables: Sequence[Table], claimed: Claims, taken: Claims, service: str) -> None:
     problems = [
         f"{shown(table.id)} is {claimed[table.id]}'s already: a table belongs to one capability only"
         for table in tables
         if table.id in claimed
+    ]
+    problems += [
+        f"{shown(table.id)} is a table of {service}'s already, mapped by {taken[table.id]}; say another --service"
+        for table in tables
+        if table.id in taken and table.id not in claimed
     ]
     problems += unwritable(tables)
     if problems:

@@ -19,7 +19,7 @@ from strangler.sync.draft_schema import draft
 from strangler.sync.errors import MappingInvalid
 from strangler.sync.mapping import project
 from tests.fixtures.postgres import MakeDatabase
-from tests.fixtures.project_files import ENV, STRANGLER
+from tests.fixtures.project_files import ENV, REFERENCE, STRANGLER
 
 SHOP: Final = '''
 create schema stock;
@@ -256,3 +256,45 @@ def test_an_extension_is_created_where_a_type_or_a_default_needs_it(make_databas
         connection.execute(b"insert into word (text) values ('a'), ('b')")
         assert connection.execute(b"select n from word where text operator(ext.=) 'B'").fetchall() == [(6,)]
     assert drafted(target, "word").schema == made.schema
+
+
+DEPENDENT: Final = b"""
+create function fine(integer) returns boolean immutable language sql as 'select true';
+create function some_number() returns integer language sql as 'select 7';
+create domain checked as integer default some_number() check (fine(value));
+create type pair as (a integer, b integer);
+create collation spoken (locale = 'C');
+create table parent (id integer primary key, twin pair unique, words text collate spoken);
+create table child (id checked primary key, twin pair references parent (twin), n integer);
+create index child_n on child (n) where fine(n);
+"""
+
+
+def test_what_stands_on_what_is_left_out_is_left_out_and_told(make_database: MakeDatabase) -> None:
+    source, target = make_database(), make_database()
+    with psycopg.connect(source) as connection:
+        connection.execute(DEPENDENT)
+    made = drafted(source, "child", "parent")
+    with psycopg.connect(target) as connection:
+        connection.execute(made.schema.encode())
+    told = [each.text for each in made.findings]
+    for words in (
+        "the default of the domain checked is left out: it calls some_number()",
+        "the CHECK checked_check of the domain checked is left out: it calls fine(integer)",
+        "the foreign key child_twin_fkey is left out",
+        "the unique constraint parent_twin_key is left out: it is over twin",
+        "the index child_n is left out: it calls fine(integer)",
+        "the collation public.spoken of words is left out",
+    ):
+        assert [text for text in told if words in text], words
+
+
+def test_a_table_that_the_service_has_already_is_refused(run: Run, files: Path) -> None:
+    folder = files.parent / "migrations" / "books"
+    folder.mkdir(parents=True)
+    (folder / "capability.toml").write_text('service = "catalog"\n[[route]]\npath = "/books"\n')
+    table = '[[table]]\nsource = "book"\ntarget = "book"\nkey = { id = "id" }\n'
+    (folder / "mapping.toml").write_text(table + REFERENCE.replace("shown_product", "review"))
+    code, _, err = run("reviews", "--tables", "review")
+    assert code == 1
+    assert "review is a table of catalog's already, mapped by books" in err
