@@ -161,6 +161,12 @@ def _resolve(connection: psycopg.Connection, names: Sequence[str]) -> list[int]:
         if oid is None:
             known = [each for (each,) in connection.execute(_NEAR.replace("%%", "%"))]
             near = get_close_matches(name.removeprefix("public."), known, n=3)
+            schema = name.rpartition(".")[0]
+            if name in known and schema:
+                problems.append(
+                    f"this role may not look into the schema of {name}; grant usage on schema {schema} to it"
+                )
+                continue
             hint = f"perhaps {' or '.join(near)}" if near else f"there are {len(known)} tables, none of a like name"
             problems.append(f"the monolith has no table {name}; {hint}")
         else:

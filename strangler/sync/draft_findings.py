@@ -81,7 +81,7 @@ def _keys(table: Table) -> Iterator[_Said]:
 
 def _shape(table: Table) -> Iterator[_Said]:
     if table.partitioned:
-        parts = f"{len(table.children)} partitions"
+        parts = f"partitions: {len(table.children)}"
         yield (
             f"partitioned in the monolith ({parts}); drafted as one plain table; partition it in the DDL if wanted",
             (),
@@ -236,4 +236,4 @@ def _worth_knowing(table: Table) -> Iterator[str]:
             " wants REPLICA IDENTITY FULL"
         )
     if not table.readable:
-        yield "the sync's role may not read it yet: grant select on it"
+        yield f"the sync's role may not read it yet: grant select on {shown(table.id)} to it"

@@ -167,7 +167,7 @@ DECISIONS: Final = [
     "no primary key; the key drafted is a unique index (code)",
     "REPLICA IDENTITY NOTHING",
     "unlogged",
-    "partitioned in the monolith (1 partitions)",
+    "partitioned in the monolith (partitions: 1)",
     "inherited by derived",
     "closes a circle",
 ]
@@ -224,6 +224,12 @@ def test_what_is_no_table_is_refused_with_what_would_do(run: Run, shop: str) -> 
         code, _, err = run("reviews", "--tables", name)
         assert code == 1
         assert words in err
+    with psycopg.connect(shop) as connection:
+        connection.execute(
+            b"create schema hidden; create table hidden.safe (); revoke all on schema hidden from current_user"
+        )
+    with pytest.raises(MappingInvalid, match="grant usage on schema hidden"):
+        drafted(shop, "hidden.safe")
     with pytest.raises(MappingInvalid, match=r"no table nowhere.*there are"):
         drafted(shop, "nowhere_at_all.xyz", "nowhere")
 
