@@ -267,7 +267,8 @@ class Decoder:
         if kind in _DESCRIBING:
             xid, at = self._xid(data)
             return _DESCRIBING[kind](data, at, xid)
-        if kind in _BOUNDARIES and not self._streaming:
+        # An origin also follows the start of a transaction's first piece, and has no xid there.
+        if kind in _BOUNDARIES and (not self._streaming or kind == _ORIGIN):
             return _BOUNDARIES[kind](data)
         if kind in _PIECES and self._streams and self._streaming == (kind == _PIECE_ENDS):
             return _PIECES[kind](data)
@@ -414,7 +415,8 @@ def _stream_abort(data: bytes) -> tuple[Event, int]:
 
 _ROWS: Final = {ord("I"): Decoder._insert, ord("U"): Decoder._update, ord("D"): Decoder._delete}
 _DESCRIBING: Final = {ord("R"): _relation, ord("Y"): _type, ord("T"): _truncate, ord("M"): _message}
-_BOUNDARIES: Final = {ord("B"): _begin, ord("C"): _commit, ord("O"): _origin}
+_ORIGIN: Final = ord("O")
+_BOUNDARIES: Final = {ord("B"): _begin, ord("C"): _commit, _ORIGIN: _origin}
 _PIECE_ENDS: Final = ord("E")
 _PIECES: Final = {
     ord("S"): _stream_start,

@@ -17,6 +17,7 @@ from strangler.sync.pgoutput import (
     Insert,
     Keepalive,
     MessageMalformed,
+    Origin,
     Relation,
     StreamStart,
     StreamStop,
@@ -120,6 +121,10 @@ def test_a_piece_begins_within_no_other_and_with_protocol_2() -> None:
             found.decode(start)
     with pytest.raises(MessageMalformed):
         decoder(2, streaming=True).decode(encode(Begin(1, 2, 3)))
+
+
+def test_an_origin_within_a_piece_has_no_xid() -> None:
+    assert decoder(2, streaming=True).decode(encode(Origin(0, "afar"))) == Origin(0, "afar")
 
 
 @pytest.mark.parametrize("protocol", [0, 5])
