@@ -11,6 +11,7 @@ import psycopg
 
 from strangler.project import CapabilityFiles, Project, TableMapping
 from strangler.sync import transfer
+from strangler.sync.backfill import mapping_file
 from strangler.sync.errors import SyncError
 from strangler.sync.intake import OURS
 from strangler.sync.mapping import Projection, project
@@ -49,8 +50,10 @@ class Direction:
     def open(self) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
         """Connect to both ends. Raises ``Unreachable``."""
         with ExitStack() as stack:
-            source = stack.enter_context(transfer.open_database(self.source_url, self.source))
-            yield source, stack.enter_context(transfer.open_database(self.target_url, self.target))
+            ends = ((self.source_url, self.source), (self.target_url, self.target))
+            name = f"strangler {self.capability} {self.way}"
+            source, target = (stack.enter_context(transfer.open_database(*each, name)) for each in ends)
+            yield source, target
 
     def projections(self, source: psycopg.Connection, target: psycopg.Connection) -> list[Projection]:
         """Return the tables made fast against both ends, parents first. Raises ``MappingInvalid``."""
@@ -62,7 +65,6 @@ def directions(files: CapabilityFiles, setting: Project) -> tuple[Direction, Dir
     if not files.tables:
         raise SyncError(f"{files.name} has no mapping.toml: there is nothing to keep equal")
     service = setting.services[files.service]
-    path = files.folder / "mapping.toml"
     forward = Direction(
         capability=files.name,
         way=Way.FORWARD,
@@ -71,7 +73,7 @@ def directions(files: CapabilityFiles, setting: Project) -> tuple[Direction, Dir
         source_url=setting.monolith.database.reveal(),
         target=f"{service.name}'s database",
         target_url=service.database.reveal(),
-        file=str(path.relative_to(setting.root) if path.is_relative_to(setting.root) else path),
+        file=mapping_file(files, setting),
     )
     return forward, inverted(forward)
 

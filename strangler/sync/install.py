@@ -94,7 +94,7 @@ def _drop_slot(source: psycopg.Connection, name: str) -> None:
     if row is None:
         return
     if row[0] is not None:
-        raise SyncError(f"slot {name} is in use by process {row[0]} of the server; stop strangler sync run first")
+        raise SyncError(f"slot {name} is in use by process {row[0]} of the server; stop what reads it first")
     source.execute("select pg_drop_replication_slot(%s)", [name])
 
 

@@ -84,7 +84,7 @@ class _Session:
     ) -> None:
         at = watermark.standing(target, direction.name)
         if at is None:
-            raise SyncError(f"{direction.name} was never begun; run: strangler sync start {direction.capability}")
+            raise SyncError(f"{direction.name} was never begun")
         identity.prove(source, sender.server(), at)
         projections = direction.projections(source, target)
         target.execute("select pg_replication_origin_session_setup(%s)", [direction.name])
@@ -93,7 +93,6 @@ class _Session:
         self._applier = Applier(target, landings, at)
         self._intake = Intake([_expected(each) for each in projections], at.lsn, self._flush)
         self._decoder = Decoder(1)
-        self._acknowledged = at.lsn
         self._beat_at = 0.0
         sender.start(direction.name, at.lsn, _options(direction.name, source.info.server_version))
 
