@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from strangler.cli.shell import CapabilityName, Failure, err, out, shell
-from strangler.sync.draft import Finding, Weight, printable
+from strangler.project.values import printable
+from strangler.sync.draft import Finding, Weight
 from strangler.sync.drafting import Drafted, draft_move
 
 _WEIGHTS: Final = {Weight.DECIDE: ("decide", "bold yellow"), Weight.KNOW: ("know", "dim")}

@@ -14,6 +14,7 @@ from strangler.cli.shell import (
     NoWait,
     Reason,
     Shell,
+    files_of,
     out,
     parse_cohort,
     parse_duration,
@@ -49,7 +50,7 @@ def set_reads(
         raise typer.BadParameter("say --reads, --cohort, or both")
     project = shell(context).project()
     cohorts = dict(parse_cohort(each) for each in cohort or [])
-    _refuse_unknown(_files(project, capability), cohorts)
+    _refuse_unknown(files_of(project, capability), cohorts)
     share = None if reads is None else parse_share(reads)
     command = SetReads(share=share, cohorts=cohorts, allow_stale=allow_stale)
     _change(project, capability, command, reason, epoch=epoch, no_wait=no_wait)
@@ -64,7 +65,7 @@ def kill(
 ) -> None:
     """Send every read of a capability to the owner, at once, and latch it there."""
     project = shell(context).project()
-    _files(project, capability)
+    files_of(project, capability)
     if clear:
         _change(project, capability, Clear(), reason, epoch=None, no_wait=no_wait)
         return
@@ -80,18 +81,10 @@ def override(
 ) -> None:
     """Sign a tester's wish for one stack; it holds for reads only, and never against a kill."""
     project = shell(context).project()
-    _files(project, capability)
+    files_of(project, capability)
     expires = int(time.time()) + parse_duration(lasting)
     token = sign_override(capability, stack, expires, project.control.keys())
     typer.echo(f"X-Strangler-Override: {token}")
-
-
-def _files(project: Project, capability: str) -> CapabilityFiles:
-    files = project.capabilities.get(capability)
-    if files is None:
-        known = ", ".join(project.capabilities) or "none yet"
-        raise Failure(f"there is no capability named {capability!r}; there: {known}")
-    return files
 
 
 def _refuse_unknown(files: CapabilityFiles, cohorts: dict[str, Stack | None]) -> None:

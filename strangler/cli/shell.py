@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from strangler.capability import WHOLE, Stack, Stage, State
-from strangler.project import Project, ProjectInvalid, load
+from strangler.project import CapabilityFiles, Project, ProjectInvalid, load
 
 # A pipe has no width; tables are made for a wide page then, and sentences are not broken.
 _PIPED: Final = None if sys.stdout.isatty() else 140
@@ -49,6 +49,15 @@ def shell(context: typer.Context) -> Shell:
 
 class Failure(Exception):
     """A verb could not do what was asked; the message is the sentence that the person reads."""
+
+
+def files_of(project: Project, capability: str) -> CapabilityFiles:
+    """Return the files of a capability. Raises ``Failure`` naming those that there are."""
+    files = project.capabilities.get(capability)
+    if files is None:
+        known = ", ".join(project.capabilities) or "none yet"
+        raise Failure(f"there is no capability named {capability!r}; there: {known}")
+    return files
 
 
 def complain(exc: Exception) -> None:

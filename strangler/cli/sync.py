@@ -13,7 +13,7 @@ from rich.text import Text
 
 from strangler.cli import map as mapping
 from strangler.cli import verify
-from strangler.cli.shell import CapabilityName, Failure, err, out, shell, show_data, who
+from strangler.cli.shell import CapabilityName, Failure, err, files_of, out, shell, show_data, who
 from strangler.ledger import Publisher
 from strangler.project import Project
 from strangler.sync.backfill import Submit
@@ -44,9 +44,7 @@ def backfill(
 ) -> None:
     """Copy a capability's rows into its service; an unfinished copy is carried on."""
     project = shell(context).project()
-    if capability not in project.capabilities:
-        known = ", ".join(project.capabilities) or "none yet"
-        raise Failure(f"there is no capability named {capability!r}; there: {known}")
+    files_of(project, capability)
     asked = Copying(
         capability=capability,
         who=who(),

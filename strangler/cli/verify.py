@@ -14,8 +14,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from strangler.cli.shell import AsJson, CapabilityName, Failure, complain, err, out, print_json, shell
-from strangler.project import Project, ProjectInvalid
+from strangler.cli.shell import AsJson, CapabilityName, Failure, complain, err, files_of, out, print_json, shell
+from strangler.project import ProjectInvalid
 from strangler.sync.errors import SyncError
 from strangler.sync.verify import (
     CHUNK_ROWS,
@@ -55,7 +55,7 @@ def verify(
     """
     try:
         project = shell(context).project()
-        _refuse_unknown(project, capability)
+        files_of(project, capability)
         asked = Verifying(capability=capability, tables=tuple(table or ()), told=rows, chunk_rows=chunk_rows)
         verdict = _show(compare(asked, project))
     except (SyncError, ProjectInvalid, Failure) as exc:
@@ -67,12 +67,6 @@ def verify(
         out.print(_view(verdict, out.width))
     if not verdict.equal:
         raise typer.Exit(_DIFFERENT)
-
-
-def _refuse_unknown(project: Project, capability: str) -> None:
-    if capability not in project.capabilities:
-        known = ", ".join(project.capabilities) or "none yet"
-        raise Failure(f"there is no capability named {capability!r}; there: {known}")
 
 
 def _show(steps: Generator[Progress, None, Verdict]) -> Verdict:

@@ -29,11 +29,11 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}: {self.key}" if self.key else self.file
-        return _printable(f"{place}: found {self.found}; wanted {self.wanted}")
+        return printable(f"{place}: found {self.found}; wanted {self.wanted}")
 
 
-def _printable(text: str) -> str:
-    """Return ``text`` on one line: what a file says must not move a terminal's cursor."""
+def printable(text: str) -> str:
+    """Return ``text`` on one line: what a file or a catalogue says must end no comment and move no cursor."""
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from strangler.project.values import printable
+
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
 # What mapping.toml's table names cannot carry: they are split at dots, lose quotes, and variables are put in.
@@ -193,11 +195,6 @@ def quote(name: str, keywords: Collection[str]) -> str:
     if _PLAIN.fullmatch(name) and name not in keywords:
         return name
     return '"' + name.replace('"', '""') + '"'
-
-
-def printable(text: str) -> str:
-    """Return ``text`` on one line: a name from a catalogue must end no comment and move no cursor."""
-    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def text_of(value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from strangler.project.values import printable
 from strangler.sync.draft import (
     Column,
     Described,
@@ -13,7 +14,6 @@ from strangler.sync.draft import (
     Type,
     in_order,
     mapping_text,
-    printable,
     quote,
     shown,
 )
