@@ -14,7 +14,8 @@ from typing import Final
 import psycopg
 
 from strangler.sync.errors import StreamBroken
-from strangler.sync.images import Changes
+from strangler.sync.filling import is_fetched, settle
+from strangler.sync.images import Changes, RowKey
 from strangler.sync.intake import Batch
 from strangler.sync.landing import GONE, WHOLE, Landing, line
 from strangler.sync.pgoutput import UNCHANGED
@@ -23,6 +24,7 @@ from strangler.sync.watermark import Standing, advance
 _BLOCK: Final = 1 << 17
 _NONE: Final[frozenset[int]] = frozenset()
 
+Tombstone = tuple[str, str, list[str], bool, list[int]]
 Parts = dict[frozenset[int], tuple[int, int]]
 """By the positions of the columns that did not come: the number of the part, and how many rows are in it."""
 
@@ -32,9 +34,11 @@ class Applier:
 
     def __init__(self, target: psycopg.Connection, landings: Sequence[Landing], at: Standing) -> None:
         self.at = at
+        self.relaxed = False  # its session was begun while the tables were copied, and they are not any more
         self._target = target
         self._landings = {each.projection.source.qualified: each for each in landings}
         self._open: ExitStack | None = None
+        self._copying, self._settled = at.copying, False
         self._staged = False
         self._transactions = self._changes = 0
 
@@ -48,12 +52,19 @@ class Applier:
         if self._open is None:
             self._open = ExitStack()
             self._open.enter_context(self._target.transaction())
+            self._copying, self._settled = self._phase()
+            self.relaxed = self.at.copying and not self._copying
         tables = [(each, batch.tables[name]) for name, each in self._landings.items() if name in batch.tables]
         parts = {id(changes): self._stage(landing, changes) for landing, changes in tables}
+        if self._copying:
+            self._bury(tables, batch.xids)
         for landing, changes in reversed(tables):
             self._remove(landing, changes)
         for landing, changes in tables:
-            self._write(landing, changes, parts[id(changes)])
+            if self._copying:
+                self._write_beside_copy(landing, changes, parts[id(changes)], batch)
+            else:
+                self._write(landing, changes, parts[id(changes)])
         self._staged = True
         self._transactions += batch.transactions
         self._changes += batch.changes
@@ -91,6 +102,14 @@ class Applier:
         self._transactions = self._changes = 0
         return opened
 
+    def _phase(self) -> tuple[bool, bool]:
+        """Return whether the tables are copied, and whether the stream has passed all chunks meanwhile."""
+        query = (
+            "select copying, coalesce(lsn >= copied_at, false) from strangler_sync.stream where name = %s for update"
+        )
+        row = self._target.execute(query, [self.at.name]).fetchone()
+        return (row[0], row[1]) if row else (False, False)
+
     # --- staging ---
 
     def _stage(self, landing: Landing, changes: Changes) -> Parts:
@@ -117,23 +136,101 @@ class Applier:
 
     def _write(self, landing: Landing, changes: Changes, parts: Parts) -> None:
         if changes.moved is not None:
-            self._target.execute(landing.move(*changes.moved))
+            self._move(landing, *changes.moved)
         for missing, (part, rows) in parts.items():
             if part == WHOLE:
                 self._target.execute(landing.upsert())
             else:
                 self._amend(landing, part, frozenset(landing.columns[at] for at in missing), rows)
 
+    def _move(self, landing: Landing, before: RowKey, after: RowKey) -> None:
+        # While tables are copied the row may be another that was brought under that key from a later time: what it
+        # would take along is not its own. It is fetched instead.
+        if self._copying:
+            whole = self._settled and not is_fetched(self._target, landing.projection, self.at.name, before)
+            self._target.execute(landing.forget(before, beside=after if whole else None))
+        self._target.execute(landing.move(before, after))
+
     def _amend(self, landing: Landing, part: int, missing: frozenset[str], rows: int) -> None:
         statement = landing.amend(part, missing)
         if statement is None:
             return
         amended = self._target.execute(statement).rowcount
-        if amended < rows and not landing.projection.mapping.where:
+        if amended < rows and not (self._copying or landing.projection.mapping.where):
             raise StreamBroken(
                 f"{rows - amended} rows that changed in {landing.projection.source.name} are not in"
                 f" {landing.projection.target.name}: somebody else wrote there, or rows were lost; verify"
             )
+
+    # --- while the tables are copied ---
+
+    def _bury(self, tables: Sequence[tuple[Landing, Changes]], xids: list[int]) -> None:
+        """Note the keys that a chunk must not bring back; before anything else, since chunks lock that table."""
+        rows = [
+            (self.at.name, landing.projection.mapping.target, list(_texts(key)), is_gone, xids)
+            for landing, changes in tables
+            for key, is_gone in _buried(changes)
+            if not (is_gone and self._settled)
+        ]
+        if any(changes.emptied for _, changes in tables):
+            raise StreamBroken("a table was truncated while it was copied; begin the copy anew")
+        self._lay(rows)
+
+    def _write_beside_copy(self, landing: Landing, changes: Changes, parts: Parts, batch: Batch) -> None:
+        """Write rows although some that a chunk brought are of a later time, and may have their unique values by then.
+
+        Either of the two rows may go until it is fetched: those that are found at once make room; where an index tells
+        more than its columns do, a change that comes alone gives way.
+        """
+        evicted = self._make_room(landing, parts, batch.xids)
+        try:
+            with self._target.transaction():
+                self._write(landing, changes, parts)
+        except psycopg.errors.UniqueViolation:
+            if batch.changes > 1:
+                raise
+            for key in changes.rows:
+                self._target.execute(landing.forget(key, beside=None))
+                self._lay([self._tombstone(landing, list(_texts(key)), batch.xids)])
+        if evicted or parts.keys() - {_NONE}:
+            settle(self._target, landing.projection, self.at.name)
+
+    def _make_room(self, landing: Landing, parts: Parts, xids: list[int]) -> int:
+        evicted = 0
+        for missing, (part, _) in parts.items():
+            for statement in landing.make_room(part, frozenset(landing.columns[at] for at in missing)):
+                rows = [self._tombstone(landing, key, xids) for (key,) in self._target.execute(statement)]
+                evicted += len(rows)
+                self._lay(rows)
+        return evicted
+
+    def _tombstone(self, landing: Landing, key: list[str], xids: list[int]) -> Tombstone:
+        return self.at.name, landing.projection.mapping.target, key, False, xids
+
+    def _lay(self, rows: Sequence[Tombstone]) -> None:
+        with self._target.cursor() as cursor:
+            cursor.executemany(
+                "insert into strangler_sync.tombstone (stream, target, key, gone, xids) values (%s, %s, %s, %s, %s)",
+                rows,
+            )
+
+
+def _buried(changes: Changes) -> Iterable[tuple[RowKey, bool]]:
+    """Yield the keys of rows that are gone (True), and of those that changed in part (False)."""
+    for key in changes.gone:
+        yield key, True
+    if changes.moved is not None:
+        yield changes.moved[0], True
+        yield changes.moved[1], False
+    for key, row in changes.rows.items():
+        if UNCHANGED in row:
+            yield key, False
+
+
+def _texts(key: RowKey) -> Iterable[str]:
+    for value in key:
+        if isinstance(value, bytes):
+            yield value.decode()
 
 
 def _lines(landing: Landing, changes: Changes, parts: Parts) -> Iterable[bytes]:

@@ -20,11 +20,13 @@ import psycopg
 from psycopg import sql
 
 from strangler.project import CapabilityFiles, Project, ProjectInvalid
-from strangler.sync import record, transfer
+from strangler.sync import filling, record, transfer, watermark
 from strangler.sync.catalogue import identifier
+from strangler.sync.direction import Way, mapping_file, stream_name
 from strangler.sync.errors import ChunkFailed, OutOfDate, SyncError, Unreachable
 from strangler.sync.mapping import Projection, digest, project
 from strangler.sync.plan import Chunk, HandOut, Progress
+from strangler.sync.watermark import Standing
 
 # Large enough that a chunk's overhead (two connections, one snapshot) is lost in it, small enough for a fair progress.
 CHUNK_ROWS: Final = 20_000
@@ -50,13 +52,20 @@ def prepare(files: CapabilityFiles, setting: Project, *, replace: bool, chunk_ro
     with _control(setting) as control, _both(setting, files) as (source, target):
         projections = project(files.tables, source, target, mapping_file(files, setting))
         wanted = digest(files.tables)
+        streamed = _stream(target, files) is not None
+        if streamed and replace:
+            raise SyncError(
+                f"the tables of {files.name} are streamed into, and to empty them would empty the monolith's once the"
+                f" service owns them; run first: strangler sync remove {files.name}"
+            )
         if replace:
             record.abandon(control, files.name)
             transfer.empty(target, projections)
         run = record.unfinished(control, files.name, wanted)
         if run is not None:
             return run
-        transfer.refuse_rows(target, projections)
+        if not streamed:
+            transfer.refuse_rows(target, projections)
         chunks = list(transfer.plan(source, projections, chunk_rows))
         return record.begin(control, files.name, wanted, chunks)
 
@@ -182,7 +191,17 @@ def _copy(setting: Project, files: CapabilityFiles, chunk: Chunk) -> int:
     tables = [table for table in files.tables if table.target == chunk.target]
     with _both(setting, files) as (source, target):
         [projection] = project(tables, source, target, mapping_file(files, setting))
+        at = _stream(target, files)
+        if at is not None:
+            return filling.fill_range(source, target, projection, chunk, at)
         return transfer.copy_range(source, target, projection, chunk)
+
+
+def _stream(target: psycopg.Connection, files: CapabilityFiles) -> Standing | None:
+    """Return where the stream stands that writes to the tables, None where there is none."""
+    if not watermark.exists(target):
+        return None
+    return watermark.standing(target, stream_name(files.name, Way.FORWARD))
 
 
 def _sentence(error: Exception) -> str:
@@ -195,12 +214,6 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, psycopg.errors.UniqueViolation):
         return f"{first}: two rows exchanged the value while they were copied; run it again with --replace"
     return first
-
-
-def mapping_file(files: CapabilityFiles, setting: Project) -> str:
-    """Return the capability's mapping.toml as errors name it."""
-    file = files.folder / "mapping.toml"
-    return str(file.relative_to(setting.root) if file.is_relative_to(setting.root) else file)
 
 
 @contextmanager

@@ -24,8 +24,9 @@ where a.attrelid = %(table)s order by a.attnum
 """
 # A partial or expression index proves nothing about a key.
 _UNIQUE = """
-select array(select a.attname::text from unnest(i.indkey::smallint[]) as k(n)
-             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.n)
+select array(select a.attname::text
+             from unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1]) as k(n)
+             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.n), i.indimmediate
 from pg_index i where i.indrelid = %s and i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
 """
 _PARENTS = "select distinct confrelid::bigint from pg_constraint where conrelid = %s and contype = 'f'"
@@ -55,13 +56,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of a live database, called ``name`` in the mapping; ``rights`` are those of the role that looked."""
+    """A table of a live database, called ``name`` in the mapping; ``rights`` are those of the role that looked.
+
+    Of what is ``unique``, that is ``deferrable`` which may be broken until a transaction ends.
+    """
 
     name: str
     qualified: str
     oid: int
     columns: Mapping[str, Column]
     unique: tuple[frozenset[str], ...]
+    deferrable: tuple[frozenset[str], ...]
     parents: frozenset[int]
     rights: frozenset[str]
 
@@ -98,12 +103,14 @@ def look_up(connection: psycopg.Connection, name: str) -> Table | None:
         )
         for each in connection.execute(_COLUMNS, {"table": oid})
     }
+    unique = [(frozenset(names), immediate) for names, immediate in connection.execute(_UNIQUE, [oid])]
     return Table(
         name=name,
         qualified=qualified,
         oid=oid,
         columns=columns,
-        unique=tuple(frozenset(each[0]) for each in connection.execute(_UNIQUE, [oid])),
+        unique=tuple(names for names, _ in unique),
+        deferrable=tuple(names for names, immediate in unique if not immediate),
         parents=frozenset(each[0] for each in connection.execute(_PARENTS, [oid])),
         rights=_rights(connection, oid),
     )

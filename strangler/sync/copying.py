@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from strangler.capability import Command, Data, DiscardCopy, TakeSnapshot, transit
+from strangler.capability import Command, Data, DiscardCopy, Stage, TakeSnapshot, transit
 from strangler.ledger import Change, Publisher
 from strangler.project import Project
-from strangler.sync import backfill
+from strangler.sync import backfill, filling
+from strangler.sync.direction import directions
 from strangler.sync.errors import NotEmpty, SyncError
 from strangler.sync.plan import Progress
+from strangler.sync.status import is_streamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +31,24 @@ class Copying:
 def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Progress]:
     """Copy the tables and yield the progress; afterwards the state says ``snapshot`` with its time.
 
-    Carries on an unfinished run. Raises ``Refused`` while reads are on the service, ``MappingInvalid``, ``NotEmpty``,
-    ``ChunkFailed``.
+    Where streams have begun the state stays as it is: see ``syncing.complete``. Carries on an unfinished run. Raises
+    ``Refused`` while reads are on the service, ``MappingInvalid``, ``NotEmpty``, ``ChunkFailed``.
     """
     files = project.capabilities[asked.capability]
     if not files.tables:
         raise SyncError(f"{asked.capability} has no mapping.toml: there is nothing to copy")
     state = publisher.ledger.state(asked.capability)
-    transit(state, TakeSnapshot(at=datetime.now(UTC)))  # refuses now what would be refused at the end
+    streamed = state.stage is Stage.SYNCING
+    forward, _ = directions(files, project)
+    if is_streamed(forward) != streamed:
+        raise SyncError(
+            f"the state of {asked.capability} and what is in the databases differ, since a start or a remove was cut"
+            f" short; run first: strangler sync {'start' if streamed else 'remove'} {asked.capability}"
+        )
+    if streamed and not filling.is_copying(forward):
+        return
+    if not streamed:
+        transit(state, TakeSnapshot(at=datetime.now(UTC)))  # refuses now what would be refused at the end
     if state.data is Data.SNAPSHOT:
         if not asked.replace:
             raise NotEmpty(f"{asked.capability} has a snapshot of {state.data_at}; --replace makes it anew")
@@ -46,7 +58,10 @@ def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Pro
         yield from backfill.copy_here(project, run)
     else:
         yield from backfill.follow(project, run, asked.submit)
-    _record(publisher, project, asked, TakeSnapshot(at=backfill.prove(files, project, run)))
+    if streamed:
+        filling.complete(forward)
+    else:
+        _record(publisher, project, asked, TakeSnapshot(at=backfill.prove(files, project, run)))
     backfill.close(project, run)
 
 

@@ -11,10 +11,9 @@ import psycopg
 
 from strangler.project import CapabilityFiles, Project, TableMapping
 from strangler.sync import transfer
-from strangler.sync.backfill import mapping_file
 from strangler.sync.errors import SyncError
 from strangler.sync.intake import OURS
-from strangler.sync.mapping import Projection, project
+from strangler.sync.mapping import Projection, digest, project
 
 
 class Way(StrEnum):
@@ -22,6 +21,11 @@ class Way(StrEnum):
 
     FORWARD = "forward"
     REVERSE = "reverse"
+
+
+def stream_name(capability: str, way: Way) -> str:
+    """Return what a stream is called; names of slots have letters, digits and underscores."""
+    return f"{OURS}{capability.replace('-', '_')}_{way}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,12 @@ class Direction:
 
     @property
     def name(self) -> str:
-        return f"{OURS}{self.capability.replace('-', '_')}_{self.way}"
+        return stream_name(self.capability, self.way)
+
+    @property
+    def mapping(self) -> str:
+        """A digest of how rows are made."""
+        return digest(self.tables)
 
     @contextmanager
     def open(self) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
@@ -100,3 +109,9 @@ def _inverted(table: TableMapping) -> TableMapping:
         forward=table.reverse,
         reverse=table.forward,
     )
+
+
+def mapping_file(files: CapabilityFiles, setting: Project) -> str:
+    """Return the capability's mapping.toml as errors name it."""
+    file = files.folder / "mapping.toml"
+    return str(file.relative_to(setting.root) if file.is_relative_to(setting.root) else file)

@@ -34,8 +34,13 @@ def publication(source: psycopg.Connection, name: str) -> Any:
     return row[0] if row else None
 
 
-def prove(source: psycopg.Connection, server: Server, at: Standing) -> None:
-    """Raise ``StreamBroken`` when what ``at`` was begun with is not what is there."""
+def prove(source: psycopg.Connection, server: Server, at: Standing, mapping: str) -> None:
+    """Raise ``StreamBroken`` when what ``at`` was begun with is not what is there; ``mapping`` is a digest of it."""
+    if mapping != at.mapping:
+        raise StreamBroken(
+            f"the mapping has changed since {at.name} was begun, and the rows that are here were made by that one;"
+            " put it back, or remove this sync and start it anew"
+        )
     if server.system != at.system:
         raise StreamBroken(f"{at.name} was begun on another server ({at.system}, and this is {server.system}); {_ANEW}")
     if server.timeline != at.timeline:

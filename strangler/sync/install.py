@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -15,13 +16,16 @@ from strangler.sync import identity, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import RightMissing, SyncError
+from strangler.sync.filling import origins
 from strangler.sync.pgoutput import lsn_text
 from strangler.sync.walsender import Walsender
 
+_PATIENCE_S: Final = 10.0
+_LOOK_S: Final = 0.1
 _OBJECTS: Final = files("strangler.sync") / "objects.sql"
 
 
-def install(direction: Direction) -> None:
+def install(direction: Direction, *, copying: bool) -> None:
     """Begin a stream: from its slot's position on, every change will come. Does nothing when it was begun.
 
     Raises ``RightMissing`` with the statement that mends it, ``MappingInvalid``.
@@ -36,18 +40,22 @@ def install(direction: Direction) -> None:
             _drop_slot(source, direction.name)
             _publish(source, direction)
         with _rights(target):
-            _make_origin(target, direction.name)
+            for name in (direction.name, *origins(direction.name)):
+                _make_origin(target, name)
         with Walsender(direction.source_url, f"strangler {direction.capability} start") as sender:
             server = sender.server()
             position = sender.create_slot(direction.name)
         target.execute(
-            "insert into strangler_sync.stream (name, lsn, system, timeline, publication) values (%s, %s, %s, %s, %s)",
+            "insert into strangler_sync.stream (name, lsn, system, timeline, publication, mapping, copying)"
+            " values (%s, %s, %s, %s, %s, %s, %s)",
             [
                 direction.name,
                 lsn_text(position),
                 server.system,
                 server.timeline,
                 Jsonb(identity.publication(source, direction.name)),
+                direction.mapping,
+                copying,
             ],
         )
 
@@ -55,14 +63,25 @@ def install(direction: Direction) -> None:
 def remove(direction: Direction) -> None:
     """Take away everything that belongs to a stream; what is gone already is no error."""
     with direction.open() as (source, target):
-        _drop_slot(source, direction.name)
-        source.execute(sql.SQL("drop publication if exists {}").format(sql.Identifier(direction.name)))
-        if watermark.exists(target):
-            target.execute("delete from strangler_sync.stream where name = %s", [direction.name])
-        if _has_origin(target, direction.name):
-            target.execute("select pg_replication_origin_drop(%s)", [direction.name])
-        for connection in (source, target):
-            _drop_objects(connection)
+        remove_from_target(target, direction)
+        remove_from_source(source, direction)
+        drop_objects(target)
+
+
+def remove_from_target(target: psycopg.Connection, direction: Direction) -> None:
+    """Take the watermark away, which ends whoever applies, then the origins."""
+    if watermark.exists(target):
+        target.execute("delete from strangler_sync.stream where name = %s", [direction.name])
+    for name in (direction.name, *origins(direction.name)):
+        if _has_origin(target, name):
+            _drop_origin(target, name)
+
+
+def remove_from_source(source: psycopg.Connection, direction: Direction) -> None:
+    """Take slot and publication away, and what is kept beside them once no stream needs it."""
+    _drop_slot(source, direction.name)
+    source.execute(sql.SQL("drop publication if exists {}").format(sql.Identifier(direction.name)))
+    drop_objects(source)
 
 
 def _prepare(connection: psycopg.Connection) -> None:
@@ -89,16 +108,39 @@ def _has_origin(connection: psycopg.Connection, name: str) -> bool:
     return connection.execute("select from pg_replication_origin where roname = %s", [name]).fetchone() is not None
 
 
+def _drop_origin(target: psycopg.Connection, name: str) -> None:
+    """Drop an origin once its session has ended, which finds its watermark gone within a heartbeat."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            target.execute("select pg_replication_origin_drop(%s)", [name])
+        except psycopg.errors.ObjectInUse as exc:
+            if time.monotonic() > until:
+                raise SyncError(
+                    f"origin {name} is in use: {_sentence(exc)}; stop what applies, run this again"
+                ) from exc
+            time.sleep(_LOOK_S)
+        else:
+            return
+
+
 def _drop_slot(source: psycopg.Connection, name: str) -> None:
-    row = source.execute("select active_pid from pg_replication_slots where slot_name = %s", [name]).fetchone()
-    if row is None:
-        return
-    if row[0] is not None:
-        raise SyncError(f"slot {name} is in use by process {row[0]} of the server; stop what reads it first")
-    source.execute("select pg_drop_replication_slot(%s)", [name])
+    """Drop a slot once nobody reads it, or end its reader: without a watermark it reads in vain."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        row = source.execute("select active_pid from pg_replication_slots where slot_name = %s", [name]).fetchone()
+        if row is None:
+            return
+        if row[0] is None:
+            source.execute("select pg_drop_replication_slot(%s)", [name])
+            return
+        if time.monotonic() > until:
+            raise SyncError(f"slot {name} is in use by process {row[0]} of the server; end it, and run this again")
+        source.execute("select pg_terminate_backend(%s)", [row[0]])
+        time.sleep(_LOOK_S)
 
 
-def _drop_objects(connection: psycopg.Connection) -> None:
+def drop_objects(connection: psycopg.Connection) -> None:
     """Drop the schema when no stream has a row in it, and none begins or ends in this database."""
     if not watermark.exists(connection):
         return

@@ -56,6 +56,7 @@ class Batch:
     tables: dict[str, Changes] = field(default_factory=dict)
     changes: int = 0
     transactions: int = 0
+    xids: list[int] = field(default_factory=list)  # of the transactions that have a part in it
     end: int = 0
     heartbeat: bytes | None = None
 
@@ -85,7 +86,7 @@ class Intake:
 
     def begin_batch(self) -> None:
         """Forget what was applied."""
-        self.batch = Batch(end=self.batch.end)
+        self.batch = Batch(end=self.batch.end, xids=[] if self.xid is None else [self.xid])
 
     def take(self, event: Event) -> None:
         """Take the next event. Raises ``StreamBroken`` for what nobody can apply."""
@@ -95,6 +96,7 @@ class Intake:
                     self._change(event)
             case Begin():
                 self.xid, self.final = event.xid, event.final_lsn
+                self.batch.xids.append(event.xid)
                 self._skipping = event.final_lsn < self._since  # sent again after a session that broke off
             case Origin():
                 self._ours = event.name.startswith(OURS)  # before PostgreSQL 16 the server cannot leave it out

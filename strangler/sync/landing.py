@@ -123,6 +123,33 @@ class Landing:
             same=self._same(),
         )
 
+    def make_room(self, part: int, missing: frozenset[str]) -> Iterator[sql.Composed]:
+        """Yield the DELETEs of other rows that have a unique value of the rows in ``part``; each returns their keys."""
+        values = dict(self._values())
+        key = self.projection.mapping.key
+        for unique in self.projection.target.unique:
+            if (
+                unique == frozenset(key)
+                or not unique <= values.keys()
+                or any(self.uses[each] & missing for each in unique)
+            ):
+                continue
+            yield sql.SQL(
+                "delete from {target} as there using (select {values} from {staging} where {at} and {taken}) as here"
+                " where {alike} and not ({same}) returning array[{keys}]"
+            ).format(
+                target=identifier(self.projection.target.name),
+                values=sql.SQL(", ").join(
+                    sql.SQL("{} as {}").format(values[name], sql.Identifier(name)) for name in {*unique, *key}
+                ),
+                staging=self.staging,
+                at=sql.SQL("{} = {}").format(_PART, sql.Literal(part)),
+                taken=sql.SQL("true") if missing else self.projection.condition,
+                alike=sql.SQL(" and ").join(sql.SQL("there.{0} = here.{0}").format(sql.Identifier(n)) for n in unique),
+                same=self._same(),
+                keys=sql.SQL(", ").join(sql.SQL("there.{}::text").format(sql.Identifier(name)) for name in key),
+            )
+
     def move(self, before: Tuple, after: Tuple) -> sql.Composed:
         """Return the UPDATE of one row's key."""
         return sql.SQL("update {} as there set {} where {}").format(
@@ -130,6 +157,15 @@ class Landing:
             sql.SQL(", ").join(self._equal("", after)),
             sql.SQL(" and ").join(self._equal("there.", before)),
         )
+
+    def forget(self, key: Tuple, beside: Tuple | None) -> sql.Composed:
+        """Return the DELETE of one row; where another key is given, only if there is a row with that."""
+        table = identifier(self.projection.target.name)
+        parts = [*self._equal("there.", key)]
+        if beside is not None:
+            same = sql.SQL(" and ").join(self._equal("here.", beside))
+            parts.append(sql.SQL("exists (select from {} as here where {})").format(table, same))
+        return sql.SQL("delete from {} as there where {}").format(table, sql.SQL(" and ").join(parts))
 
     # --- parts of them ---
 

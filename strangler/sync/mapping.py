@@ -39,6 +39,16 @@ class Projection:
             self._within(low, high),
         )
 
+    def row(self, key: Key) -> sql.Composed:
+        """Return the SELECT of the projected row with ``key``, if the mapping's condition takes it."""
+        same = sql.SQL(" and ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(name), cast(sql.Literal(value), self.source.columns[name].type))
+            for name, value in zip(self._source_key, key, strict=True)
+        )
+        return sql.SQL("select {} from {} where {} and {}").format(
+            sql.SQL(", ").join(self.casts()), identifier(self.source.name), same, self.condition
+        )
+
     def boundaries(self, size: int) -> sql.Composed:
         """Return the SELECT of every ``size``-th key of the source, as arrays of text, and of the number of rows."""
         key = sql.SQL(", ").join(sql.Identifier(column) for column in self._source_key)

@@ -11,9 +11,25 @@ create table if not exists strangler_sync.stream (
   system text not null,
   timeline integer not null,
   publication jsonb not null,
+  mapping text not null, -- a digest: rows that another mapping made do not fit
+  copying boolean not null default true,
+  copied_at pg_lsn, -- the last chunk saw nothing after it
   heartbeat_at timestamptz,
   applied_at timestamptz,
   transactions bigint not null default 0,
   changes bigint not null default 0,
   stopped text
 );
+
+-- Keys that a chunk of the backfill must not bring: of rows that are gone, and of rows that changed before they were
+-- here, which are fetched at its end; with the transactions of which one did so.
+create table if not exists strangler_sync.tombstone (
+  stream text not null references strangler_sync.stream (name) on delete cascade,
+  target text not null,
+  key text[] not null,
+  gone boolean not null,
+  xids bigint[] not null,
+  fetched_at pg_lsn -- what was fetched has seen nothing after it
+);
+create index if not exists tombstone_of_table on strangler_sync.tombstone (stream, target);
+create index if not exists tombstone_amended on strangler_sync.tombstone (stream, target) where not gone;

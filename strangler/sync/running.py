@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -20,12 +20,14 @@ from strangler.project import Project, ProjectInvalid
 from strangler.sync import transfer, watermark
 from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import BatchBroken, Overtaken, SyncError, Unreachable
+from strangler.sync.status import is_streamed
 from strangler.sync.stream import CARELESS, follow
 
 _LOG: Final = logging.getLogger("strangler.sync")
 # Any fixed number does, as long as nobody else takes this advisory lock in the control database.
 _LOCK: Final = 0x7374_7265_616D
 _LOOK_S: Final = 0.5
+_LOOK_FOR_BEGUN_S: Final = 3.0
 # A database that restarts is back within seconds; one that is mended by hand should not be asked all the time.
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
@@ -73,30 +75,40 @@ def _take(control: psycopg.Connection) -> bool:
 
 
 def _keep_all(chosen: Sequence[Direction], wanted: Wanted, told: Callable[[str], None]) -> None:
+    """Keep every stream that was begun going, those included that are begun meanwhile."""
     over = threading.Event()
-    threads = [
-        threading.Thread(target=keep, args=(each, lambda: not over.is_set(), told), name=each.name)
-        for each in chosen
-        if _was_begun(each)
-    ]
-    for thread in threads:
-        thread.start()
+    threads: dict[str, threading.Thread] = {}
+    look_at = 0.0
     try:
         while wanted():
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + _LOOK_FOR_BEGUN_S
+                for each in _begun(chosen, threads):
+                    keeper = threading.Thread(target=keep, args=(each, lambda: not over.is_set(), told), name=each.name)
+                    threads[each.name] = keeper
+                    keeper.start()
             time.sleep(_LOOK_S)
     finally:
         over.set()
-        for thread in threads:
+        for thread in threads.values():
             thread.join()
 
 
-def _was_begun(direction: Direction) -> bool:
-    with transfer.open_database(direction.target_url, direction.target) as target:
-        return watermark.exists(target) and watermark.standing(target, direction.name) is not None
+def _begun(chosen: Sequence[Direction], threads: Mapping[str, threading.Thread]) -> Iterator[Direction]:
+    """Yield the streams that were begun and that no live thread keeps."""
+    for each in chosen:
+        thread = threads.get(each.name)
+        if thread is not None and thread.is_alive():
+            continue
+        try:
+            if is_streamed(each):
+                yield each
+        except (Unreachable, psycopg.Error):
+            continue  # it is asked again
 
 
 def keep(direction: Direction, wanted: Wanted, told: Callable[[str], None] = _LOG.warning) -> None:
-    """Follow one stream while ``wanted``, whatever happens to its ends; say once why it does not go on."""
+    """Follow one stream while ``wanted`` and until it is removed, whatever happens; say once why it does not go on."""
     care, pause, said = CARELESS, _FIRST_PAUSE_S, ""
     while wanted():
         began = time.monotonic()
@@ -117,6 +129,8 @@ def keep(direction: Direction, wanted: Wanted, told: Callable[[str], None] = _LO
             care = CARELESS
             _note(direction, why)
             pause = _STOPPED_PAUSE_S
+        if why and _is_removed(direction):
+            return
         if why and why != said:
             told(f"{direction.name}: {why}")
         said = why
@@ -125,6 +139,13 @@ def keep(direction: Direction, wanted: Wanted, told: Callable[[str], None] = _LO
         if why:
             _pause(pause, wanted)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _is_removed(direction: Direction) -> bool:
+    try:
+        return not is_streamed(direction)
+    except (Unreachable, psycopg.Error):
+        return False
 
 
 def _note(direction: Direction, why: str) -> None:

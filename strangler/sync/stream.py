@@ -22,6 +22,7 @@ from strangler.sync import identity, watermark
 from strangler.sync.applying import Applier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import BatchBroken, CannotApply, StreamBroken, SyncError
+from strangler.sync.filling import relax
 from strangler.sync.intake import PREFIX, Batch, Expected, Intake
 from strangler.sync.landing import land
 from strangler.sync.mapping import Projection
@@ -85,9 +86,11 @@ class _Session:
         at = watermark.standing(target, direction.name)
         if at is None:
             raise SyncError(f"{direction.name} was never begun")
-        identity.prove(source, sender.server(), at)
+        identity.prove(source, sender.server(), at, direction.mapping)
         projections = direction.projections(source, target)
         target.execute("select pg_replication_origin_session_setup(%s)", [direction.name])
+        if at.copying:
+            relax(target, projections)
         landings = [land(each, number, target) for number, each in enumerate(projections)]
         self._direction, self._source, self._sender, self._care = direction, source, sender, care
         self._applier = Applier(target, landings, at)
@@ -97,9 +100,9 @@ class _Session:
         sender.start(direction.name, at.lsn, _options(direction.name, source.info.server_version))
 
     def run(self, wanted: Callable[[], bool]) -> None:
-        """Apply until ``wanted`` says no more."""
+        """Apply until ``wanted`` says no more, or the tables are not copied any more: that takes another session."""
         try:
-            while wanted():
+            while wanted() and not self._applier.relaxed:
                 self._turn()
         finally:
             self._applier.abandon()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -23,7 +23,7 @@ _SESSION: Final = (
     " set timezone = 'UTC'; set bytea_output = 'hex'; set lc_monetary = 'C'; set client_encoding = 'UTF8';"
     " set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
 )
-_STAGING: Final = sql.Identifier("pg_temp", "strangler_staging")
+STAGING: Final = sql.Identifier("pg_temp", "strangler_staging")
 
 
 @contextmanager
@@ -63,56 +63,66 @@ def copy_range(source: psycopg.Connection, target: psycopg.Connection, projectio
     with target.transaction():
         try:
             with target.transaction():
-                rows = _pipe(source, target, projection, chunk, identifier(projection.target.name))
+                wanted = projection.rows(chunk.low, chunk.high)
+                rows = pipe(source, target, projection, wanted, identifier(projection.target.name))
                 target.execute("set constraints all immediate")  # a deferred key must speak here, not at the end
                 return rows
         except psycopg.errors.UniqueViolation:
             return _insert_absent(source, target, projection, chunk)  # written before, and not recorded
 
 
-def _pipe(
-    source: psycopg.Connection, target: psycopg.Connection, projection: Projection, chunk: Chunk, into: sql.Composable
+def pipe(
+    source: psycopg.Connection,
+    target: psycopg.Connection,
+    projection: Projection,
+    rows: sql.Composed,
+    into: sql.Composable,
 ) -> int:
-    columns = _names(projection.columns)
-    read = sql.SQL("copy ({}) to stdout (format binary)").format(projection.rows(chunk.low, chunk.high))
-    write = sql.SQL("copy {} ({}) from stdin (format binary)").format(into, columns)
+    """Copy projected ``rows`` of the source into a table of the target that has their columns; return how many came."""
+    read = sql.SQL("copy ({}) to stdout (format binary)").format(rows)
+    write = sql.SQL("copy {} ({}) from stdin (format binary)").format(into, names(projection.columns))
     with source.cursor() as out, target.cursor() as cursor:
-        with out.copy(read) as rows, cursor.copy(write) as sink:
-            for block in rows:
+        with out.copy(read) as blocks, cursor.copy(write) as sink:
+            for block in blocks:
                 sink.write(block)
         return out.rowcount
 
 
 def _insert_absent(source: psycopg.Connection, target: psycopg.Connection, projection: Projection, chunk: Chunk) -> int:
-    names = {
-        "table": identifier(projection.target.name),
-        "columns": _names(projection.columns),
-        "staging": _STAGING,
-        "here": _names(projection.mapping.key, of="here"),
-        "there": _names(projection.mapping.key, of="there"),
-    }
-    _make_staging(target, names)
-    rows = _pipe(source, target, projection, chunk, _STAGING)
+    rows = stage(source, target, projection, projection.rows(chunk.low, chunk.high))
     # Not ON CONFLICT DO NOTHING: it would also drop a row that clashes with another key's, without a word.
     target.execute(
         sql.SQL(
             "insert into {table} ({columns}) overriding system value select {columns} from {staging} as here"
             " where not exists (select from {table} as there where ({there}) = ({here}))"
-        ).format(**names)
+        ).format(
+            table=identifier(projection.target.name),
+            columns=names(projection.columns),
+            staging=STAGING,
+            here=names(projection.mapping.key, of="here"),
+            there=names(projection.mapping.key, of="there"),
+        )
     )
     return rows
 
 
-def _make_staging(target: psycopg.Connection, names: Mapping[str, sql.Composable]) -> None:
-    statement = "create temp table {staging} on commit drop as select {columns} from {table} limit 0"
+def stage(source: psycopg.Connection, target: psycopg.Connection, projection: Projection, rows: sql.Composed) -> int:
+    """Copy projected ``rows`` of the source into ``STAGING``, which goes with the transaction; return how many came.
+
+    Raises ``RightMissing`` with the statement that lets the role do so.
+    """
+    columns = names(projection.columns)
+    statement = sql.SQL("create temp table {} on commit drop as select {} from {} limit 0")
     try:
-        target.execute(sql.SQL(statement).format(**names))
+        target.execute(sql.SQL("drop table if exists {}").format(STAGING))
+        target.execute(statement.format(STAGING, columns, identifier(projection.target.name)))
     except psycopg.errors.InsufficientPrivilege as exc:
         parts = [sql.Identifier(part).as_string(target) for part in (target.info.dbname, target.info.user)]
         raise RightMissing(
             "rows of this range are there already, and this role may not make a temporary table to compare them;"
             f" run in the service's database: grant temporary on database {parts[0]} to {parts[1]}"
         ) from exc
+    return pipe(source, target, projection, rows, STAGING)
 
 
 def refuse_rows(target: psycopg.Connection, projections: Sequence[Projection]) -> None:
@@ -129,8 +139,8 @@ def empty(target: psycopg.Connection, projections: Sequence[Projection]) -> None
     try:
         target.execute(sql.SQL("truncate {}").format(tables))
     except psycopg.Error as exc:
-        names = ", ".join(projection.target.name for projection in projections)
-        raise SyncError(f"{names} could not be emptied, nothing was: {str(exc).splitlines()[0]}") from exc
+        tables_ = ", ".join(projection.target.name for projection in projections)
+        raise SyncError(f"{tables_} could not be emptied, nothing was: {str(exc).splitlines()[0]}") from exc
 
 
 def advance_sequences(target: psycopg.Connection, projections: Sequence[Projection]) -> None:
@@ -166,5 +176,5 @@ def count(connection: psycopg.Connection, query: sql.Composed) -> int:
     return int(row[0]) if row else 0
 
 
-def _names(columns: Iterable[str], of: str | None = None) -> sql.Composed:
+def names(columns: Iterable[str], of: str | None = None) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(of, column) if of else sql.Identifier(column) for column in columns)

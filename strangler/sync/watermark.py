@@ -20,7 +20,7 @@ set lsn = %(to)s, transactions = transactions + %(transactions)s, changes = chan
     heartbeat_at = coalesce(%(heartbeat)s::timestamptz, heartbeat_at),
     applied_at = clock_timestamp(), stopped = null
 where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s
-returning name
+returning copying
 """
 
 
@@ -31,9 +31,11 @@ class Standing:
     name: str
     lsn: int
     epoch: int
+    copying: bool
     system: str
     timeline: int
     publication: Any
+    mapping: str
 
 
 def exists(target: psycopg.Connection) -> bool:
@@ -45,7 +47,8 @@ def exists(target: psycopg.Connection) -> bool:
 def standing(target: psycopg.Connection, name: str) -> Standing | None:
     """Return where stream ``name`` stands, None where there is none."""
     row = target.execute(
-        "select lsn::text, epoch, system, timeline, publication from strangler_sync.stream where name = %s",
+        "select lsn::text, epoch, copying, system, timeline, publication, mapping"
+        " from strangler_sync.stream where name = %s",
         [name],
     ).fetchone()
     if row is None:
@@ -54,16 +57,18 @@ def standing(target: psycopg.Connection, name: str) -> Standing | None:
         name=name,
         lsn=lsn_of(row[0]),
         epoch=row[1],
-        system=row[2],
-        timeline=row[3],
-        publication=row[4],
+        copying=row[2],
+        system=row[3],
+        timeline=row[4],
+        publication=row[5],
+        mapping=row[6],
     )
 
 
 def advance(
     target: psycopg.Connection, at: Standing, to: int, *, transactions: int, changes: int, heartbeat: str | None
-) -> None:
-    """Set the watermark to ``to``.
+) -> bool:
+    """Set the watermark to ``to`` and return whether the tables are being copied, too.
 
     Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch.
     """
@@ -81,6 +86,8 @@ def advance(
     ).fetchone()
     if row is None:
         raise Overtaken(f"stream {at.name} is not at {lsn_text(at.lsn)} any more: another process has applied to it")
+    copying: bool = row[0]
+    return copying
 
 
 def stop(target: psycopg.Connection, name: str, why: str) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 import psycopg
 
 from strangler.project import CapabilityFiles, Project, TableMapping
-from strangler.sync.backfill import mapping_file
+from strangler.sync.direction import mapping_file
 from strangler.sync.errors import SyncError, TimedOut, Unreachable
 from strangler.sync.mapping import Projection, project
 from strangler.sync.verify.looking import Settle
