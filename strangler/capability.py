@@ -40,15 +40,23 @@ class Stage(StrEnum):
     RETIRED = "retired"
 
 
-_OF_THE_SERVICE: Final = frozenset({Stage.SERVICE, Stage.RETIRED})
-
-
 class Data(StrEnum):
     """What the stack that is not the owner holds of the capability's rows."""
 
     NONE = "none"  # the capability has no tables: nothing to copy, nothing to be stale
     ABSENT = "absent"  # it has tables, and the other side holds no complete copy
     SNAPSHOT = "snapshot"  # a complete copy as of `data_at`, older by the minute
+    STREAMED = "streamed"  # a complete copy that every change reaches within moments
+
+
+_OF_THE_SERVICE: Final = frozenset({Stage.SERVICE, Stage.RETIRED})
+_DATA_IN: Final[Mapping[Stage, frozenset[Data]]] = MappingProxyType(
+    {
+        Stage.MONOLITH: frozenset({Data.NONE, Data.ABSENT, Data.SNAPSHOT}),
+        Stage.SYNCING: frozenset({Data.ABSENT}),
+        Stage.SHADOW: frozenset({Data.STREAMED}),
+    }
+)
 
 
 class Refused(Exception):
@@ -85,6 +93,8 @@ class State:
             raise ValueError("killed, and yet reads leave the owner")
         if (self.stage in _OF_THE_SERVICE) != (self.owner is Stack.SERVICE):
             raise ValueError(f"stage is {self.stage}, and yet the owner is the {self.owner}")
+        if self.data not in _DATA_IN.get(self.stage, Data):
+            raise ValueError(f"stage is {self.stage}, and yet data is {self.data}")
         object.__setattr__(self, "cohorts", MappingProxyType(dict(sorted(self.cohorts.items()))))
 
     @property
@@ -92,6 +102,11 @@ class State:
         """Whether any reader can be answered by the stack that does not own the data."""
         elsewhere = self.share if self.owner is Stack.MONOLITH else WHOLE - self.share
         return elsewhere > 0 or any(stack is not self.owner for stack in self.cohorts.values())
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether streams run between the two sides: while the first copy is made, and ever after."""
+        return self.stage is Stage.SYNCING or self.data is Data.STREAMED
 
 
 BORN: Final = State(stage=Stage.SERVICE, owner=Stack.SERVICE, share=WHOLE)
@@ -135,17 +150,41 @@ class DiscardCopy:
     """Record that the service's copy is not to be read any more: it is about to be made anew."""
 
 
-Command = SetReads | Kill | Clear | TakeSnapshot | DiscardCopy
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartSync:
+    """Begin to copy the rows while every change of them is streamed; a snapshot is not to be read any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteSync:
+    """Record that the copy is complete and was found equal, and that the stream keeps it so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopSync:
+    """End the streams: what the service holds of the rows is not to be read any more."""
+
+
+Command = SetReads | Kill | Clear | TakeSnapshot | DiscardCopy | StartSync | CompleteSync | StopSync
 
 TRANSITIONS: Final[Mapping[tuple[Stage, type[Command]], frozenset[Stage]]] = MappingProxyType(
     {
         (Stage.MONOLITH, SetReads): frozenset({Stage.MONOLITH, Stage.CANARY}),
-        (Stage.CANARY, SetReads): frozenset({Stage.CANARY, Stage.MONOLITH}),
+        (Stage.SHADOW, SetReads): frozenset({Stage.SHADOW, Stage.CANARY}),
+        (Stage.CANARY, SetReads): frozenset({Stage.CANARY, Stage.MONOLITH, Stage.SHADOW}),
         (Stage.MONOLITH, Kill): frozenset({Stage.MONOLITH}),
-        (Stage.CANARY, Kill): frozenset({Stage.MONOLITH}),
+        (Stage.SYNCING, Kill): frozenset({Stage.SYNCING}),
+        (Stage.SHADOW, Kill): frozenset({Stage.SHADOW}),
+        (Stage.CANARY, Kill): frozenset({Stage.MONOLITH, Stage.SHADOW}),
         (Stage.MONOLITH, Clear): frozenset({Stage.MONOLITH}),
+        (Stage.SYNCING, Clear): frozenset({Stage.SYNCING}),
+        (Stage.SHADOW, Clear): frozenset({Stage.SHADOW}),
         (Stage.MONOLITH, TakeSnapshot): frozenset({Stage.MONOLITH}),
         (Stage.MONOLITH, DiscardCopy): frozenset({Stage.MONOLITH}),
+        (Stage.MONOLITH, StartSync): frozenset({Stage.SYNCING}),
+        (Stage.SYNCING, CompleteSync): frozenset({Stage.SHADOW}),
+        (Stage.SYNCING, StopSync): frozenset({Stage.MONOLITH}),
+        (Stage.SHADOW, StopSync): frozenset({Stage.MONOLITH}),
     }
 )
 
@@ -157,12 +196,17 @@ def transit(state: State, command: Command) -> State:
     """
     allowed = TRANSITIONS.get((state.stage, type(command)))
     if allowed is None:
-        why = "" if state.owner is Stack.MONOLITH else "; its service owns the data and answers every read"
-        raise Refused(_ILLEGAL[type(command)].format(stage=state.stage) + why)
+        raise Refused(_ILLEGAL[type(command)].format(stage=state.stage) + _why(state, type(command)))
     after = _apply(state, command)
     if after.stage not in allowed:
         raise Refused(f"there is no step from stage {state.stage} to {after.stage} this way")
     return replace(after, epoch=state.epoch + 1)
+
+
+def _why(state: State, command: type[Command]) -> str:
+    if state.owner is Stack.SERVICE:
+        return "; its service owns the data and answers every read"
+    return _HINTS.get((state.stage, command), "")
 
 
 _ILLEGAL: Final[Mapping[type[Command], str]] = MappingProxyType(
@@ -170,8 +214,30 @@ _ILLEGAL: Final[Mapping[type[Command], str]] = MappingProxyType(
         SetReads: "reads cannot be set in stage {stage}",
         Kill: "there is nothing to kill in stage {stage}",
         Clear: "there is no kill to clear in stage {stage}",
-        TakeSnapshot: "in stage {stage} readers would see the copy change; set reads to 0 first, and cohorts off",
-        DiscardCopy: "in stage {stage} readers would lose the copy; set reads to 0 first, and cohorts off",
+        TakeSnapshot: "in stage {stage} no snapshot can be taken",
+        DiscardCopy: "in stage {stage} no copy can be discarded",
+        StartSync: "in stage {stage} no streams can begin",
+        CompleteSync: "in stage {stage} there is no copy to complete",
+        StopSync: "in stage {stage} no streams can end",
+    }
+)
+
+
+_READ: Final = "; set reads to 0 first, and cohorts off"
+_KEPT: Final = "; the stream keeps the copy as the owner's rows are"
+_HINTS: Final[Mapping[tuple[Stage, type[Command]], str]] = MappingProxyType(
+    {
+        (Stage.CANARY, TakeSnapshot): _READ,
+        (Stage.CANARY, DiscardCopy): _READ,
+        (Stage.CANARY, StartSync): _READ,
+        (Stage.CANARY, StopSync): _READ,
+        (Stage.SYNCING, SetReads): "; its tables are being copied",
+        (Stage.SYNCING, TakeSnapshot): _KEPT,
+        (Stage.SYNCING, DiscardCopy): _KEPT,
+        (Stage.SYNCING, StartSync): "; they have begun already",
+        (Stage.SHADOW, TakeSnapshot): _KEPT,
+        (Stage.SHADOW, DiscardCopy): _KEPT,
+        (Stage.SHADOW, StartSync): "; they have begun already",
     }
 )
 
@@ -188,6 +254,12 @@ def _apply(state: State, command: Command) -> State:
             return _copied(state, Data.SNAPSHOT, at)
         case DiscardCopy():
             return _copied(state, Data.ABSENT, None)
+        case StartSync():
+            return replace(_copied(state, Data.ABSENT, None), stage=Stage.SYNCING)
+        case CompleteSync():
+            return replace(state, data=Data.STREAMED, stage=Stage.SHADOW)
+        case StopSync():
+            return replace(state, data=Data.ABSENT, stage=Stage.MONOLITH)
 
 
 def _set_reads(state: State, command: SetReads) -> State:
@@ -196,11 +268,17 @@ def _set_reads(state: State, command: SetReads) -> State:
     cohorts = {**state.cohorts, **command.cohorts}
     after = replace(
         state,
+        stage=Stage.CANARY,
         share=state.share if command.share is None else command.share,
         cohorts={name: stack for name, stack in cohorts.items() if stack is not None},
     )
     _guard_data(after, allow_stale=command.allow_stale)
-    return replace(after, stage=Stage.CANARY if after.reads_leave_owner else Stage.MONOLITH)
+    return after if after.reads_leave_owner else replace(after, stage=_at_rest(after))
+
+
+def _at_rest(state: State) -> Stage:
+    """Return the stage of a capability whose reads are all with the monolith."""
+    return Stage.SHADOW if state.data is Data.STREAMED else Stage.MONOLITH
 
 
 def _guard_data(after: State, *, allow_stale: bool) -> None:
@@ -218,7 +296,8 @@ def _guard_data(after: State, *, allow_stale: bool) -> None:
 def _kill(state: State, reason: str) -> State:
     if not reason.strip():
         raise Refused("a kill wants a reason")
-    return replace(state, stage=Stage.MONOLITH, share=0, cohorts={}, killed=reason)
+    stage = state.stage if state.stage is Stage.SYNCING else _at_rest(state)
+    return replace(state, stage=stage, share=0, cohorts={}, killed=reason)
 
 
 def _clear(state: State) -> State:

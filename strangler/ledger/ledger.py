@@ -20,13 +20,16 @@ from psycopg.types.json import Jsonb
 from strangler.capability import (
     Clear,
     Command,
+    CompleteSync,
     Data,
     DiscardCopy,
     Kill,
     Refused,
     SetReads,
     Stack,
+    StartSync,
     State,
+    StopSync,
     TakeSnapshot,
     transit,
 )
@@ -58,6 +61,9 @@ _NAMES: Final[Mapping[type[Command], str]] = {
     Clear: "clear",
     TakeSnapshot: "snapshot",
     DiscardCopy: "discard",
+    StartSync: "sync-start",
+    CompleteSync: "sync-complete",
+    StopSync: "sync-remove",
 }
 
 
@@ -341,6 +347,11 @@ def _enrolled(files: CapabilityFiles, before: State | None) -> State:
     if before.owner is Stack.MONOLITH and (data is Data.NONE) == bool(files.tables):
         if before.reads_leave_owner:
             raise Refused(f"the tables of {files.name} have changed while readers are on its service; set reads to 0")
+        if before.is_streamed:
+            raise Refused(
+                f"{files.name} has no tables any more, and they are streamed; put mapping.toml back and run first:"
+                f" strangler sync remove {files.name}"
+            )
         data = files.first_state.data
     known = {cohort.name for cohort in files.cohorts}
     cohorts = {name: stack for name, stack in before.cohorts.items() if name in known}
@@ -359,6 +370,11 @@ def _enrolled(files: CapabilityFiles, before: State | None) -> State:
 def _refuse_loss(name: str, state: State, drop: Collection[str]) -> None:
     if state.reads_leave_owner:
         raise Refused(f"{name} is gone from the files, and its service still has readers; set its reads to 0")
+    if state.is_streamed:
+        raise Refused(
+            f"{name} is gone from the files, and its tables are streamed: its slot would keep WAL for ever; put them"
+            f" back and run first: strangler sync remove {name}"
+        )
     if state.owner is Stack.SERVICE and name not in drop:
         raise Refused(
             f"{name} is gone from the files, and its service owns the data: its paths would lead to the monolith, "

@@ -17,6 +17,7 @@ from strangler.capability import (
     WHOLE,
     Clear,
     Command,
+    CompleteSync,
     Data,
     DiscardCopy,
     Kill,
@@ -24,7 +25,9 @@ from strangler.capability import (
     SetReads,
     Stack,
     Stage,
+    StartSync,
     State,
+    StopSync,
     TakeSnapshot,
     transit,
 )
@@ -35,6 +38,9 @@ SNAPSHOT = State(data=Data.SNAPSHOT, data_at=NOON)
 PLAIN = State(data=Data.NONE)
 CANARY = transit(PLAIN, SetReads(share=2_500))
 KILLED = transit(CANARY, Kill(reason="smoke"))
+SYNCING = transit(ABSENT, StartSync())
+SHADOW = transit(SYNCING, CompleteSync())
+STREAMED_CANARY = transit(SHADOW, SetReads(share=2_500))
 
 times = st.datetimes(timezones=st.just(UTC))
 stacks = st.sampled_from(Stack)
@@ -49,6 +55,9 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(Clear),
     st.builds(TakeSnapshot, at=times),
     st.builds(DiscardCopy),
+    st.builds(StartSync),
+    st.builds(CompleteSync),
+    st.builds(StopSync),
 )
 
 
@@ -85,11 +94,18 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def killed_means_that_every_read_is_with_the_owner(self) -> None:
         if self.state.killed is not None:
-            assert (self.state.share, dict(self.state.cohorts), self.state.stage) == (0, {}, Stage.MONOLITH)
+            assert (self.state.share, dict(self.state.cohorts)) == (0, {})
+            assert self.state.stage in (Stage.MONOLITH, Stage.SYNCING, Stage.SHADOW)
 
     @invariant()
     def nobody_reads_from_a_copy_that_is_not_there(self) -> None:
         assert not (self.state.reads_leave_owner and self.state.data is Data.ABSENT)
+
+    @invariant()
+    def streams_run_until_they_are_ended(self) -> None:
+        resting = {Data.STREAMED: Stage.SHADOW}.get(self.state.data, Stage.MONOLITH)
+        assert self.state.owner is Stack.SERVICE or self.state.stage in (resting, Stage.CANARY, Stage.SYNCING)
+        assert self.state.stage is not Stage.SYNCING or self.state.data is Data.ABSENT
 
 
 TestLife = Life.TestCase
@@ -99,7 +115,8 @@ TestLife.settings = settings(max_examples=150, stateful_step_count=30, deadline=
 @given(st.sampled_from(Stage), commands)
 def test_what_the_table_lacks_is_refused_in_every_stage(stage: Stage, command: Command) -> None:
     owned = stage in (Stage.SERVICE, Stage.RETIRED)
-    state = replace(BORN, stage=stage) if owned else State(stage=stage, data=Data.NONE)
+    held = {Stage.SYNCING: Data.ABSENT, Stage.SHADOW: Data.STREAMED}.get(stage, Data.NONE)
+    state = replace(BORN, stage=stage) if owned else State(stage=stage, data=held)
     if (stage, type(command)) not in TRANSITIONS:
         with pytest.raises(Refused, match=f"stage {stage}"):
             transit(state, command)
@@ -115,8 +132,17 @@ def test_the_law_is_this_table_and_nothing_else() -> None:
         "monolith Clear": "monolith",
         "monolith TakeSnapshot": "monolith",
         "monolith DiscardCopy": "monolith",
-        "canary SetReads": "canary or monolith",
-        "canary Kill": "monolith",
+        "monolith StartSync": "syncing",
+        "syncing Kill": "syncing",
+        "syncing Clear": "syncing",
+        "syncing CompleteSync": "shadow",
+        "syncing StopSync": "monolith",
+        "shadow SetReads": "canary or shadow",
+        "shadow Kill": "shadow",
+        "shadow Clear": "shadow",
+        "shadow StopSync": "monolith",
+        "canary SetReads": "canary or monolith or shadow",
+        "canary Kill": "monolith or shadow",
     }
 
 
@@ -147,16 +173,32 @@ def test_every_command_is_legal_in_some_stage() -> None:
         (
             CANARY,
             TakeSnapshot(at=NOON),
-            "in stage canary readers would see the copy change; set reads to 0 first, and cohorts off",
+            "in stage canary no snapshot can be taken; set reads to 0 first, and cohorts off",
         ),
         (
             CANARY,
             DiscardCopy(),
-            "in stage canary readers would lose the copy; set reads to 0 first, and cohorts off",
+            "in stage canary no copy can be discarded; set reads to 0 first, and cohorts off",
         ),
         (PLAIN, TakeSnapshot(at=NOON), "it has no tables as published; publish its mapping first if it has one"),
         (PLAIN, DiscardCopy(), "it has no tables as published; publish its mapping first if it has one"),
-        (State(stage=Stage.SYNCING), SetReads(share=1), "reads cannot be set in stage syncing"),
+        (PLAIN, StartSync(), "it has no tables as published; publish its mapping first if it has one"),
+        (SYNCING, SetReads(share=1), "reads cannot be set in stage syncing; its tables are being copied"),
+        (SYNCING, StartSync(), "in stage syncing no streams can begin; they have begun already"),
+        (
+            SHADOW,
+            DiscardCopy(),
+            "in stage shadow no copy can be discarded; the stream keeps the copy as the owner's rows are",
+        ),
+        (SHADOW, StartSync(), "in stage shadow no streams can begin; they have begun already"),
+        (ABSENT, CompleteSync(), "in stage monolith there is no copy to complete"),
+        (ABSENT, StopSync(), "in stage monolith no streams can end"),
+        (STREAMED_CANARY, StopSync(), "in stage canary no streams can end; set reads to 0 first, and cohorts off"),
+        (
+            STREAMED_CANARY,
+            TakeSnapshot(at=NOON),
+            "in stage canary no snapshot can be taken; set reads to 0 first, and cohorts off",
+        ),
         (
             BORN,
             SetReads(share=0),
@@ -201,6 +243,27 @@ def test_a_second_kill_tells_the_newer_reason() -> None:
     assert transit(KILLED, Kill(reason="fire")).killed == "fire"
 
 
+def test_streams_begin_are_complete_and_end() -> None:
+    from_snapshot = transit(SNAPSHOT, StartSync())
+    stopped = [transit(each, StopSync()) for each in (SYNCING, SHADOW)]
+    states = (SYNCING, from_snapshot, SHADOW, STREAMED_CANARY, *stopped)
+    assert [(each.stage, each.data, each.data_at, each.is_streamed) for each in states] == [
+        (Stage.SYNCING, Data.ABSENT, None, True),
+        (Stage.SYNCING, Data.ABSENT, None, True),
+        (Stage.SHADOW, Data.STREAMED, None, True),
+        (Stage.CANARY, Data.STREAMED, None, True),
+        (Stage.MONOLITH, Data.ABSENT, None, False),
+        (Stage.MONOLITH, Data.ABSENT, None, False),
+    ]
+
+
+def test_a_kill_leaves_the_streams_as_they_are() -> None:
+    killed = [transit(each, Kill(reason="smoke")) for each in (SYNCING, SHADOW, STREAMED_CANARY)]
+    assert [each.stage for each in killed] == [Stage.SYNCING, Stage.SHADOW, Stage.SHADOW]
+    assert [transit(each, Clear()).stage for each in killed] == [Stage.SYNCING, Stage.SHADOW, Stage.SHADOW]
+    assert transit(STREAMED_CANARY, SetReads(share=0)).stage is Stage.SHADOW
+
+
 def test_a_copy_comes_and_goes() -> None:
     taken = transit(ABSENT, TakeSnapshot(at=NOON))
     newer = transit(taken, TakeSnapshot(at=NOON + timedelta(hours=1)))
@@ -232,6 +295,9 @@ def test_a_copy_comes_and_goes() -> None:
         (lambda: replace(BORN, killed="smoke", share=0), "killed, and yet reads leave the owner"),
         (lambda: State(owner=Stack.SERVICE), "stage is monolith, and yet the owner is the service"),
         (lambda: replace(BORN, owner=Stack.MONOLITH), "stage is service, and yet the owner is the monolith"),
+        (lambda: State(stage=Stage.SHADOW), "stage is shadow, and yet data is absent"),
+        (lambda: replace(SHADOW, stage=Stage.MONOLITH), "stage is monolith, and yet data is streamed"),
+        (lambda: State(stage=Stage.SYNCING, data=Data.NONE), "stage is syncing, and yet data is none"),
     ],
 )
 def test_a_state_refuses_to_be_built_wrong(build: Callable[[], object], message: str) -> None:

@@ -72,19 +72,23 @@ def test_after_a_kill_reads_are_the_owners() -> None:
     assert (verdict(state=mine), verdict(state=theirs)) == ("fallback", "killed")
 
 
-states = st.builds(
-    State,
-    stage=st.sampled_from([Stage.MONOLITH, Stage.SYNCING, Stage.SHADOW, Stage.CANARY]),
-    killed=st.none() | st.just("slow"),
-    data=st.sampled_from([Data.NONE, Data.ABSENT]),
-) | st.builds(
-    State,
-    stage=st.sampled_from([Stage.SERVICE, Stage.RETIRED]),
-    owner=st.just(Stack.SERVICE),
-    share=st.just(10_000),
-    killed=st.none() | st.just("slow"),
-    data=st.just(Data.SNAPSHOT),
-    data_at=st.just(NOON),
+states = (
+    st.builds(
+        State,
+        stage=st.sampled_from([Stage.MONOLITH, Stage.CANARY]),
+        killed=st.none() | st.just("slow"),
+        data=st.sampled_from([Data.NONE, Data.ABSENT]),
+    )
+    | st.sampled_from([State(stage=Stage.SYNCING), State(stage=Stage.SHADOW, data=Data.STREAMED)])
+    | st.builds(
+        State,
+        stage=st.sampled_from([Stage.SERVICE, Stage.RETIRED]),
+        owner=st.just(Stack.SERVICE),
+        share=st.just(10_000),
+        killed=st.none() | st.just("slow"),
+        data=st.just(Data.SNAPSHOT),
+        data_at=st.just(NOON),
+    )
 )
 
 

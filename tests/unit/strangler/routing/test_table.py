@@ -57,22 +57,26 @@ routes = st.builds(
     header=st.none() | st.sampled_from(HEADERS),
     kind=st.none() | st.sampled_from(Kind),
 )
-states = st.builds(
-    State,
-    epoch=st.integers(0, 2**40),
-    stage=st.sampled_from([Stage.MONOLITH, Stage.SYNCING, Stage.SHADOW, Stage.CANARY]),
-    owner=st.just(Stack.MONOLITH),
-    share=st.just(0),
-    killed=st.none() | st.text(st.characters(codec=None)),
-    data=st.just(Data.SNAPSHOT),
-    data_at=st.datetimes(timezones=st.just(UTC)),
-) | st.builds(
-    State,
-    stage=st.just(Stage.SERVICE),
-    owner=st.just(Stack.SERVICE),
-    share=st.integers(0, 10_000),
-    cohorts=st.dictionaries(st.text(max_size=5), st.sampled_from(Stack), max_size=3),
-    data=st.sampled_from([Data.NONE, Data.ABSENT]),
+states = (
+    st.builds(
+        State,
+        epoch=st.integers(0, 2**40),
+        stage=st.sampled_from([Stage.MONOLITH, Stage.CANARY]),
+        owner=st.just(Stack.MONOLITH),
+        share=st.just(0),
+        killed=st.none() | st.text(st.characters(codec=None)),
+        data=st.just(Data.SNAPSHOT),
+        data_at=st.datetimes(timezones=st.just(UTC)),
+    )
+    | st.sampled_from([State(stage=Stage.SYNCING), State(stage=Stage.SHADOW, data=Data.STREAMED)])
+    | st.builds(
+        State,
+        stage=st.just(Stage.SERVICE),
+        owner=st.just(Stack.SERVICE),
+        share=st.integers(0, 10_000),
+        cohorts=st.dictionaries(st.text(max_size=5), st.sampled_from(Stack), max_size=3),
+        data=st.sampled_from([Data.NONE, Data.ABSENT]),
+    )
 )
 cohorts = st.builds(
     Cohort, name=st.text(max_size=5), source=st.just(Source.QUERY), key=st.text(min_size=1), values=st.tuples(st.text())
