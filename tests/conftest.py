@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.fixtures.valkey",
     "tests.fixtures.ledger",
     "tests.fixtures.copying",
+    "tests.fixtures.command",
     "tests.fixtures.browser",
 ]
 

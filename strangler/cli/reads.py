@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from strangler.capability import Clear, Command, Kill, SetReads, Stack, State
+from strangler.capability import Clear, Command, Data, Kill, SetReads, Stack, State, transit
 from strangler.cli.shell import (
     CapabilityName,
     Failure,
@@ -27,6 +27,7 @@ from strangler.ledger import Acknowledgement, Change, Publication, Publisher
 from strangler.ledger.publish import WAIT_S
 from strangler.project import CapabilityFiles, Project
 from strangler.routing.keys import sign_override
+from strangler.sync import syncing
 
 
 def set_reads(
@@ -38,7 +39,8 @@ def set_reads(
         list[str] | None, typer.Option("--cohort", help="NAME=service, NAME=monolith or NAME=off; repeatable.")
     ] = None,
     allow_stale: Annotated[
-        bool, typer.Option("--allow-stale", help="Readers may see the service's snapshot as it is.")
+        bool,
+        typer.Option("--allow-stale", help="Readers may see the service's copy as it is, older than the owner's rows."),
     ] = False,
     epoch: Annotated[
         int | None, typer.Option("--epoch", help="Refuse unless the capability is still at this epoch.")
@@ -99,10 +101,21 @@ def _change(
 ) -> None:
     with Publisher.open(project) as publisher:
         seen = publisher.ledger.state(capability).epoch if epoch is None and isinstance(command, SetReads) else epoch
+        if isinstance(command, SetReads):
+            _refuse_stale(project, capability, command, publisher.ledger.state(capability))
         change = Change(capability=capability, command=command, who=who(), reason=reason, epoch=seen)
         publication, acknowledgement = publisher.change(change, project, wait_s=None if no_wait else WAIT_S)
     out.print(f"{capability}: {_difference(publication)}")
     out.print(say_arrival(acknowledgement, no_wait=no_wait))
+
+
+def _refuse_stale(project: Project, capability: str, command: SetReads, state: State) -> None:
+    if state.data is not Data.STREAMED or command.allow_stale:
+        return
+    after = transit(state, command)
+    cohorts = after.cohorts.items() - state.cohorts.items()
+    if after.share > state.share or any(stack is Stack.SERVICE for _, stack in cohorts):
+        syncing.refuse_stale(capability, project)
 
 
 def _difference(publication: Publication) -> str:

@@ -11,11 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from strangler.capability import Stage
 from strangler.cli import map as mapping
-from strangler.cli import verify
+from strangler.cli import streams, verify
 from strangler.cli.shell import CapabilityName, Failure, err, files_of, out, shell, show_data, who
 from strangler.ledger import Publisher
 from strangler.project import Project
+from strangler.sync import syncing
 from strangler.sync.backfill import Submit
 from strangler.sync.copying import Copying, copy
 from strangler.sync.plan import Progress
@@ -32,6 +34,10 @@ def sync() -> None:
 
 app.command("map")(mapping.draft_map)
 app.command()(verify.verify)
+app.command()(streams.start)
+app.command()(streams.run)
+app.command("status")(streams.show_status)
+app.command()(streams.remove)
 
 
 @app.command()
@@ -55,7 +61,22 @@ def backfill(
     with Publisher.open(project) as publisher:
         rows = _show(copy(asked, project, publisher), capability)
         state = publisher.ledger.state(capability)
-    out.print(f"{capability}: {rows:,} rows copied; the service holds a {show_data(state)}")
+        if state.stage is Stage.SYNCING:
+            _complete(syncing.Asked(capability=capability, who=who(), reason=reason), project, publisher)
+        else:
+            out.print(f"{capability}: {rows:,} rows copied; the service holds a {show_data(state)}")
+
+
+def _complete(asked: syncing.Asked, project: Project, publisher: Publisher) -> None:
+    out.print(f"{asked.capability}: all rows are copied; comparing both sides", style="dim")
+    verdict = verify.watched(syncing.complete(asked, project, publisher))
+    out.print(verify.view(verdict, out.width))
+    if not verdict.equal:
+        raise Failure(
+            f"{asked.capability} stays in stage {Stage.SYNCING}, since the two sides differ; see who writes to the"
+            " service's tables, then begin anew: strangler sync remove, strangler sync start --replace"
+        )
+    out.print(f"{asked.capability}: stage {Stage.SHADOW}; the stream keeps the copy as the monolith's rows are")
 
 
 def _submitter(project: Project) -> Submit:

@@ -57,19 +57,20 @@ def verify(
         project = shell(context).project()
         files_of(project, capability)
         asked = Verifying(capability=capability, tables=tuple(table or ()), told=rows, chunk_rows=chunk_rows)
-        verdict = _show(compare(asked, project))
+        verdict = watched(compare(asked, project))
     except (SyncError, ProjectInvalid, Failure) as exc:
         complain(exc)
         raise typer.Exit(_NOT_COMPARED) from exc
     if as_json:
         print_json(to_json(verdict))
     else:
-        out.print(_view(verdict, out.width))
+        out.print(view(verdict, out.width))
     if not verdict.equal:
         raise typer.Exit(_DIFFERENT)
 
 
-def _show(steps: Generator[Progress, None, Verdict]) -> Verdict:
+def watched(steps: Generator[Progress, None, Verdict]) -> Verdict:
+    """Show the progress of a comparison, and return its verdict."""
     with _bar() as bar:
         tasks = {}
         while True:
@@ -104,7 +105,8 @@ def _bar() -> Bar:
 # --- what a person reads ---
 
 
-def _view(verdict: Verdict, width: int) -> RenderableType:
+def view(verdict: Verdict, width: int) -> RenderableType:
+    """Return what a person reads of a verdict, ``width`` columns wide."""
     parts: list[RenderableType] = [_tables(verdict)]
     for table in verdict.tables:
         if not table.equal:

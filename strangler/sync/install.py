@@ -15,13 +15,25 @@ from psycopg.types.json import Jsonb
 from strangler.sync import identity, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
-from strangler.sync.errors import RightMissing, SyncError
+from strangler.sync.errors import RightMissing, SyncError, TimedOut
 from strangler.sync.filling import origins
-from strangler.sync.pgoutput import lsn_text
 from strangler.sync.walsender import Walsender
 
+SLOT_PATIENCE_S: Final = 30
+"""How long a slot waits for transactions that were writing when it was asked for."""
 _PATIENCE_S: Final = 10.0
 _LOOK_S: Final = 0.1
+_SHOWN: Final = 80
+# Those of other databases, too: a slot waits for every one. Somebody else's query may be hidden from this role.
+_WRITERS: Final = """
+select pid, usename::text, application_name, date_trunc('second', clock_timestamp() - xact_start)::text, query
+from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
+order by xact_start limit 5
+"""
+_SLOT_CURES: Final = {
+    "all replication slots are in use": "; raise max_replication_slots in the server's configuration, and restart it",
+    "wal_level": "; run there as a superuser: alter system set wal_level = 'logical', and restart the server",
+}
 _OBJECTS: Final = files("strangler.sync") / "objects.sql"
 
 
@@ -44,13 +56,14 @@ def install(direction: Direction, *, copying: bool) -> None:
                 _make_origin(target, name)
         with Walsender(direction.source_url, f"strangler {direction.capability} start") as sender:
             server = sender.server()
-            position = sender.create_slot(direction.name)
+            with _rights(source):
+                position = _make_slot(source, direction.name)
         target.execute(
             "insert into strangler_sync.stream (name, lsn, system, timeline, publication, mapping, copying)"
             " values (%s, %s, %s, %s, %s, %s, %s)",
             [
                 direction.name,
-                lsn_text(position),
+                position,
                 server.system,
                 server.timeline,
                 Jsonb(identity.publication(source, direction.name)),
@@ -99,6 +112,39 @@ def _publish(source: psycopg.Connection, direction: Direction) -> None:
         )
 
 
+def _make_slot(source: psycopg.Connection, name: str) -> str:
+    """Make a slot, and return its position. Raises ``TimedOut`` naming the transactions that it waited for.
+
+    By the function, since no timeout ends the walsender's own command.
+    """
+    query = "select lsn::text from pg_create_logical_replication_slot(%s, 'pgoutput')"
+    source.execute(sql.SQL("set statement_timeout = {}").format(sql.Literal(1000 * SLOT_PATIENCE_S)))
+    try:
+        row = source.execute(query, [name]).fetchone()
+    except psycopg.errors.QueryCanceled as exc:
+        raise TimedOut(_waiting(source, name)) from exc
+    except (psycopg.errors.ConfigurationLimitExceeded, psycopg.errors.ObjectNotInPrerequisiteState) as exc:
+        raise SyncError(f"slot {name} cannot be made: {_sentence(exc)}{_SLOT_CURES.get(_cause(str(exc)), '')}") from exc
+    finally:
+        source.execute("set statement_timeout = 0")
+    return str(row[0]) if row else ""
+
+
+def _waiting(source: psycopg.Connection, name: str) -> str:
+    named = "; ".join(
+        f"process {pid} ({user}, {application or 'unnamed'}) for {age}: {' '.join(query.split())[:_SHOWN]}"
+        for pid, user, application, age, query in source.execute(_WRITERS)
+    )
+    return (
+        f"slot {name} waits for transactions that write, {SLOT_PATIENCE_S} s already: {named or 'none is left now'};"
+        " end them, or run this again at a quieter hour"
+    )
+
+
+def _cause(message: str) -> str:
+    return next((each for each in _SLOT_CURES if each in message), "")
+
+
 def _make_origin(target: psycopg.Connection, name: str) -> None:
     if not _has_origin(target, name):
         target.execute("select pg_replication_origin_create(%s)", [name])
@@ -125,8 +171,8 @@ def _drop_origin(target: psycopg.Connection, name: str) -> None:
 
 
 def _drop_slot(source: psycopg.Connection, name: str) -> None:
-    """Drop a slot once nobody reads it, or end its reader: without a watermark it reads in vain."""
-    until = time.monotonic() + _PATIENCE_S
+    """Drop a slot once nobody reads it; a reader that does not end is ended, since it reads in vain."""
+    began = time.monotonic()
     while True:
         row = source.execute("select active_pid from pg_replication_slots where slot_name = %s", [name]).fetchone()
         if row is None:
@@ -134,9 +180,11 @@ def _drop_slot(source: psycopg.Connection, name: str) -> None:
         if row[0] is None:
             source.execute("select pg_drop_replication_slot(%s)", [name])
             return
-        if time.monotonic() > until:
+        waited = time.monotonic() - began
+        if waited > _PATIENCE_S:
             raise SyncError(f"slot {name} is in use by process {row[0]} of the server; end it, and run this again")
-        source.execute("select pg_terminate_backend(%s)", [row[0]])
+        if waited > _PATIENCE_S / 2:
+            source.execute("select pg_terminate_backend(%s)", [row[0]])
         time.sleep(_LOOK_S)
 
 

@@ -15,6 +15,7 @@ create table if not exists strangler_sync.stream (
   copying boolean not null default true,
   copied_at pg_lsn, -- the last chunk saw nothing after it
   heartbeat_at timestamptz,
+  heartbeat_xid bigint,
   applied_at timestamptz,
   transactions bigint not null default 0,
   changes bigint not null default 0,

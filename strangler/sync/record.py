@@ -63,6 +63,16 @@ def unfinished(control: psycopg.Connection, capability: str, mapping: str) -> in
     return run
 
 
+def under_way(control: psycopg.Connection, capability: str) -> Progress | None:
+    """Return how far the unfinished run is, None where there is none."""
+    row = control.execute(
+        "select id, extract(epoch from clock_timestamp() - started_at)::float8 from strangler.backfill_run"
+        " where capability = %s and finished_at is null and abandoned_at is null",
+        [capability],
+    ).fetchone()
+    return progress(control, row[0], row[1], 0) if row else None
+
+
 def abandon(control: psycopg.Connection, capability: str) -> None:
     """Give up the unfinished run, once whoever copies a chunk of it is done: no row of it is written afterwards."""
     with control.transaction():

@@ -2,98 +2,170 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
-from strangler.project import Project
-from strangler.sync import transfer, watermark
+from strangler.project import CapabilityFiles, Project
+from strangler.sync import record, transfer, watermark
+from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction, Way, directions
 from strangler.sync.errors import Unreachable
+from strangler.sync.plan import Progress
 
-_STREAM = """
-select lsn::text, copying, heartbeat_at, applied_at, transactions, changes, stopped
+FRESH_S: Final = 10.0
+"""A heartbeat is written every second: when the last one that came is older than this, the stream does not follow."""
+_STREAM: Final = """
+select lsn::text, copying, heartbeat_at, heartbeat_xid, applied_at, transactions, changes, stopped
 from strangler_sync.stream where name = %s
 """
-_SLOT = """
-select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %(lsn)s)::bigint,
+_SLOT: Final = """
+select greatest(0, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %(lsn)s))::bigint,
        extract(epoch from clock_timestamp() - %(heartbeat)s::timestamptz)::float8,
-       (select active from pg_replication_slots where slot_name = %(name)s),
-       (select pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint
-        from pg_replication_slots where slot_name = %(name)s),
-       (select wal_status from pg_replication_slots where slot_name = %(name)s)
+       pg_snapshot_xmax(pg_current_snapshot())::text::bigint - %(xid)s::bigint,
+       s.active, pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, s.wal_status
+from (values (1)) as one left join pg_replication_slots s on s.slot_name = %(name)s
+"""
+# Counting is for verify: an estimate costs nothing, and shows a table that stays empty.
+_ESTIMATE: Final = """
+select greatest(c.reltuples, coalesce(s.n_live_tup, 0))::bigint
+from pg_class c left join pg_stat_user_tables s on s.relid = c.oid where c.oid = to_regclass(%s)
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One stream. ``lag_bytes`` is how much WAL is still to be read, ``lag_s`` how old the last heartbeat is that came.
+    """One stream. ``lag_bytes`` is how much WAL is still to be read, ``lag_s`` how old the last heartbeat is that came,
+    ``lag_transactions`` how many the whole server has begun since.
 
     ``kept_bytes`` is how much WAL the source keeps for it, ``running`` whether anybody reads. ``problem`` tells why it
     does not go on, or why that cannot be known.
     """
 
-    capability: str
     way: Way
-    begun: bool
+    begun: bool = False
     copying: bool = False
     position: str = ""
     lag_bytes: int | None = None
     lag_s: float | None = None
+    lag_transactions: int | None = None
     applied_at: datetime | None = None
     transactions: int = 0
     changes: int = 0
     running: bool = False
     kept_bytes: int | None = None
-    wal: str | None = None
     problem: str | None = None
+
+    @property
+    def follows(self) -> bool:
+        """Whether what the source has reaches the target within moments."""
+        fresh = self.lag_s is not None and self.lag_s <= FRESH_S
+        return self.begun and self.running and fresh and self.problem is None
 
     def to_json(self) -> dict[str, Any]:
         applied = self.applied_at.isoformat() if self.applied_at else None
-        return {**asdict(self), "way": str(self.way), "applied_at": applied}
+        return {**asdict(self), "way": str(self.way), "applied_at": applied, "follows": self.follows}
 
 
-def status(project: Project) -> list[Status]:
-    """Return where every stream of ``project`` stands, those included that nobody has begun."""
-    chosen = [each for files in project.capabilities.values() if files.tables for each in directions(files, project)]
-    return [_of(each) for each in chosen]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """A capability's two streams, the copy that is under way, and about how many rows each table has on either side."""
+
+    capability: str
+    forward: Status
+    back: Status
+    copy: Progress | None
+    tables: Mapping[str, tuple[int | None, int | None]]
+
+    def to_json(self) -> dict[str, Any]:
+        copy = self.copy and {"rows": self.copy.rows, "rows_done": self.copy.rows_done}
+        return {
+            "capability": self.capability,
+            "forward": self.forward.to_json(),
+            "reverse": self.back.to_json(),
+            "copy": copy,
+            "tables": {
+                name: {"source_rows": source, "target_rows": target} for name, (source, target) in self.tables.items()
+            },
+        }
 
 
-def _of(direction: Direction) -> Status:
+def status(project: Project, names: Sequence[str] = ()) -> list[Sync]:
+    """Return where the capabilities ``names`` stand, all that have tables without any."""
+    chosen = [each for each in project.capabilities.values() if each.tables and (not names or each.name in names)]
+    return [_sync(files, project) for files in chosen]
+
+
+def _sync(files: CapabilityFiles, project: Project) -> Sync:
+    forward, back = directions(files, project)
+    return Sync(
+        capability=files.name,
+        forward=of(forward),
+        back=of(back),
+        copy=_copy(files, project),
+        tables=_tables(files, forward),
+    )
+
+
+def of(direction: Direction) -> Status:
+    """Return where one stream stands, whatever state its ends are in."""
     try:
         with direction.open() as (source, target):
             return _between(direction, source, target)
     except (Unreachable, psycopg.Error) as exc:
-        return Status(
-            capability=direction.capability, way=direction.way, begun=False, problem=str(exc).strip().splitlines()[0]
-        )
+        return Status(way=direction.way, problem=str(exc).strip().splitlines()[0])
 
 
 def _between(direction: Direction, source: psycopg.Connection, target: psycopg.Connection) -> Status:
     row = target.execute(_STREAM, [direction.name]).fetchone() if watermark.exists(target) else None
     if row is None:
-        return Status(capability=direction.capability, way=direction.way, begun=False)
-    position, copying, heartbeat, applied, transactions, changes, stopped = row
-    asked = {"lsn": position, "heartbeat": heartbeat, "name": direction.name}
-    lag, seconds, active, kept, wal = source.execute(_SLOT, asked).fetchone() or (None,) * 5
+        return Status(way=direction.way)
+    position, copying, heartbeat, xid, applied, transactions, changes, stopped = row
+    asked = {"lsn": position, "heartbeat": heartbeat, "xid": xid, "name": direction.name}
+    lag, seconds, begun_since, active, kept, wal = source.execute(_SLOT, asked).fetchone() or (None,) * 6
+    gone = None if wal is not None else f"slot {direction.name} is gone: remove this sync and start it anew"
+    lost = "the server has given up the slot: remove this sync and start it anew" if wal == "lost" else None
     return Status(
-        capability=direction.capability,
         way=direction.way,
         begun=True,
         copying=copying,
         position=position,
         lag_bytes=lag,
         lag_s=seconds,
+        lag_transactions=begun_since,
         applied_at=applied,
         transactions=transactions,
         changes=changes,
         running=bool(active),
         kept_bytes=kept,
-        wal=wal,
-        problem=stopped or (None if wal is not None else f"slot {direction.name} is gone"),
+        problem=gone or lost or stopped,
     )
+
+
+def _copy(files: CapabilityFiles, project: Project) -> Progress | None:
+    try:
+        with transfer.open_database(project.control.database.reveal(), "control database") as control:
+            return record.under_way(control, files.name)
+    except (Unreachable, psycopg.Error):
+        return None
+
+
+def _tables(files: CapabilityFiles, forward: Direction) -> dict[str, tuple[int | None, int | None]]:
+    try:
+        with forward.open() as ends:
+            return {
+                each.target: (_estimate(ends[0], each.source), _estimate(ends[1], each.target)) for each in files.tables
+            }
+    except (Unreachable, psycopg.Error):
+        return {}
+
+
+def _estimate(connection: psycopg.Connection, table: str) -> int | None:
+    row = connection.execute(_ESTIMATE, [identifier(table).as_string(connection)]).fetchone()
+    return row[0] if row else None
 
 
 def is_streamed(direction: Direction) -> bool:

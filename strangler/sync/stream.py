@@ -32,6 +32,9 @@ from strangler.sync.walsender import Walsender, quoted
 # A batch of so many changes costs little more a change than any larger one, and is some megabytes.
 _MOST: Final = 10_000
 _BEAT_S: Final = 1.0
+_HEARTBEAT: Final = (
+    "select pg_logical_emit_message(true, %s, pg_current_xact_id()::text || ' ' || clock_timestamp()::text)"
+)
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _WITH_ORIGIN: Final = 160_000
 
@@ -167,7 +170,7 @@ class _Session:
         if now < self._beat_at:
             return
         self._beat_at = now + _BEAT_S
-        self._source.execute("select pg_logical_emit_message(true, %s, clock_timestamp()::text)", [PREFIX])
+        self._source.execute(_HEARTBEAT, [PREFIX])
         self._acknowledge()
 
     def _idle(self, frame: Keepalive) -> None:

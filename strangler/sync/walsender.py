@@ -9,13 +9,15 @@ from types import TracebackType
 from typing import Final, Self
 
 from psycopg import pq
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from strangler.sync.errors import StreamBroken, Unreachable
+from strangler.sync.errors import RightMissing, StreamBroken, Unreachable
 from strangler.sync.pgoutput import lsn_of, lsn_text
 
 _CONNECT_TIMEOUT_S: Final = 5
 _IN_USE: Final = b"55006"
+_SHUT_DOWN: Final = b"57P"  # by an administrator, a crash, or while it starts
+_REFUSED: Final = ("permission denied to start WAL sender", "superuser or replication role")
 # Values come as text, printed by this session's settings and read by another database's.
 _SESSION: Final = (
     "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex -c timezone=UTC"
@@ -52,6 +54,9 @@ class Walsender:
         if self._session.status != pq.ConnStatus.OK:
             reason = self._said()
             self._session.finish()
+            if any(each in reason for each in _REFUSED):
+                role = str(conninfo_to_dict(url).get("user", "ROLE")).replace('"', '""')
+                raise RightMissing(f'{reason}; run there: alter role "{role}" replication')
             raise Unreachable(f"a replication session cannot be begun: {reason}")
         self._readable = select.poll()
         self._readable.register(self._session.socket, select.POLLIN)
@@ -71,14 +76,6 @@ class Walsender:
         """Return which server this is."""
         system, timeline, position, _ = self._row("IDENTIFY_SYSTEM")
         return Server(system=system, timeline=int(timeline), position=lsn_of(position))
-
-    def create_slot(self, slot: str) -> int:
-        """Create a logical slot and return the position from which it will tell everything.
-
-        Waits for every transaction that writes, in any database of the server.
-        """
-        made = self._row(f"CREATE_REPLICATION_SLOT {quoted(slot)} LOGICAL pgoutput NOEXPORT_SNAPSHOT")
-        return lsn_of(made[1])
 
     def start(self, slot: str, position: int, options: Mapping[str, str]) -> None:
         """Have the changes after ``position`` sent. Raises ``StreamBroken`` with the server's words when it refuses."""
@@ -113,7 +110,8 @@ class Walsender:
     def _over(self) -> Unreachable | StreamBroken:
         answer = self._session.get_result() if self._session.status == pq.ConnStatus.OK else None
         words = _first_line(answer.error_message) if answer is not None and answer.error_message else self._said()
-        if self._session.status == pq.ConnStatus.OK:
+        state = answer.error_field(pq.DiagnosticField.SQLSTATE) if answer is not None else None
+        if self._session.status == pq.ConnStatus.OK and not (state or b"").startswith(_SHUT_DOWN):
             return StreamBroken(f"the server ended the stream: {words}")
         return Unreachable(f"the replication session broke off: {words}")
 

@@ -17,7 +17,8 @@ from strangler.sync.pgoutput import lsn_of, lsn_text
 _ADVANCE = """
 update strangler_sync.stream
 set lsn = %(to)s, transactions = transactions + %(transactions)s, changes = changes + %(changes)s,
-    heartbeat_at = coalesce(%(heartbeat)s::timestamptz, heartbeat_at),
+    heartbeat_at = coalesce(%(beaten_at)s::timestamptz, heartbeat_at),
+    heartbeat_xid = coalesce(%(beaten_by)s::bigint, heartbeat_xid),
     applied_at = clock_timestamp(), stopped = null
 where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s
 returning copying
@@ -70,8 +71,11 @@ def advance(
 ) -> bool:
     """Set the watermark to ``to`` and return whether the tables are being copied, too.
 
+    ``heartbeat`` is the number of the transaction that wrote it, and the time.
+
     Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch.
     """
+    beaten_by, _, beaten_at = (None, "", None) if heartbeat is None else heartbeat.partition(" ")
     row = target.execute(
         _ADVANCE,
         {
@@ -81,7 +85,8 @@ def advance(
             "to": lsn_text(to),
             "transactions": transactions,
             "changes": changes,
-            "heartbeat": heartbeat,
+            "beaten_at": beaten_at,
+            "beaten_by": beaten_by,
         },
     ).fetchone()
     if row is None:

@@ -1,48 +1,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
-from strangler.cli import main
-from strangler.cli import shell as shell_module
+from tests.fixtures.command import Run, printed_json
 from tests.fixtures.copying import Library
-
-Said = tuple[int, str, str]
-Run = Callable[..., Said]
 
 
 @pytest.fixture
-def run(
-    library: Library, project_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Run a command line in this process; return its exit code, what it printed, and what it complained of."""
-    monkeypatch.setenv("STRANGLER_WHO", "ann")
-
-    def invoke(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["strangler", "--project", str(project_file), *words])
-        for console in (shell_module.out, shell_module.err):
-            monkeypatch.setattr(console, "_file", None)
-        try:
-            main()
-        except SystemExit as exc:
-            code = exc.code if isinstance(exc.code, int) else 0
-        else:
-            code = 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return invoke
-
-
-def printed_json(said: Said) -> Any:
-    assert said[0] == 0, said
-    return json.loads(said[1])
+def run(library: Library, project_file: Path, command: Callable[[Path], Run]) -> Run:
+    return command(project_file)
 
 
 def test_a_move_from_publish_to_kill(run: Run) -> None:

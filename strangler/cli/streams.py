@@ -1,0 +1,193 @@
+"""``sync start``, ``run``, ``status`` and ``remove``: the streams between the monolith's tables and a service's."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Annotated, Final
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from strangler.capability import State
+from strangler.cli.shell import (
+    AsJson,
+    CapabilityName,
+    Reason,
+    complete_capability,
+    err,
+    files_of,
+    out,
+    print_json,
+    shell,
+    show_stage,
+    who,
+)
+from strangler.ledger import Publisher
+from strangler.project import Project
+from strangler.sync import running, syncing
+from strangler.sync.status import FRESH_S, Status, Sync, status
+
+_REFRESH_S: Final = 1.0
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+
+
+def start(
+    context: typer.Context,
+    capability: CapabilityName,
+    reason: Reason,
+    replace: Annotated[bool, typer.Option("--replace", help="Empty the service's tables first.")] = False,
+) -> None:
+    """Begin a capability's streams both ways: from now on every change of its tables is kept until it is applied."""
+    project = shell(context).project()
+    files_of(project, capability)
+    asked = syncing.Asked(capability=capability, who=who(), reason=reason)
+    with Publisher.open(project) as publisher:
+        syncing.start(asked, project, publisher, replace=replace)
+    out.print(f"{capability}: its streams have begun, and the monolith's server keeps what is written from now on.")
+    out.print("  strangler sync run", "[dim]applies it, for all capabilities; keep it running[/]")
+    out.print(f"  strangler sync backfill {capability}", "[dim]copies what is there, and compares[/]")
+
+
+def run(context: typer.Context) -> None:
+    """Apply every stream that was begun, until Ctrl-C; while another process does, stand by."""
+    project = shell(context).project()
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    out.print("strangler sync: running, until Ctrl-C")
+    running.run(project, lambda: not over.is_set(), lambda words: err.print(words, markup=False, soft_wrap=True))
+
+
+def show_status(
+    context: typer.Context,
+    capability: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CAPABILITY]...", help="Only these.", autocompletion=complete_capability),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and show every change; Ctrl-C leaves.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far every stream is, what it costs its source, and whether the way back is open."""
+    project = shell(context).project()
+    names = [files_of(project, name).name for name in capability or ()]
+    if as_json:
+        states = _states(project)
+        print_json([{"stage": _stage(states, each), **each.to_json()} for each in status(project, names)])
+    elif watch:
+        with _until_interrupted(), Live(_view(project, names), console=out, auto_refresh=False) as live:
+            while True:
+                time.sleep(_REFRESH_S)
+                live.update(_view(project, names), refresh=True)
+    else:
+        out.print(_view(project, names))
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[None]:
+    with suppress(KeyboardInterrupt):
+        yield
+
+
+def remove(context: typer.Context, capability: CapabilityName, reason: Reason) -> None:
+    """End a capability's streams, and leave nothing of them in either database; rows stay as they are."""
+    project = shell(context).project()
+    files_of(project, capability)
+    asked = syncing.Asked(capability=capability, who=who(), reason=reason)
+    with Publisher.open(project) as publisher:
+        syncing.remove(asked, project, publisher)
+    out.print(f"{capability}: nothing of its streams is left in either database; the service's rows are as they were")
+
+
+# --- what a person reads ---
+
+
+def _states(project: Project) -> dict[str, State]:
+    with Publisher.open(project) as publisher:
+        return publisher.ledger.states()
+
+
+def _stage(states: dict[str, State], each: Sync) -> str | None:
+    return str(states[each.capability].stage) if each.capability in states else None
+
+
+def _view(project: Project, names: Sequence[str]) -> RenderableType:
+    states, found = _states(project), status(project, names)
+    if not found:
+        return Text("no capability has a mapping.toml: there is nothing to keep equal")
+    parts: list[RenderableType] = []
+    for each in found:
+        state = states.get(each.capability)
+        parts += [Text() if parts else "", *_sync(each, show_stage(state) if state else "[dim]not published[/]")]
+    return Group(*parts[1:])
+
+
+def _sync(sync: Sync, stage: str) -> Iterator[RenderableType]:
+    yield f"[bold]{escape(sync.capability)}[/]  {stage}"
+    yield _streams(sync)
+    for each in (sync.forward, sync.back):
+        if each.problem is not None:
+            yield Text(f"  {_name(each)}: {each.problem}", style="red")
+    if sync.copy is not None:
+        done, rows = sync.copy.rows_done, max(sync.copy.rows, sync.copy.rows_done)
+        left = sync.copy.remaining_s
+        remaining = f", about {left:,.0f} s left at its pace" if left else ""
+        yield f"  copy: {done:,} of {rows:,} rows{remaining}"
+    if sync.tables:
+        counts = ", ".join(f"{name} {_about(here)} | {_about(there)}" for name, (here, there) in sync.tables.items())
+        yield Text(f"  rows, estimated, monolith | service: {counts}", style="dim")
+
+
+def _streams(sync: Sync) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2))
+    for title in ("", "", "behind", "", "", "applied", "kept by its source"):
+        table.add_column(title, justify="left" if not title else "right", no_wrap=True)
+    for each in (sync.forward, sync.back):
+        table.add_row(
+            _name(each),
+            _state(each),
+            _bytes(each.lag_bytes),
+            "" if each.lag_s is None else f"{max(0.0, each.lag_s):.1f} s",
+            "" if each.lag_transactions is None else f"≤ {max(0, each.lag_transactions):,} transactions",
+            f"{each.changes:,} changes" if each.begun else "",
+            _bytes(each.kept_bytes),
+        )
+    return table
+
+
+def _name(each: Status) -> str:
+    return "forward" if each.way == "forward" else "way back"
+
+
+def _state(each: Status) -> str:
+    if each.problem is not None:
+        return "[red]stopped[/]"
+    if not each.begun:
+        return "[dim]not begun[/]"
+    if not each.running:
+        return "[yellow]nobody applies[/]"
+    if each.lag_s is None or each.lag_s > FRESH_S:
+        return "[yellow]behind[/]"
+    if each.way == "reverse":
+        return "[green]open[/]"
+    return "[blue]copying[/]" if each.copying else "[green]following[/]"
+
+
+def _about(rows: int | None) -> str:
+    return "?" if rows is None else f"{rows:,}"
+
+
+def _bytes(size: int | None) -> str:
+    if size is None:
+        return ""
+    value, unit = float(size), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"

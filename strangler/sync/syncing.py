@@ -1,0 +1,156 @@
+"""The use cases: streams begun, their copy found complete, and all of it taken away again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from strangler.capability import Command, CompleteSync, Refused, StartSync, StopSync, transit
+from strangler.ledger import Change, Publisher
+from strangler.project import Project
+from strangler.sync import filling, install, record, status, transfer
+from strangler.sync.direction import Direction, directions
+from strangler.sync.errors import SyncError, Unreachable
+from strangler.sync.pgoutput import lsn_text
+from strangler.sync.verify import Progress, Verdict, Verifying, verify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """For which capability, by whom and why."""
+
+    capability: str
+    who: str
+    reason: str
+
+
+def start(asked: Asked, project: Project, publisher: Publisher, *, replace: bool = False) -> None:
+    """Begin both streams of a capability; from now on no change of its tables is lost.
+
+    ``replace`` empties the service's tables first. Raises ``Refused``, ``NotEmpty``, ``RightMissing``,
+    ``MappingInvalid``, ``Unreachable``; run again, it carries on where it was cut short.
+    """
+    forward, back = _both_ways(asked, project)
+    transit(publisher.ledger.state(asked.capability), StartSync())  # refuses now what would be refused at the end
+    # The state says that nothing is streamed: what is there is the rest of a start or a remove that was cut short.
+    _take_away((forward, back))
+    with transfer.open_database(project.control.database.reveal(), "control database") as control:
+        record.abandon(control, asked.capability)
+    with forward.open() as (source, target):
+        projections = forward.projections(source, target)
+        if replace:
+            transfer.empty(target, projections)
+        transfer.refuse_rows(target, projections)
+    install.install(back, copying=False)
+    install.install(forward, copying=True)
+    _record(publisher, project, asked, StartSync())
+
+
+def complete(asked: Asked, project: Project, publisher: Publisher) -> Generator[Progress, None, Verdict]:
+    """Compare both sides after the copy; when they are equal, the service's rows may be read from now on.
+
+    Raises ``Refused`` when there is no copy to complete, and what ``verify`` raises.
+    """
+    transit(publisher.ledger.state(asked.capability), CompleteSync())
+    forward, _ = _both_ways(asked, project)
+    filling.complete(forward)
+
+    def settle() -> None:
+        filling.catch_up(forward)
+
+    verdict = yield from verify(Verifying(capability=asked.capability, settle=settle), project)
+    if verdict.equal:
+        _record(publisher, project, asked, CompleteSync(), _evidence(verdict, forward))
+    return verdict
+
+
+def remove(asked: Asked, project: Project, publisher: Publisher) -> None:
+    """End the streams, and leave nothing of them in either database; rows stay as they are.
+
+    Raises ``Refused`` while readers are on the service, and ``SyncError`` naming a side that was not reached, after
+    clearing the other one.
+    """
+    forward, back = _both_ways(asked, project)
+    state = publisher.ledger.state(asked.capability)
+    if state.is_streamed:
+        _record(publisher, project, asked, StopSync())  # first: from here on nobody reads rows that are left behind
+    with transfer.open_database(project.control.database.reveal(), "control database") as control:
+        record.abandon(control, asked.capability)
+    _take_away((forward, back))
+
+
+def refuse_stale(capability: str, project: Project) -> None:
+    """Raise ``Refused`` when the stream into the service does not follow: readers would not see later writes."""
+    forward, _ = directions(project.capabilities[capability], project)
+    found = status.of(forward)
+    if found.follows:
+        return
+    age = "no heartbeat has come yet" if found.lag_s is None else f"its last heartbeat is {found.lag_s:,.0f} s old"
+    why = found.problem or ("nobody applies it; start strangler sync run" if not found.running else age)
+    raise Refused(
+        f"the stream of {capability} does not follow, and readers would not see later writes: {why}; say --allow-stale"
+        " if they may"
+    )
+
+
+def _both_ways(asked: Asked, project: Project) -> tuple[Direction, Direction]:
+    return directions(project.capabilities[asked.capability], project)
+
+
+def _take_away(both: Sequence[Direction]) -> None:
+    """Clear each of the two databases as far as it is reached: a slot that stays fills its server's disk.
+
+    Watermarks go first, by which whoever applies ends.
+    """
+    forward = both[0]
+    ends = {forward.source_url: forward.source, forward.target_url: forward.target}
+    away: dict[str, str] = {}
+    for clear in (_clear_as_target, _clear_as_source):
+        for url, name in ends.items():
+            why = _away(name, url, both, clear)
+            if why is not None:
+                away[name] = why
+    if away:
+        raise SyncError("; ".join(away.values()))
+
+
+def _clear_as_target(database: psycopg.Connection, direction: Direction, url: str) -> None:
+    if direction.target_url == url:
+        install.remove_from_target(database, direction)
+
+
+def _clear_as_source(database: psycopg.Connection, direction: Direction, url: str) -> None:
+    if direction.source_url == url:
+        install.remove_from_source(database, direction)
+
+
+def _away(
+    name: str, url: str, both: Sequence[Direction], clear: Callable[[psycopg.Connection, Direction, str], None]
+) -> str | None:
+    """Clear one database, and return what kept it from being cleared."""
+    try:
+        with transfer.open_database(url, name, "strangler remove") as database:
+            for each in both:
+                clear(database, each, url)
+    except (Unreachable, psycopg.OperationalError) as exc:
+        return f"the {name} is not cleared: {str(exc).strip().splitlines()[0]}; run this again when it is back"
+    return None
+
+
+def _evidence(verdict: Verdict, forward: Direction) -> Mapping[str, Any]:
+    rows = {table.target: table.service_rows for table in verdict.tables}
+    return {"rows": rows, "seconds": round(verdict.seconds, 3), "lsn": lsn_text(filling.position(forward))}
+
+
+def _record(
+    publisher: Publisher, project: Project, asked: Asked, command: Command, evidence: Mapping[str, Any] | None = None
+) -> None:
+    publisher.change(
+        Change(
+            capability=asked.capability, command=command, who=asked.who, reason=asked.reason, evidence=evidence or {}
+        ),
+        project,
+    )

@@ -1,0 +1,262 @@
+"""A capability's streams from their beginning to their end, as somebody at a terminal moves it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from strangler.ledger import Publisher
+from strangler.local import Postgres
+from strangler.project import Project, load
+from strangler.sync import install, running
+from tests.fixtures.command import Run, Said, printed_json
+from tests.fixtures.streams import Pair, Paired, table
+from tests.fixtures.waiting import until
+
+AUTHORS = """
+create table author (id bigint primary key, name text not null, born date);
+create table book (id bigint primary key, author_id bigint not null references author, title text not null unique);
+"""
+AUTHOR = table("author", "author", {"id": "id"}, {"name": "name"}, reverse={"name": "name"})
+BOOK = table("book", "book", {"id": "id"}, {"author_id": "author_id", "title": "title"})
+ALL = "select id, author_id, title from book order by id"
+MAPPING = """
+[[table]]
+source = "author"
+target = "author"
+key = { id = "id" }
+[table.forward]
+name = "name"
+[table.reverse]
+name = "name"
+[[table]]
+source = "book"
+target = "book"
+key = { id = "id" }
+[table.forward]
+author_id = "author_id"
+title = "title"
+[table.reverse]
+author_id = "author_id"
+title = "title"
+"""
+
+
+@dataclass
+class Shop:
+    """Two databases, the project that moves between them, and a terminal."""
+
+    pair: Pair
+    file: Path
+    say: Run
+
+    @property
+    def project(self) -> Project:
+        return load(self.file)
+
+    def __call__(self, verb: str, *more: str) -> Said:
+        reason = ["--reason", "trying"] if verb in ("start", "remove") else []
+        return self.say("sync", verb, "books", *reason, *more)
+
+    @property
+    def stage(self) -> str:
+        return str(printed_json(self.say("status", "--json"))["capabilities"]["books"]["stage"])
+
+    @contextmanager
+    def running(self) -> Iterator[list[str]]:
+        over, told = threading.Event(), list[str]()
+        thread = threading.Thread(target=running.run, args=(self.project, lambda: not over.is_set(), told.append))
+        thread.start()
+        try:
+            yield told
+        finally:
+            over.set()
+            thread.join(20)
+
+
+@pytest.fixture
+def shop(pair: Paired, ledger_project: Project, tmp_path: Path, command: Callable[[Path], Run]) -> Shop:
+    ends = pair(AUTHORS, AUTHORS, AUTHOR, BOOK, begin=False, capability="books")
+    ends.source(
+        "insert into author select n, 'Author ' || n from generate_series(1, 30) n",
+        "insert into book select n, 1 + n % 30, 'Book ' || n from generate_series(1, 500) n",
+    )
+    folder = tmp_path / "migrations" / "books"
+    folder.mkdir(parents=True)
+    (folder / "capability.toml").write_text('service = "books"\n[[route]]\npath = "/books"\n')
+    (folder / "mapping.toml").write_text(MAPPING)
+    control = ledger_project.control
+    file = tmp_path / "strangler.toml"
+    (tmp_path / "env").write_text(
+        f"SOURCE={ends.forward.source_url}\nTARGET={ends.forward.target_url}\nCONTROL={control.database.reveal()}\n"
+        f"REDIS={control.redis.reveal()}\nSECRET={control.secret.reveal()}\n"
+    )
+    file.write_text(
+        'env_file = "env"\n[monolith]\nendpoints = ["http://127.0.0.1:1"]\ndatabase = "$SOURCE"\n'
+        '[control]\ndatabase = "$CONTROL"\nredis = "$REDIS"\nsecret = "$SECRET"\n[proxy]\nstate = "proxy"\n'
+        '[service.books]\nendpoints = ["http://127.0.0.1:2"]\ndatabase = "$TARGET"\n'
+    )
+    project = load(file)
+    with Publisher.open(project) as publisher:
+        publisher.enrol(project, who="ann", reason="first")
+    return Shop(ends, file, command(file))
+
+
+def objects(pair: Pair) -> list[Any]:
+    """Return all that is in the catalogues of both databases, and of the servers for them."""
+    query = """
+        select 'relation', c.oid::regclass::text, c.relacl::text from pg_class c
+        union all select 'function', p.oid::regprocedure::text, p.proacl::text from pg_proc p
+        union all select 'schema', nspname::text, nspacl::text from pg_namespace
+        union all select 'trigger', tgname::text, tgrelid::regclass::text from pg_trigger
+        union all select 'type', t.oid::regtype::text, null from pg_type t
+        union all select 'publication', pubname::text, null from pg_publication
+        union all select 'subscription', subname::text, null from pg_subscription where subdbid = (
+            select oid from pg_database where datname = current_database())
+        union all select 'slot', slot_name::text, null from pg_replication_slots where database = current_database()
+        union all select 'origin', roname, null from pg_replication_origin where roname like 'strangler\\_books\\_%'
+        union all select 'default', defaclacl::text, null from pg_default_acl
+        union all select 'setting', setconfig::text, null from pg_db_role_setting
+        order by 1, 2, 3
+    """
+    without_temporary = "select * from ({}) as all_of_it(kind, name, more) where name !~ '^pg_(toast_)?temp'"
+    text = without_temporary.format(query)
+    return [pair.source(text), pair.target(text)]
+
+
+def test_a_whole_life_leaves_nothing_behind(shop: Shop) -> None:
+    before = objects(shop.pair)
+    assert "run the backfill first" in shop.say("set", "books", "--reads", "1%", "--reason", "early")[2]
+    assert "its streams have begun" in shop("start")[1]
+    assert shop.stage == "syncing"
+    assert "they have begun already" in shop("start")[2]
+    assert "its tables are being copied" in shop.say("set", "books", "--reads", "1%", "--reason", "early")[2]
+    with shop.running() as told:
+        shop.pair.source("update book set title = title || '!' where id % 7 = 0", "delete from book where id % 50 = 0")
+        code, out, err = shop("backfill", "--inline")
+        assert (code, "stage shadow" in out, "equal" in out) == (0, True, True), (out, err)
+        shop.pair.source("insert into book values (1000, 1, 'Later')")
+        shop.pair.equal(ALL, ALL)
+        [found] = printed_json(shop.say("sync", "status", "--json"))
+        assert (found["stage"], found["copy"]) == ("shadow", None)
+        assert [found[way]["follows"] for way in ("forward", "reverse")] == [True, True]
+        assert found["forward"]["lag_s"] < 10 > found["forward"]["lag_bytes"] / 1e6
+        assert found["tables"]["book"].keys() == {"source_rows", "target_rows"}
+        assert "stage shadow → canary" in shop.say("set", "books", "--reads", "5%", "--reason", "first")[1]
+        code, out, _ = shop("verify")
+        assert (code, "equal" in out) == (0, True)
+        assert "set reads to 0 first" in shop("remove")[2]
+        assert "canary → shadow" in shop.say("set", "books", "--reads", "0%", "--reason", "enough")[1]
+        assert "nothing of its streams is left" in shop("remove")[1]
+        assert told == []
+    assert shop.stage == "monolith"
+    assert objects(shop.pair) == before
+    assert "no copy of its tables" in shop.say("set", "books", "--reads", "1%", "--reason", "late")[2]
+    commands = [each["command"] for each in printed_json(shop.say("history", "books", "--json"))]
+    assert commands[:5] == ["sync-remove", "set", "set", "sync-complete", "sync-start"]
+
+
+def test_reads_wait_for_a_stream_that_follows(shop: Shop) -> None:
+    shop("start")
+    with shop.running():
+        shop("backfill", "--inline")
+    code, _, err = shop.say("set", "books", "--reads", "5%", "--reason", "first")
+    assert code != 0
+    assert "does not follow, and readers would not see later writes: nobody applies it" in err
+    assert "canary" in shop.say("set", "books", "--reads", "5%", "--reason", "first", "--allow-stale")[1]
+    assert shop.say("set", "books", "--reads", "4%", "--reason", "less")[0] == 0
+    assert "killed, stage canary → shadow" in shop.say("kill", "books", "--reason", "smoke")[1]
+    assert "[" not in shop.say("sync", "status")[1].replace("[CAPABILITY]", "")
+
+
+def test_rows_that_are_there_already_are_emptied_only_when_asked(shop: Shop) -> None:
+    shop.pair.target("insert into author values (99, 'Nobody')")
+    before = objects(shop.pair)
+    code, _, err = shop("start")
+    assert (code, shop.stage) == (1, "monolith")
+    assert "author" in err
+    assert objects(shop.pair) == before
+    assert shop("start", "--replace")[0] == 0
+    assert shop.pair.target("select count(*) from author") == [(0,)]
+
+
+def test_what_differs_after_the_copy_is_told_and_nobody_may_read_it(shop: Shop) -> None:
+    shop("start")
+    shop.pair.target("insert into author values (99, 'Nobody')")
+    with shop.running():
+        code, out, err = shop("backfill", "--inline")
+        assert (code, shop.stage) == (1, "syncing")
+        assert "only in the service" in out
+        assert "stays in stage syncing" in err
+        shop.pair.target("delete from author where id = 99")
+        code, out, err = shop("backfill", "--inline")
+        assert (code, shop.stage) == (0, "shadow"), err
+
+
+def test_a_side_that_is_away_does_not_keep_the_other_from_being_cleared(shop: Shop) -> None:
+    shop("start")
+    env = shop.file.parent / "env"
+    as_it_was = env.read_text()
+    env.write_text(as_it_was.replace(shop.pair.forward.target_url, "postgresql://127.0.0.1:1/gone"))
+    code, _, err = shop("remove")
+    assert (code, shop.stage) == (1, "monolith")
+    assert "the books's database is not cleared" in err
+    slots = "select slot_name::text from pg_replication_slots where database = current_database()"
+    assert shop.pair.source(slots) == []
+    env.write_text(as_it_was)
+    assert "the state of books and what is in the databases differ" in shop("backfill", "--inline")[2]
+    assert shop("remove")[0] == 0
+    assert shop.pair.target(slots) == []
+    assert shop("start")[0] == 0
+
+
+def test_a_mapping_that_changes_stops_its_streams(shop: Shop) -> None:
+    shop("start")
+    file = shop.file.parent / "migrations" / "books" / "mapping.toml"
+    file.write_text(file.read_text().replace('name = "name"', 'name = "upper(name)"', 1))
+    with shop.running() as told:
+        until(lambda: told, "it says why it does not go on")
+    assert "the mapping has changed since strangler_books_forward was begun" in told[0]
+    [found] = printed_json(shop.say("sync", "status", "books", "--json"))
+    assert "the mapping has changed" in found["forward"]["problem"]
+    assert "stopped" in shop.say("sync", "status")[1]
+
+
+def test_a_capability_that_is_streamed_does_not_go_from_the_files(shop: Shop) -> None:
+    shop("start")
+    folder = shop.file.parent / "migrations" / "books"
+    (folder / "mapping.toml").rename(shop.file.parent / "kept.toml")
+    assert "put mapping.toml back and run first: strangler sync remove books" in shop.say("publish")[2]
+    (folder / "capability.toml").unlink()
+    assert "its slot would keep WAL for ever" in shop.say("publish")[2]
+
+
+def test_nothing_is_begun_without_the_right(shop: Shop, postgres: Postgres) -> None:
+    [(role,)] = shop.pair.source("select current_user")
+    with psycopg.connect(postgres.url()) as connection:
+        connection.execute(f'alter role "{role}" noreplication')
+    code, _, err = shop("start")
+    assert (code, shop.stage) == (1, "monolith")
+    assert f'run there: alter role "{role}" replication' in err
+
+
+def test_a_transaction_that_writes_is_named_when_a_slot_waits_for_it(
+    shop: Shop, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "SLOT_PATIENCE_S", 1)
+    with psycopg.connect(postgres.url(), application_name="night job") as other:
+        other.execute("create table in_another_database (id int)")
+        pid = other.info.backend_pid
+        code, _, err = shop("start")
+        assert (code, shop.stage) == (1, "monolith")
+        assert f"waits for transactions that write, 1 s already: process {pid} (" in err
+        assert "end them, or run this again at a quieter hour" in err
+        other.rollback()
+    assert shop("start")[0] == 0
