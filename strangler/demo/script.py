@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from strangler.project import Problem, ProjectInvalid
 from strangler.project.section import Environment, Section, read, shown
@@ -29,7 +29,7 @@ class Role:
 
     name: str
     variable: str
-    may: Literal["read", "write"]
+    may: Literal["read", "write", "sync"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,11 @@ class Setting:
     secrets: tuple[str, ...]
     redis: str
     databases: tuple[Database, ...]
+
+    @property
+    def streams(self) -> bool:
+        """Whether there is a role that may stream rows, so that copies are followed."""
+        return any(role.may == "sync" for database in self.databases for role in database.roles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +150,14 @@ def _database(section: Section) -> Database:
 
 
 def _role(section: Section) -> Role:
-    may = section.text("may", '"read" or "write"')
-    if may not in ("read", "write"):
-        section.problem("may", shown(may), '"read" or "write"')
+    wanted = '"read", "write" or "sync"'
+    may = section.text("may", wanted)
+    if may not in ("read", "write", "sync"):
+        section.problem("may", shown(may), wanted)
     role = Role(
         name=section.text("name", "the role's name"),
         variable=section.text("variable", "the variable that gets its URL"),
-        may="write" if may == "write" else "read",
+        may=cast('Literal["read", "write", "sync"]', may),
     )
     section.close()
     return role

@@ -20,7 +20,10 @@ _RIGHTS: Final = {
     "read": {"tables": "select"},
     # What feeds a copied column goes on behind the highest value that was copied.
     "write": {"tables": "select, insert, update, delete, truncate", "sequences": "usage, update"},
+    "sync": {"tables": "select, insert, update, delete, truncate", "sequences": "usage, select, update"},
 }
+# What a stream is made of, and what PostgreSQL lets nobody do of itself.
+_ORIGINS: Final = ("create(text)", "drop(text)", "session_setup(text)", "session_reset()")
 _OTHER_BASES: Final = range(9_000, 60_000, 1_000)
 
 
@@ -113,6 +116,8 @@ class Stage:
         with psycopg.connect(server.url(database.name), autocommit=True) as inside:
             for role in database.roles:
                 _grant(inside, database, role)
+                if role.may == "sync":
+                    _let_sync(inside, database, role)
         self.variables[database.variable] = server.url(database.name, database.owner, words[database.owner])
         for role in database.roles:
             self.variables[role.variable] = server.url(database.name, role.name, words[role.name])
@@ -131,7 +136,7 @@ def _grant(connection: psycopg.Connection, database: Database, role: Role) -> No
     """Let a role use the tables that the owner has made, and those that it will make."""
     names = {"role": sql.Identifier(role.name), "owner": sql.Identifier(database.owner)}
     # Who writes a copy stages rows in a temporary table when some of a chunk are there already.
-    entry = sql.SQL("connect, temporary" if role.may == "write" else "connect")
+    entry = sql.SQL("connect" if role.may == "read" else "connect, temporary")
     for statement in (
         sql.SQL("grant {entry} on database {base} to {role}").format(
             entry=entry, base=sql.Identifier(database.name), **names
@@ -145,6 +150,20 @@ def _grant(connection: psycopg.Connection, database: Database, role: Role) -> No
             "alter default privileges for role {owner} in schema public grant {rights} on {things} to {role}",
         ):
             connection.execute(sql.SQL(grant).format(rights=sql.SQL(rights), things=sql.SQL(things), **names))
+
+
+def _let_sync(connection: psycopg.Connection, database: Database, role: Role) -> None:
+    """Let a role stream: out of the tables as a member of their owner, which it becomes for the publication alone."""
+    names = {"role": sql.Identifier(role.name), "owner": sql.Identifier(database.owner)}
+    functions = sql.SQL(", ").join(sql.SQL(f"pg_replication_origin_{each}") for each in _ORIGINS)
+    for statement in (
+        sql.SQL("alter role {role} replication").format(**names),
+        sql.SQL("grant {owner} to {role} with inherit false").format(**names),
+        sql.SQL("grant create on database {base} to {role}").format(base=sql.Identifier(database.name), **names),
+        sql.SQL("grant execute on function {functions} to {role}").format(functions=functions, **names),
+        sql.SQL("grant set on parameter session_replication_role to {role}").format(**names),
+    ):
+        connection.execute(statement)
 
 
 def _spoken(variable: str) -> str:

@@ -20,6 +20,9 @@ from strangler.demo.view import Steps
 from strangler.ledger import Publisher
 from strangler.project import Problem, Project, ProjectInvalid, load
 from strangler.sync.copying import Copying, copy
+from strangler.sync.errors import SyncError
+from strangler.sync.syncing import Asked, complete, start
+from strangler.sync.verify import Verdict
 
 # What a command draws: "products [####...] 1,500/5,000", rewritten with carriage returns.
 _COUNTED: Final = re.compile(r"([\d,]+) ?/ ?([\d,]+)\D*$")
@@ -50,7 +53,8 @@ class Start:
         script = read_script(script_file, {**os.environ, **stage.variables, **self._programs()})
         project = self._project(stage)
         lanes = [self._process(process) for process in script.processes]
-        together([*lanes, *self.toolkit(project, who="demo", reason="demo started"), self._copies(project, script)])
+        toolkit = self.toolkit(project, who="demo", reason="demo started")
+        together([*lanes, *toolkit, self._copies(project, script, streamed=stage.setting.streams)])
         return project, script
 
     def toolkit(self, project: Project, *, who: str, reason: str) -> list[Iterator[None]]:
@@ -58,7 +62,10 @@ class Start:
         project.proxy.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.steps.step("routing table in force"), Publisher.open(project) as publisher:
             publisher.enrol(project, who=who, reason=reason, wait_s=None)
-        return [self._comes_up(self._jobs()), self._comes_up(self._proxy(project))]
+        children = [self._jobs(), self._proxy(project)]
+        if any(files.tables for files in project.capabilities.values()):
+            children.append(self._sync())
+        return [self._comes_up(child) for child in children]
 
     def _engines(self, stage: Stage) -> None:
         postgres = stage.postgres() if stage.own_databases else None
@@ -129,7 +136,7 @@ class Start:
             yield from child.until_ready()
         self._ready.add(child.name)
 
-    def _copies(self, project: Project, script: Script) -> Iterator[None]:
+    def _copies(self, project: Project, script: Script, *, streamed: bool) -> Iterator[None]:
         """Copy the tables of each capability that no service has yet, once everyone whom that needs is there."""
         with Publisher.open(project) as publisher:
             wanting = [name for name, state in publisher.ledger.states().items() if _wants_copy(state)]
@@ -138,7 +145,19 @@ class Start:
             while not self._ready.issuperset({process.name for process in script.processes}):
                 yield
             for name in wanting:
+                if streamed:
+                    yield from self._begin_streams(name, project, publisher)
                 yield from self._copy(name, project, publisher)
+                if streamed:
+                    yield from self._compare(name, project, publisher)
+
+    def _begin_streams(self, capability: str, project: Project, publisher: Publisher) -> Iterator[None]:
+        if publisher.ledger.state(capability).is_streamed:
+            return
+        asked = Asked(capability=capability, who="demo", reason="demo: streams begin")
+        with self.steps.step(f"{capability}: streams begun"):
+            start(asked, project, publisher)
+            yield
 
     def _copy(self, capability: str, project: Project, publisher: Publisher) -> Iterator[None]:
         from strangler.jobs import submitter  # Celery takes a moment to import, and only the first start copies
@@ -148,6 +167,21 @@ class Start:
             for progress in copy(asked, project, publisher):
                 step.tell(progress.rows_done, progress.rows, "rows")
                 yield
+
+    def _compare(self, capability: str, project: Project, publisher: Publisher) -> Iterator[None]:
+        asked = Asked(capability=capability, who="demo", reason="demo: first copy")
+        with self.steps.step(f"{capability}: both sides compared") as step:
+            comparing = complete(asked, project, publisher)
+            while True:
+                try:
+                    progress = next(comparing)
+                except StopIteration as end:
+                    verdict: Verdict = end.value
+                    break
+                step.tell(progress.rows_done, progress.rows, "rows")
+                yield
+            if not verdict.equal:
+                raise SyncError(f"{capability}: the two sides differ; see strangler sync verify {capability}")
 
     def _proxy(self, project: Project) -> Child:
         return Child(
@@ -170,6 +204,16 @@ class Start:
             environment={"STRANGLER_PROJECT": str(self.project_file)},
             log=self.folder.log("jobs"),
             address="Celery worker and beat",
+        )
+
+    def _sync(self) -> Child:
+        return Child(
+            name="sync",
+            command=[sys.executable, "-m", "strangler", "--project", str(self.project_file), "sync", "run"],
+            folder=self.root,
+            environment={},
+            log=self.folder.log("sync"),
+            address="streams between the databases",
         )
 
     def _programs(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import psycopg
@@ -27,8 +28,11 @@ from strangler.sync.pgoutput import lsn_of, lsn_text
 from strangler.sync.plan import Chunk
 from strangler.sync.watermark import Standing
 
-COPIERS: Final = 8
-"""So many sessions may copy at once: each needs an origin that no other has."""
+COPIERS: Final = 4
+"""So many sessions may copy at once: each needs an origin of its own, and a server has room for ten by default."""
+MORE_ORIGINS: Final = (
+    "raise max_active_replication_origins (max_replication_slots before PostgreSQL 18), and restart it"
+)
 _BUSY_S: Final = 0.1
 _PATIENCE_S: Final = 30.0
 _ATTEMPTS: Final = 5
@@ -79,15 +83,20 @@ def tag(target: psycopg.Connection, stream: str) -> None:
     """Have the session write under an origin of ``stream`` that is free. Raises ``SyncError`` when there is none."""
     names = origins(stream)
     random.shuffle(names)
-    until = time.monotonic() + _PATIENCE_S
+    until, full = time.monotonic() + _PATIENCE_S, False
     while time.monotonic() < until:
         for name in names:
             try:
                 target.execute("select pg_replication_origin_session_setup(%s)", [name])
             except psycopg.errors.ObjectInUse:
                 continue
+            except psycopg.errors.ConfigurationLimitExceeded:
+                full = True
+                continue
             return
         time.sleep(_BUSY_S)
+    if full:
+        raise SyncError(f"the target's server has no room for another replication origin; {MORE_ORIGINS}")
     raise SyncError(f"{COPIERS} sessions copy rows of {stream} already; try again when one is done")
 
 
@@ -297,7 +306,17 @@ def finish(direction: Direction, since: int) -> bool:
             if not ended:
                 raise psycopg.Rollback
             target.execute("delete from strangler_sync.tombstone where stream = %s", [direction.name])
+        if ended:
+            _free_origins(target, direction.name)
         return ended
+
+
+def _free_origins(target: psycopg.Connection, stream: str) -> None:
+    """Drop the origins of the copy: each keeps a place among the server's few. One in use goes with its stream."""
+    target.execute("select pg_replication_origin_session_reset()")
+    for name in origins(stream):
+        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
+            target.execute("select pg_replication_origin_drop(%s)", [name])
 
 
 def _amended(target: psycopg.Connection, stream: str) -> bool:

@@ -16,7 +16,7 @@ from strangler.sync import identity, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import RightMissing, SyncError, TimedOut
-from strangler.sync.filling import origins
+from strangler.sync.filling import MORE_ORIGINS, origins
 from strangler.sync.walsender import Walsender
 
 SLOT_PATIENCE_S: Final = 30
@@ -48,12 +48,12 @@ def install(direction: Direction, *, copying: bool) -> None:
         _prepare(target)
         if watermark.standing(target, direction.name) is not None:
             return
-        with _rights(source):
-            _drop_slot(source, direction.name)
-            _publish(source, direction)
+        _drop_slot(source, direction.name)
+        _publish(source, direction)
         with _rights(target):
             for name in (direction.name, *origins(direction.name)):
                 _make_origin(target, name)
+            _reserve(target, direction.name)
         with Walsender(direction.source_url, f"strangler {direction.capability} start") as sender:
             server = sender.server()
             with _rights(source):
@@ -93,7 +93,7 @@ def remove_from_target(target: psycopg.Connection, direction: Direction) -> None
 def remove_from_source(source: psycopg.Connection, direction: Direction) -> None:
     """Take slot and publication away, and what is kept beside them once no stream needs it."""
     _drop_slot(source, direction.name)
-    source.execute(sql.SQL("drop publication if exists {}").format(sql.Identifier(direction.name)))
+    _unpublish(source, direction.name)
     drop_objects(source)
 
 
@@ -104,12 +104,32 @@ def _prepare(connection: psycopg.Connection) -> None:
 
 def _publish(source: psycopg.Connection, direction: Direction) -> None:
     name = sql.Identifier(direction.name)
-    tables = sql.SQL(", ").join(identifier(each.source) for each in direction.tables)
-    with source.transaction():
-        source.execute(sql.SQL("drop publication if exists {}").format(name))
+    tables = [identifier(each.source) for each in direction.tables]
+    _unpublish(source, direction.name)
+    first = tables[0].as_string(source)
+    with _as_owner(source, "select relowner from pg_class where oid = to_regclass(%s)", first):
         source.execute(
-            sql.SQL("create publication {} for table {} with (publish_via_partition_root = true)").format(name, tables)
+            sql.SQL("create publication {} for table {} with (publish_via_partition_root = true)").format(
+                name, sql.SQL(", ").join(tables)
+            )
         )
+
+
+def _unpublish(source: psycopg.Connection, name: str) -> None:
+    with _as_owner(source, "select pubowner from pg_publication where pubname = %s", name):
+        source.execute(sql.SQL("drop publication if exists {}").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _as_owner(connection: psycopg.Connection, owner: str, name: str) -> Iterator[None]:
+    """Act as whoever ``owner`` finds, where this role may, for one transaction: for no other use is it a member."""
+    query = sql.SQL("select rolname from pg_roles where oid = ({}) and pg_has_role(oid, 'member')")
+    with connection.transaction():
+        row = connection.execute(query.format(sql.SQL(owner)), [name]).fetchone()
+        role = row[0] if row else connection.info.user
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+        with _rights(connection, role):
+            yield
 
 
 def _make_slot(source: psycopg.Connection, name: str) -> str:
@@ -148,6 +168,15 @@ def _cause(message: str) -> str:
 def _make_origin(target: psycopg.Connection, name: str) -> None:
     if not _has_origin(target, name):
         target.execute("select pg_replication_origin_create(%s)", [name])
+
+
+def _reserve(target: psycopg.Connection, name: str) -> None:
+    """Take one of the server's few places for an origin now, and not when the stream is to run."""
+    try:
+        target.execute("select pg_replication_origin_session_setup(%s)", [name])
+        target.execute("select pg_replication_origin_session_reset()")
+    except psycopg.errors.ConfigurationLimitExceeded as exc:
+        raise SyncError(f"the target's server has no room for another replication origin; {MORE_ORIGINS}") from exc
 
 
 def _has_origin(connection: psycopg.Connection, name: str) -> bool:
@@ -201,12 +230,12 @@ def drop_objects(connection: psycopg.Connection) -> None:
 
 
 @contextmanager
-def _rights(connection: psycopg.Connection) -> Iterator[None]:
-    """Turn a right that is missing into the statement that gives it."""
+def _rights(connection: psycopg.Connection, acting: str = "") -> Iterator[None]:
+    """Turn a right that is missing into the statement that gives it to who is ``acting``, this role unless said."""
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as exc:
-        role = sql.Identifier(connection.info.user).as_string(connection)
+        role = sql.Identifier(acting or connection.info.user).as_string(connection)
         database = sql.Identifier(connection.info.dbname).as_string(connection)
         raise RightMissing(f"{_sentence(exc)}; {_cure(str(exc), role, database)}") from exc
 
@@ -219,10 +248,9 @@ def _cure(message: str, role: str, database: str) -> str:
     if "database" in message:
         return f"run there: grant create on database {database} to {role}"
     if "pg_replication_origin" in message:
-        functions = ", ".join(
-            f"function pg_replication_origin_{name}" for name in ("create(text)", "drop(text)", "session_setup(text)")
-        )
-        return f"run there as a superuser: grant execute on {functions} to {role}"
+        calls = ("create(text)", "drop(text)", "session_setup(text)", "session_reset()")
+        functions = ", ".join(f"pg_replication_origin_{each}" for each in calls)
+        return f"run there as a superuser: grant execute on function {functions} to {role}"
     if "owner" in message:
         return f"run there: grant ROLE_THAT_OWNS_THE_TABLES to {role}"
     return f"run there: alter role {role} replication"

@@ -99,7 +99,7 @@ class _Session:
         self._applier = Applier(target, landings, at)
         self._intake = Intake([_expected(each) for each in projections], at.lsn, self._flush)
         self._decoder = Decoder(1)
-        self._beat_at = 0.0
+        self._beat_at = self._idle_at = 0.0
         sender.start(direction.name, at.lsn, _options(direction.name, source.info.server_version))
 
     def run(self, wanted: Callable[[], bool]) -> None:
@@ -174,9 +174,14 @@ class _Session:
         self._acknowledge()
 
     def _idle(self, frame: Keepalive) -> None:
-        """Take note that there is nothing up to a position: an idle owner must not look as if it were behind."""
+        """Take note that there is nothing up to a position: an idle owner must not look as if it were behind.
+
+        Once a heartbeat at most: where both ends are one server, what is noted here is what the way back takes note of.
+        """
         batch = self._intake.batch
-        if self._intake.xid is None and not batch.transactions and frame.end > self._applier.at.lsn:
+        idle = self._intake.xid is None and not batch.transactions and frame.end > self._applier.at.lsn
+        if idle and time.monotonic() >= self._idle_at:
+            self._idle_at = time.monotonic() + _BEAT_S
             batch.end = frame.end
             self._commit()
         if frame.reply_wanted:

@@ -32,7 +32,7 @@ def unseen(name: str) -> None:
 
 
 def set_reads(demo: Demo, share: str) -> None:
-    done = demo.run("set", "catalog", "--reads", share, "--allow-stale", "--reason", "a shopper is there")
+    done = demo.run("set", "catalog", "--reads", share, "--reason", "a shopper is there")
     assert done.returncode == 0, done.stderr
 
 

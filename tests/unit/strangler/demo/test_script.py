@@ -109,7 +109,7 @@ paths = ["/search"]
         (
             PORTS + '[[database]]\nname = "a"\nowner = "a"\nvariable = "A"\n[[database.role]]\nname = "r"\n'
             'variable = "R"\nmay = "all"',
-            """[[role]] 1 may: found 'all'; wanted "read" or "write\"""",
+            """[[role]] 1 may: found 'all'; wanted "read", "write" or "sync\"""",
         ),
         (PORTS + PROCESS + "comand = 1", "found unknown key 'comand'; wanted 'command' perhaps"),
         (PORTS + PROCESS.replace("$PYTHON", "$PYTHEN"), "found $PYTHEN, and PYTHEN is not set"),
