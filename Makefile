@@ -107,7 +107,7 @@ docs: $(VENV)/.ready  ## Build the documentation into build/docs; a warning is a
 	@$(BIN)/zensical build --strict --clean
 
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-  --extra proxy --extra jobs --extra service --extra tracing --extra local --extra regression \
+  --extra proxy --extra sync --extra jobs --extra service --extra tracing --extra local --extra regression \
   --group example --group dev pyproject.toml
 lock: $(VENV)/.ready  ## Resolve the lock files anew
 	@$(BIN)/$(LOCK) --python-version 3.11 --constraint constraints-lts.txt --output-file requirements.lock

@@ -20,6 +20,7 @@ from strangler.capability import State
 from strangler.cli.shell import (
     AsJson,
     CapabilityName,
+    Failure,
     Reason,
     complete_capability,
     err,
@@ -62,8 +63,29 @@ def run(context: typer.Context) -> None:
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
-    out.print("strangler sync: running, until Ctrl-C")
-    running.run(project, lambda: not over.is_set(), lambda words: err.print(words, markup=False, soft_wrap=True))
+    with _telling(project):
+        out.print("strangler sync: running, until Ctrl-C")
+        running.run(project, lambda: not over.is_set(), lambda words: err.print(words, markup=False, soft_wrap=True))
+
+
+@contextmanager
+def _telling(project: Project) -> Iterator[None]:
+    """Answer Prometheus meanwhile, where the project says so."""
+    if not project.sync.metrics:
+        yield
+        return
+    try:
+        from strangler.sync.metrics import serve
+    except ImportError as exc:
+        raise Failure("[sync] metrics wants prometheus-client; run: pip install 'strangler[sync]'") from exc
+    try:
+        end = serve(project)
+    except OSError as exc:
+        raise Failure(f"[sync] metrics: nobody can listen at {project.sync.metrics}: {exc.strerror}") from exc
+    try:
+        yield
+    finally:
+        end()
 
 
 def show_status(

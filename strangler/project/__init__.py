@@ -9,6 +9,7 @@ from strangler.project.values import (
     ProjectInvalid,
     Proxy,
     Secret,
+    Sync,
     TableMapping,
     Upstream,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "ProjectInvalid",
     "Proxy",
     "Secret",
+    "Sync",
     "TableMapping",
     "Upstream",
     "load",

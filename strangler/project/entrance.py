@@ -31,9 +31,9 @@ def listen_of(section: Section, usual: tuple[str, ...]) -> tuple[str, ...]:
     return addresses
 
 
-def admin_of(section: Section, usual: str) -> str:
-    """Return where ``[proxy]`` has its admin port."""
-    return section.text("admin", _ADMIN, default=usual, check=_check_admin)
+def plain_of(section: Section, key: str, usual: str) -> str:
+    """Return where metrics and the like are asked for, over plain TCP."""
+    return section.text(key, _ADMIN, default=usual, check=_check_admin)
 
 
 def socket_mode_of(section: Section, usual: int) -> int:
@@ -99,4 +99,4 @@ def _check_listen(text: str) -> None:
 def _check_admin(text: str) -> None:
     _check_listen(text)
     if text.startswith(("unix:", "tls:")):
-        raise ValueError("the admin port is plain TCP")
+        raise ValueError("it is asked over plain TCP")

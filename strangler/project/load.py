@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from strangler.capability import Stack
 from strangler.project.bounds import limits_of, shed_of, timeouts_of
-from strangler.project.entrance import NETWORKS, admin_of, check_network, listen_of, networks_of, socket_mode_of, tls_of
+from strangler.project.entrance import NETWORKS, check_network, listen_of, networks_of, plain_of, socket_mode_of, tls_of
 from strangler.project.protect import protect_of, reach_of
 from strangler.project.rates import check_capabilities, rates_of
 from strangler.project.section import (
@@ -37,6 +37,7 @@ from strangler.project.values import (
     ProjectInvalid,
     Proxy,
     Secret,
+    Sync,
     TableMapping,
     Upstream,
 )
@@ -61,6 +62,7 @@ _KEY: Final = 'the key\'s columns, as in { id = "id" } (target = source)'
 _COOKIE: Final = 'the name of the session cookie such as "sessionid"'
 _ASKING: Final = 'a path below /.strangler/, where urls.py has strangler_django, such as "/.strangler/identity/"'
 _PERMISSIONS: Final = 'permissions such as ["app.change_model"]'
+_RETENTION: Final = "bytes of WAL, 100,000,000 at least"
 _SIGNING: Final = f'a variable holding at least {MIN_SECRET} random bytes, as in "$NAME"'
 
 
@@ -87,6 +89,7 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Project:
         control=_control(top.section("control")),
         proxy=_proxy(top.section("proxy"), root),
         identity=_identity(top),
+        sync=_sync(top.section("sync")),
         capabilities=_capabilities(top, root, services),
     )
     check_capabilities(top, project.proxy.rates, project.capabilities)
@@ -158,7 +161,7 @@ def _proxy(section: Section, root: Path) -> Proxy:
     listen = listen_of(section, usual.listen)
     proxy = Proxy(
         listen=listen,
-        admin=admin_of(section, usual.admin),
+        admin=plain_of(section, "admin", usual.admin),
         workers=section.number("workers", "a whole number from 1 to 64", usual.workers, 1, 64),
         trusted=networks_of(section, "trusted"),
         state=root / section.text("state", "the path of a folder", default=str(usual.state)),
@@ -191,6 +194,16 @@ def _identity(top: Section) -> Identity | None:
     )
     section.close()
     return identity
+
+
+def _sync(section: Section) -> Sync:
+    usual = Sync()
+    sync = Sync(
+        retention=section.number("retention", _RETENTION, usual.retention, 100_000_000, 1 << 60),
+        metrics=plain_of(section, "metrics", usual.metrics),
+    )
+    section.close()
+    return sync
 
 
 def _access_log(section: Section, root: Path) -> str | None:

@@ -146,6 +146,17 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """How streams are applied. ``retention`` is how many bytes of WAL a slot may keep before it is given up.
+
+    ``metrics`` is where Prometheus asks, "" for nowhere.
+    """
+
+    retention: int = 20_000_000_000
+    metrics: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """How the proxy asks the monolith who a visitor is; of ``permissions``, services learn which the visitor has."""
 
@@ -216,6 +227,7 @@ class Project:
     proxy: Proxy
     capabilities: Mapping[str, CapabilityFiles] = field(default_factory=dict)
     identity: Identity | None = None
+    sync: Sync = Sync()
 
     @property
     def upstreams(self) -> dict[str, tuple[str, ...]]:

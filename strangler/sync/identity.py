@@ -36,6 +36,8 @@ def publication(source: psycopg.Connection, name: str) -> Any:
 
 def prove(source: psycopg.Connection, server: Server, at: Standing, mapping: str) -> None:
     """Raise ``StreamBroken`` when what ``at`` was begun with is not what is there; ``mapping`` is a digest of it."""
+    if at.given_up is not None:
+        raise StreamBroken(at.given_up)
     if mapping != at.mapping:
         raise StreamBroken(
             f"the mapping has changed since {at.name} was begun, and the rows that are here were made by that one;"
@@ -47,9 +49,14 @@ def prove(source: psycopg.Connection, server: Server, at: Standing, mapping: str
         raise StreamBroken(
             f"the server was promoted or restored since (timeline {server.timeline} after {at.timeline}); {_ANEW}"
         )
+    prove_publication(source, at)
+    _prove_slot(source, at)
+
+
+def prove_publication(source: psycopg.Connection, at: Standing) -> None:
+    """Raise ``StreamBroken`` when the publication is not the one of the beginning: rows are left out without a word."""
     if publication(source, at.name) != at.publication:
         raise StreamBroken(f"publication {at.name} was dropped, made anew or altered; {_ANEW}")
-    _prove_slot(source, at)
 
 
 def _prove_slot(source: psycopg.Connection, at: Standing) -> None:

@@ -48,7 +48,7 @@ def install(direction: Direction, *, copying: bool) -> None:
         _prepare(target)
         if watermark.standing(target, direction.name) is not None:
             return
-        _drop_slot(source, direction.name)
+        drop_slot(source, direction.name)
         _publish(source, direction)
         with _rights(target):
             for name in (direction.name, *origins(direction.name)):
@@ -92,7 +92,7 @@ def remove_from_target(target: psycopg.Connection, direction: Direction) -> None
 
 def remove_from_source(source: psycopg.Connection, direction: Direction) -> None:
     """Take slot and publication away, and what is kept beside them once no stream needs it."""
-    _drop_slot(source, direction.name)
+    drop_slot(source, direction.name)
     _unpublish(source, direction.name)
     drop_objects(source)
 
@@ -199,8 +199,8 @@ def _drop_origin(target: psycopg.Connection, name: str) -> None:
             return
 
 
-def _drop_slot(source: psycopg.Connection, name: str) -> None:
-    """Drop a slot once nobody reads it; a reader that does not end is ended, since it reads in vain."""
+def drop_slot(source: psycopg.Connection, name: str, grace_s: float = _PATIENCE_S / 2) -> None:
+    """Drop a slot, if there is one, once nobody reads it; who still does after ``grace_s`` seconds is ended."""
     began = time.monotonic()
     while True:
         row = source.execute("select active_pid from pg_replication_slots where slot_name = %s", [name]).fetchone()
@@ -212,7 +212,7 @@ def _drop_slot(source: psycopg.Connection, name: str) -> None:
         waited = time.monotonic() - began
         if waited > _PATIENCE_S:
             raise SyncError(f"slot {name} is in use by process {row[0]} of the server; end it, and run this again")
-        if waited > _PATIENCE_S / 2:
+        if waited >= grace_s:
             source.execute("select pg_terminate_backend(%s)", [row[0]])
         time.sleep(_LOOK_S)
 

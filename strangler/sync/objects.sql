@@ -19,7 +19,8 @@ create table if not exists strangler_sync.stream (
   applied_at timestamptz,
   transactions bigint not null default 0,
   changes bigint not null default 0,
-  stopped text
+  stopped text,
+  given_up text
 );
 
 -- Keys that a chunk of the backfill must not bring: of rows that are gone, and of rows that changed before they were

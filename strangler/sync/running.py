@@ -20,6 +20,7 @@ from strangler.project import Project, ProjectInvalid
 from strangler.sync import transfer, watermark
 from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import BatchBroken, Overtaken, SyncError, Unreachable
+from strangler.sync.retention import Retention
 from strangler.sync.status import is_streamed
 from strangler.sync.stream import CARELESS, follow
 
@@ -28,6 +29,7 @@ _LOG: Final = logging.getLogger("strangler.sync")
 _LOCK: Final = 0x7374_7265_616D
 _LOOK_S: Final = 0.5
 _LOOK_FOR_BEGUN_S: Final = 3.0
+_GUARD_S: Final = 5.0
 # A database that restarts is back within seconds; one that is mended by hand should not be asked all the time.
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
@@ -42,7 +44,7 @@ def run(project: Project, wanted: Wanted, told: Callable[[str], None] = _LOG.war
     while wanted():
         try:
             with _alone(project, wanted, told) as alone:
-                _keep_all(chosen, lambda: wanted() and alone(), told)
+                _keep_all(chosen, Retention(project, told), lambda: wanted() and alone(), told)
         except (Unreachable, psycopg.OperationalError) as exc:
             told(f"the control database is away, and nothing is applied meanwhile: {_first_line(exc)}")
             _pause(_FIRST_PAUSE_S, wanted)
@@ -74,9 +76,11 @@ def _take(control: psycopg.Connection) -> bool:
     return bool(row and row[0])
 
 
-def _keep_all(chosen: Sequence[Direction], wanted: Wanted, told: Callable[[str], None]) -> None:
+def _keep_all(chosen: Sequence[Direction], retention: Retention, wanted: Wanted, told: Callable[[str], None]) -> None:
     """Keep every stream that was begun going, those included that are begun meanwhile."""
     over = threading.Event()
+    guard = threading.Thread(target=_guard, args=(chosen, retention, over), name="retention")
+    guard.start()
     threads: dict[str, threading.Thread] = {}
     look_at = 0.0
     try:
@@ -90,8 +94,13 @@ def _keep_all(chosen: Sequence[Direction], wanted: Wanted, told: Callable[[str],
             time.sleep(_LOOK_S)
     finally:
         over.set()
-        for thread in threads.values():
+        for thread in (guard, *threads.values()):
             thread.join()
+
+
+def _guard(chosen: Sequence[Direction], retention: Retention, over: threading.Event) -> None:
+    while not over.wait(_GUARD_S):
+        retention.look(chosen)
 
 
 def _begun(chosen: Sequence[Direction], threads: Mapping[str, threading.Thread]) -> Iterator[Direction]:

@@ -19,7 +19,7 @@ from strangler.sync.plan import Progress
 FRESH_S: Final = 10.0
 """A heartbeat is written every second: when the last one that came is older than this, the stream does not follow."""
 _STREAM: Final = """
-select lsn::text, copying, heartbeat_at, heartbeat_xid, applied_at, transactions, changes, stopped
+select lsn::text, copying, heartbeat_at, heartbeat_xid, applied_at, transactions, changes, stopped, given_up
 from strangler_sync.stream where name = %s
 """
 _SLOT: Final = """
@@ -123,7 +123,7 @@ def _between(direction: Direction, source: psycopg.Connection, target: psycopg.C
     row = target.execute(_STREAM, [direction.name]).fetchone() if watermark.exists(target) else None
     if row is None:
         return Status(way=direction.way)
-    position, copying, heartbeat, xid, applied, transactions, changes, stopped = row
+    position, copying, heartbeat, xid, applied, transactions, changes, stopped, given_up = row
     asked = {"lsn": position, "heartbeat": heartbeat, "xid": xid, "name": direction.name}
     lag, seconds, begun_since, active, kept, wal = source.execute(_SLOT, asked).fetchone() or (None,) * 6
     gone = None if wal is not None else f"slot {direction.name} is gone: remove this sync and start it anew"
@@ -141,7 +141,7 @@ def _between(direction: Direction, source: psycopg.Connection, target: psycopg.C
         changes=changes,
         running=bool(active),
         kept_bytes=kept,
-        problem=gone or lost or stopped,
+        problem=given_up or gone or lost or stopped,
     )
 
 

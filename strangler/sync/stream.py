@@ -165,11 +165,12 @@ class _Session:
     # --- time that goes by ---
 
     def _beat(self) -> None:
-        """Once a second: write a heartbeat into the source, and tell it how far the target is."""
+        """Once a second: look at what can change unnoticed, write a heartbeat, and tell how far the target is."""
         now = time.monotonic()
         if now < self._beat_at:
             return
         self._beat_at = now + _BEAT_S
+        identity.prove_publication(self._source, self._applier.at)
         self._source.execute(_HEARTBEAT, [PREFIX])
         self._acknowledge()
 

@@ -37,6 +37,7 @@ class Standing:
     timeline: int
     publication: Any
     mapping: str
+    given_up: str | None
 
 
 def exists(target: psycopg.Connection) -> bool:
@@ -48,7 +49,7 @@ def exists(target: psycopg.Connection) -> bool:
 def standing(target: psycopg.Connection, name: str) -> Standing | None:
     """Return where stream ``name`` stands, None where there is none."""
     row = target.execute(
-        "select lsn::text, epoch, copying, system, timeline, publication, mapping"
+        "select lsn::text, epoch, copying, system, timeline, publication, mapping, given_up"
         " from strangler_sync.stream where name = %s",
         [name],
     ).fetchone()
@@ -63,6 +64,7 @@ def standing(target: psycopg.Connection, name: str) -> Standing | None:
         timeline=row[4],
         publication=row[5],
         mapping=row[6],
+        given_up=row[7],
     )
 
 
@@ -98,3 +100,8 @@ def advance(
 def stop(target: psycopg.Connection, name: str, why: str) -> None:
     """Note why a stream does not go on, for whoever asks."""
     target.execute("update strangler_sync.stream set stopped = %s where name = %s", [why, name])
+
+
+def give_up(target: psycopg.Connection, name: str, why: str) -> None:
+    """Note that a stream never goes on, and why."""
+    target.execute("update strangler_sync.stream set given_up = %s, stopped = %s where name = %s", [why, why, name])

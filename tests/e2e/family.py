@@ -23,7 +23,7 @@ from tests.fixtures.waiting import until
 ROOT: Final = Path(__file__).parents[2]
 # Offsets of demo.toml's ports.
 OFFSETS: Final = (0, 1, 101, 102, 103, 104, 900, 432, 379)
-PROXY, ADMIN, MONOLITH, CATALOG, POSTGRES, VALKEY = 0, 900, 1, 101, 432, 379
+PROXY, ADMIN, MONOLITH, CATALOG, POSTGRES, VALKEY, SYNC = 0, 900, 1, 101, 432, 379, 910
 _START_S: Final = 90.0
 _STOP_S: Final = 15.0
 

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.family import MONOLITH, POSTGRES, Demo, copied, free_base, gone
+from tests.e2e.family import MONOLITH, POSTGRES, SYNC, Demo, copied, free_base, gone
 from tests.fixtures.waiting import until
 
 # Ten on a machine of its own; here, other tests run on the same two cores.
@@ -53,6 +53,14 @@ def test_the_copy_is_streamed_and_every_worker_routes_by_it(demo: Demo) -> None:
     status = demo.status()
     assert status["capabilities"]["catalog"]["data"] == "streamed"
     assert [worker["live"] for worker in status["workers"]] == [True, True]
+
+
+def test_prometheus_is_told_that_the_streams_follow(demo: Demo) -> None:
+    def told() -> dict[str, str]:
+        lines = httpx.get(f"http://127.0.0.1:{demo.base + SYNC}/metrics").text.splitlines()
+        return dict(line.rsplit(" ", 1) for line in lines if line.startswith("strangler_sync_follows"))
+
+    until(lambda: list(told().values()) == ["1.0"] * 4, "all four follow")
 
 
 def test_a_toggle_moves_readers_at_once_and_a_kill_brings_them_back(demo: Demo) -> None:

@@ -295,3 +295,15 @@ def test_nothing_is_left(shop: Pair, postgres: Postgres) -> None:
     assert (shop.source(left), shop.target(left)) == ([(0,)], [(0,)])
     origins = f"select count(*) from pg_replication_origin where roname like '%{shop.forward.capability}\\_%'"
     assert shop.target(origins) == [(0,)]
+
+
+def test_a_publication_that_is_altered_while_the_stream_runs_stops_it(shop: Pair) -> None:
+    """Rows that were written meanwhile are left out without a word: only the publication's own row tells."""
+    shop.keep()
+    shop.source("insert into author values (1, 'Ann')")
+    shop.equal("select * from author", "select * from author")
+    name = shop.forward.name
+    shop.source(f"alter publication {name} drop table author", f"alter publication {name} add table author")
+    until(lambda: shop.target(REASON) != [(None,)], "it is stopped", 20)
+    assert "was dropped, made anew or altered" in shop.target(REASON)[0][0]
+    shop.stop()

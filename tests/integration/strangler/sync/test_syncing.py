@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import pytest
 
 from strangler.ledger import Publisher
 from strangler.local import Postgres
-from strangler.project import Project, load
-from strangler.sync import install, running
+from strangler.project import Project, Sync, load
+from strangler.sync import install, retention, running
+from strangler.sync.direction import directions
 from tests.fixtures.command import Run, Said, printed_json
 from tests.fixtures.streams import Pair, Paired, table
 from tests.fixtures.waiting import until
@@ -260,3 +261,51 @@ def test_a_transaction_that_writes_is_named_when_a_slot_waits_for_it(
         assert "end them, or run this again at a quieter hour" in err
         other.rollback()
     assert shop("start")[0] == 0
+
+
+def test_a_slot_that_keeps_too_much_is_given_up_and_readers_are_taken_back(shop: Shop) -> None:
+    shop("start")
+    with shop.running():
+        shop("backfill", "--inline")
+        assert shop.say("set", "books", "--reads", "5%", "--reason", "first")[0] == 0
+    shop.pair.source("insert into book select n, 1, 'More ' || n from generate_series(2000, 9000) n")
+    [found] = printed_json(shop.say("sync", "status", "--json"))
+    kept, told = found["forward"]["kept_bytes"], list[str]()
+    both = directions(shop.project.capabilities["books"], shop.project)
+
+    def look(budget: int) -> None:
+        retention.Retention(replace(shop.project, sync=Sync(retention=budget)), told.append).look(both[:1])
+
+    look(10 * kept)
+    assert told == []
+    look(int(1.5 * kept))
+    assert "bytes of WAL for it, and at" in told.pop()
+    assert shop.stage == "canary"
+    look(kept // 2)
+    assert "was given up, since the monolith's database keeps" in told.pop()
+    assert shop.stage == "shadow"
+    assert "was given up" in printed_json(shop.say("status", "--json"))["capabilities"]["books"]["killed"]
+    assert shop.pair.source("select count(*) from pg_replication_slots where slot_name ~ 'books_forward'") == [(0,)]
+    with shop.running() as heard:
+        until(lambda: heard, "it says that it cannot go on")
+    assert "was given up" in heard[0]
+    assert "was given up" in shop.say("sync", "status")[1].replace("\n", " ")
+    assert shop("remove")[0] == 0
+
+
+def test_one_that_reads_is_ended_when_its_stream_is_given_up(shop: Shop) -> None:
+    shop("start")
+    told = list[str]()
+    with shop.running():
+        until(lambda: running_slots(shop.pair) == 2, "both streams run")
+        retention.Retention(replace(shop.project, sync=Sync(retention=1)), told.append).look(
+            directions(shop.project.capabilities["books"], shop.project)
+        )
+    assert sum("was given up" in each for each in told) == 2
+    assert running_slots(shop.pair) == 0
+
+
+def running_slots(pair: Pair) -> int:
+    query = "select count(*) from pg_replication_slots where active and slot_name ~ 'books_(forward|reverse)'"
+    [(found,)] = pair.source(query)
+    return int(found)

@@ -239,7 +239,7 @@ CASES: dict[str, tuple[Files, str]] = {
     "unknown section": (
         top("[proxy]", "[colour]\n[proxy]"),
         f"{TOP}: found unknown key 'colour'; "
-        "wanted one of capabilities, control, env_file, identity, monolith, proxy, service",
+        "wanted one of capabilities, control, env_file, identity, monolith, proxy, service, sync",
     ),
     "endpoint of another scheme": (
         top("http://127.0.0.1:8001", "ftp://127.0.0.1:8001"),
@@ -443,13 +443,21 @@ CASES: dict[str, tuple[Files, str]] = {
         f"{TOP}: [proxy] socket_mode: found 1023; "
         "wanted who may connect to Unix sockets, as a file's mode such as 0o660",
     ),
+    "retention that is small": (
+        top("[proxy]", "[sync]\nretention = 1000\n[proxy]"),
+        f"{TOP}: [sync] retention: found 1000; wanted bytes of WAL, 100,000,000 at least",
+    ),
+    "metrics on a socket": (
+        top("[proxy]", '[sync]\nmetrics = "unix:/run/sync.sock"\n[proxy]'),
+        f"{TOP}: [sync] metrics: found 'unix:/run/sync.sock' (it is asked over plain TCP); wanted {ADMIN}",
+    ),
     "admin with a port beyond": (
         top("[proxy]", '[proxy]\nadmin = "127.0.0.1:70000"'),
         f"{TOP}: [proxy] admin: found '127.0.0.1:70000' (its port is beyond 65535); wanted {ADMIN}",
     ),
     "admin on a socket": (
         top("[proxy]", '[proxy]\nadmin = "unix:/run/admin.sock"'),
-        f"{TOP}: [proxy] admin: found 'unix:/run/admin.sock' (the admin port is plain TCP); wanted {ADMIN}",
+        f"{TOP}: [proxy] admin: found 'unix:/run/admin.sock' (it is asked over plain TCP); wanted {ADMIN}",
     ),
     "network with host bits": (
         top("[proxy]", '[proxy]\ntrusted = ["10.0.0.1/8"]'),

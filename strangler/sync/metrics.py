@@ -1,0 +1,100 @@
+"""What Prometheus is told of streams: asked of the databases at each scrape, so that it is true of any process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from strangler.project import Project
+from strangler.sync.status import Status, Sync, status
+
+PREFIX: Final = "strangler_sync_"
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A metric of a stream; no sample where ``read`` gives None."""
+
+    name: str
+    text: str
+    read: Callable[[Status], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyGauge:
+    """A metric of a capability's copy, while there is one."""
+
+    name: str
+    text: str
+    read: Callable[[Sync], float | None]
+
+
+STREAM_LABELS: Final = ("capability", "way")
+COPY_LABELS: Final = ("capability",)
+STREAMS: Final = (
+    Gauge("begun", "Whether the stream was begun (0 or 1).", lambda each: each.begun),
+    Gauge("follows", "Whether what its source has reaches its target within moments (0 or 1).", lambda e: e.follows),
+    Gauge("running", "Whether a process applies it (0 or 1).", lambda each: each.running),
+    Gauge("stopped", "Whether something keeps it from going on (0 or 1).", lambda each: each.problem is not None),
+    Gauge("lag_bytes", "WAL of its source that is still to be applied.", lambda each: each.lag_bytes),
+    Gauge("lag_seconds", "Age of the last heartbeat that came through it.", lambda each: each.lag_s),
+    Gauge("lag_transactions", "Begun since on the source's server, at most so many.", lambda e: e.lag_transactions),
+    Gauge("kept_bytes", "WAL that its source's server keeps for it.", lambda each: each.kept_bytes),
+    Gauge("transactions", "Applied since it was begun.", lambda e: e.transactions if e.begun else None),
+    Gauge("changes", "Rows changed since it was begun.", lambda each: each.changes if each.begun else None),
+)
+COPIES: Final = (
+    CopyGauge("copy_rows", "To copy, in all.", lambda each: each.copy.rows if each.copy else None),
+    CopyGauge("copied_rows", "Copied.", lambda each: each.copy.rows_done if each.copy else None),
+)
+
+
+class Streams(Collector):
+    """The streams of a project, looked at when they are asked for."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def collect(self) -> Iterable[Metric]:
+        return families(status(self._project))
+
+
+def families(found: Iterable[Sync]) -> Iterator[Metric]:
+    """Yield what is told of each capability."""
+    everything = list(found)
+    for gauge in STREAMS:
+        family = GaugeMetricFamily(PREFIX + gauge.name, gauge.text, labels=STREAM_LABELS)
+        for sync in everything:
+            for stream in (sync.forward, sync.back):
+                _add(family, (sync.capability, str(stream.way)), gauge.read(stream))
+        yield family
+    for copied in COPIES:
+        family = GaugeMetricFamily(PREFIX + copied.name, copied.text, labels=COPY_LABELS)
+        for sync in everything:
+            _add(family, (sync.capability,), copied.read(sync))
+        yield family
+
+
+def _add(family: GaugeMetricFamily, labels: tuple[str, ...], value: float | None) -> None:
+    if value is not None:
+        family.add_metric(labels, float(value))
+
+
+def serve(project: Project) -> Callable[[], None]:
+    """Answer Prometheus at ``[sync] metrics``; return what ends that. Raises ``OSError`` where the port is taken."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Streams(project))
+    host, _, port = project.sync.metrics.rpartition(":")
+    server, thread = start_http_server(int(port), host.strip("[]"), registry)
+
+    def end() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return end
