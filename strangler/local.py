@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,7 +102,8 @@ class Postgres:
         _forget_stale_lock(self.folder / "data")
         settings = {**POSTGRES_SETTINGS, **self.settings, "port": str(self.port), "unix_socket_directories": ""}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        command = [*prefix, *dies_with_parent("INT"), _postgres("postgres"), "-D", str(self.folder / "data"), *options]
+        program = self._program("postgres")
+        command = [*prefix, *dies_with_parent("INT"), program, "-D", str(self.folder / "data"), *options]
         with self.log.open("ab") as log:
             self.process = _spawn(command, log)
         _await("PostgreSQL", self.process, self.log, lambda: psycopg.connect(self.url()).close())
@@ -123,16 +124,21 @@ class Postgres:
         shutil.rmtree(self.folder / "data", ignore_errors=True)  # a first start that was cut short
         command = [
             *prefix,
-            _postgres("initdb"),
+            self._program("initdb"),
             *("-D", str(self.folder / "data"), "-U", _SUPERUSER, "--pwfile", str(password)),
-            *("--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"),
-            # PostgreSQL's own collation: text sorts alike on every machine, whatever its libc.
-            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", "--locale=C", *self._collation()),
         ]
         with self.log.open("ab") as log:
             done = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             raise EngineError(f"PostgreSQL could not make its folder; see {self.log}:\n{_tail(self.log)}")
+
+    def _program(self, name: str) -> str:
+        return _postgres(name)
+
+    def _collation(self) -> Sequence[str]:
+        """PostgreSQL's own: text sorts alike on every machine, whatever its libc."""
+        return "--locale-provider=builtin", "--builtin-locale=C.UTF-8"
 
     def _password(self) -> str:
         return (self.folder / "superuser.password").read_text().strip()
