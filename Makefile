@@ -8,6 +8,9 @@ SYNC := pip sync --quiet --require-hashes --python
 ARGS ?=
 # Two workers: the test suite is written for two cores and starts real engines in each.
 WORKERS ?= 2
+# The tests start some thousand processes. Where this is set, each of them compiles all that it imports: the proxy's
+# worker takes 0.8 s of a core instead of 0.3, the shop 1.8 s instead of 0.6.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-next test-django test-compiled wheels has-next has-compiler lint format bench soak chaos faults fuzz docs lock clean
