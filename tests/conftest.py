@@ -1,5 +1,11 @@
 """Fixtures come by family, from ``tests/fixtures``; a family stands after those that it builds on."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
 from hypothesis import settings
 
 pytest_plugins = [
@@ -16,3 +22,19 @@ pytest_plugins = [
 # Two cores are shared by everything that runs: how long one example takes says nothing.
 settings.register_profile("strangler", deadline=None)
 settings.load_profile("strangler")
+
+# Folders whose modules take long come first, so that no worker is left alone with one when the others have ended;
+# the many short modules of tests/unit fill up what is left.
+TESTS: Final = Path(__file__).parent
+LONGEST_FIRST: Final = ("e2e", "chaos", "regression", "integration", "conformance", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort modules, those with slow tests first in their folder; within a module the order stays as it is written."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        folder = item.path.relative_to(TESTS).parts[0]
+        return LONGEST_FIRST.index(folder), item.path not in slow
+
+    items.sort(key=place)

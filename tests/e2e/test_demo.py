@@ -17,6 +17,8 @@ import pytest
 from tests.e2e.family import MONOLITH, POSTGRES, SYNC, Demo, copied, free_base, gone
 from tests.fixtures.waiting import until
 
+pytestmark = pytest.mark.slow
+
 # Ten on a machine of its own; here, other tests run on the same two cores.
 SECOND_START_S = 20
 
