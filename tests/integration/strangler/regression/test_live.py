@@ -91,7 +91,10 @@ def test_the_test_client_speaks_to_a_server(tmp_path: Path) -> None:
         (["--live", "http://127.0.0.1:1"], "--live wants --reuse-db"),
         (["--live", "127.0.0.1:1", "--reuse-db"], "--live is '127.0.0.1:1'; an address such as"),
         (["--live", "https://127.0.0.1", "--reuse-db"], "an address such as http://127.0.0.1:8000 is wanted"),
-        (["--live", "http://127.0.0.1:1", "--reuse-db", "-n1"], "--live runs in one process"),
+        (
+            ["--live", "http://127.0.0.1:1", "--reuse-db", "-n1", "--max-worker-restart=0"],
+            "--live runs in one process",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_runs(tmp_path: Path, arguments: list[str], said: str) -> None:
