@@ -13,7 +13,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next test-django test-compiled wheels has-next has-compiler lint format bench soak chaos faults fuzz docs lock clean
+.PHONY: help demo test test-next test-django test-compiled compiled wheels has-next has-compiler lint format bench soak chaos faults fuzz docs lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,10 @@ $(NEXT)/.ready: requirements-next.lock pyproject.toml $(VENV)/.ready
 has-next:
 	@test -n "$(NEXT_PYTHON)"
 
-test-next: $(NEXT)/.ready  ## Run the core of the tests on Python 3.13 and the newest Django
-	@$(NEXT)/bin/python -m pytest -n $(WORKERS) tests/unit tests/regression $(ARGS)
+# The slow ones are the shop's own tests through the proxy, a minute. Here they are run in one process, and the cases of
+# tests/regression go through the proxy to either stack; `make test` runs both.
+test-next: $(NEXT)/.ready  ## Run the core of the tests on Python 3.13 and the newest Django, but for those that are slow
+	@$(NEXT)/bin/python -m pytest -n $(WORKERS) -m "not slow" tests/unit tests/regression $(ARGS)
 	@cd legacy_monolith && ../$(NEXT)/bin/python -m pytest -n $(WORKERS)
 
 test-django: $(VENV)/.ready  ## Test what the monolith installs on Django 3.2, 4.2 and 6 (ROWS="3.8/3.2" for some)
@@ -63,6 +65,8 @@ $(COMPILED)/.ready: pyproject.toml hatch_build.py $(shell find strangler strangl
 	@STRANGLER_COMPILE=1 $(BIN)/python -m hatchling build --target wheel --directory $(COMPILED)/wheel >/dev/null
 	@$(BIN)/python -m zipfile -e $(COMPILED)/wheel/*.whl $(COMPILED)
 	@touch $@
+
+compiled: $(COMPILED)/.ready
 
 has-compiler:
 	@command -v cc >/dev/null && $(PYTHON) -c 'import sysconfig, pathlib, sys; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
