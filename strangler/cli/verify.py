@@ -16,10 +16,12 @@ from rich.text import Text
 
 from strangler.cli.shell import AsJson, CapabilityName, Failure, complain, err, files_of, out, print_json, shell
 from strangler.project import ProjectInvalid
+from strangler.project.values import printable
 from strangler.sync.errors import SyncError
 from strangler.sync.verify import (
     CHUNK_ROWS,
     TOLD,
+    Cell,
     Difference,
     Kind,
     Progress,
@@ -35,6 +37,12 @@ _NOT_COMPARED: Final = 2
 # What a row of differing values has around them: the column's name, and the gaps.
 _AROUND: Final = 6
 _NARROWEST: Final = 12
+# Of a value in JSON: a page of text. One value in PostgreSQL may have a gigabyte.
+_WIDTH: Final = 2_000
+# A key tells which row it is, so it is given room; most are numbers, and a uuid has 36 characters.
+_KEY: Final = 60
+# Columns of one row: a screenful. A row that differs in more is another row, and JSON tells all of them.
+_COLUMNS: Final = 20
 
 
 def verify(
@@ -48,6 +56,9 @@ def verify(
     chunk_rows: Annotated[
         int, typer.Option("--chunk-rows", min=1, help="About how many rows a statement reads.")
     ] = CHUNK_ROWS,
+    width: Annotated[
+        int, typer.Option("--width", min=_NARROWEST, help="How many characters of a value --json tells.")
+    ] = _WIDTH,
 ) -> None:
     """Prove by checksums that the service holds what the mapping makes of the monolith's rows.
 
@@ -62,7 +73,7 @@ def verify(
         complain(exc)
         raise typer.Exit(_NOT_COMPARED) from exc
     if as_json:
-        print_json(to_json(verdict))
+        print_json(to_json(verdict, width))
     else:
         out.print(view(verdict, out.width))
     if not verdict.equal:
@@ -168,7 +179,7 @@ def _differences(table: TableVerdict, width: int) -> Iterator[RenderableType]:
 def _side_by_side(rows: Sequence[Difference], width: int) -> Iterator[Text]:
     names = max(len(cell.column) for row in rows for cell in row.cells)
     room = max(_NARROWEST, (width - names - _AROUND) // 2)
-    shown = [[(cell.column, *cell.shown(room)) for cell in row.cells] for row in rows]
+    shown = [[(cell.column, *_fitting(cell, room)) for cell in row.cells[:_COLUMNS]] for row in rows]
     left = max(cell_len(monolith) for cells in shown for _, monolith, _ in cells)
 
     def line(name: str, monolith: str, service: str, style: str = "") -> Text:
@@ -179,7 +190,19 @@ def _side_by_side(rows: Sequence[Difference], width: int) -> Iterator[Text]:
     for row, cells in zip(rows, shown, strict=True):
         yield Text(f"  {_key(row)}", style="dim", no_wrap=True, overflow="ellipsis")
         yield from (line(*cell) for cell in cells)
+        if len(row.cells) > _COLUMNS:
+            yield Text(f"  and {len(row.cells) - _COLUMNS:,} more columns; --json tells them", style="dim")
+
+
+def _fitting(cell: Cell, room: int) -> tuple[str, str]:
+    """Return both values in at most ``room`` cells of the terminal: a character takes two at the most."""
+    shown = cell.shown(room)
+    return shown if max(map(cell_len, shown)) <= room else cell.shown(room // 2)
 
 
 def _key(difference: Difference) -> str:
-    return ", ".join(f"{column} = {value}" for column, value in difference.key.items())
+    return ", ".join(f"{column} = {_short(printable(value))}" for column, value in difference.key.items())
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _KEY else value[: _KEY - 1] + "…"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from typing import Any
 
+from strangler.project.values import printable
 from strangler.sync.verify.looking import Kind
 
 
@@ -20,20 +21,31 @@ class Cell:
 
     def shown(self, width: int) -> tuple[str, str]:
         """Return both values in at most ``width`` characters each, cut alike so that the first difference is seen."""
-        here, there = _printable(self.monolith), _printable(self.service)
-        if self.monolith is None or self.service is None:
-            return _cut(here, 0, width), _cut(there, 0, width)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(here, there, strict=False)))
-        # A third of the room is for what both have in common before the difference.
-        start = max(0, min(same - width // 3, max(len(here), len(there)) - width + 1))
+        here, there = _printed(self.monolith), _printed(self.service)
+        start = self._start(here, there, width)
         return _cut(here, start, width), _cut(there, start, width)
 
+    def within(self, width: int) -> Cell:
+        """Return the cell with values of at most ``width`` characters, cut as they are shown; NULL stays NULL."""
+        here, there = self.monolith, self.service
+        start = self._start(here or "", there or "", width)
+        return replace(
+            self,
+            monolith=None if here is None else _cut(here, start, width),
+            service=None if there is None else _cut(there, start, width),
+        )
 
-def _printable(value: str | None) -> str:
+    def _start(self, here: str, there: str, width: int) -> int:
+        if self.monolith is None or self.service is None:
+            return 0
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(here, there, strict=False)))
+        # A third of the room is for what both have in common before the difference.
+        return max(0, min(same - width // 3, max(len(here), len(there)) - width + 1))
+
+
+def _printed(value: str | None) -> str:
     """Return a value so that it moves no cursor, and that nothing is told apart from NULL."""
-    if value is None:
-        return "NULL"
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in value) or "''"
+    return "NULL" if value is None else printable(value) or "''"
 
 
 def _cut(text: str, start: int, width: int) -> str:
@@ -109,12 +121,27 @@ class Progress:
         return max(0, self.rows - self.rows_done) * self.seconds / self.rows_done
 
 
-def to_json(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as JSON values: whole values of the differing columns, NULL as null."""
-    tables = [{**asdict(table), "equal": table.equal, "seconds": round(table.seconds, 3)} for table in verdict.tables]
+def to_json(verdict: Verdict, width: int) -> dict[str, Any]:
+    """Return a verdict as JSON values, those of differing columns in at most ``width`` characters, NULL as null."""
+    tables = [_table_json(table, width) for table in verdict.tables]
     return {
         "capability": verdict.capability,
         "equal": verdict.equal,
         "seconds": round(verdict.seconds, 3),
         "tables": tables,
     }
+
+
+def _table_json(table: TableVerdict, width: int) -> dict[str, Any]:
+    return {
+        **asdict(replace(table, differences=())),
+        "differences": [_difference_json(each, width) for each in table.differences],
+        "equal": table.equal,
+        "seconds": round(table.seconds, 3),
+    }
+
+
+def _difference_json(difference: Difference, width: int) -> dict[str, Any]:
+    cut = [(cell, cell.within(width)) for cell in difference.cells]
+    cells = [{**asdict(shown), "cut": shown != whole} for whole, shown in cut]
+    return {"key": dict(difference.key), "kind": difference.kind, "cells": cells}

@@ -136,12 +136,31 @@ def test_each_suspect_is_left_or_in_flight(monolith: Table, service: Table) -> N
     assert ([each.key for each in left], arrived) == ([each.key for each in found], 0)
 
 
-@given(st.text(max_size=80), st.text(max_size=80), st.integers(12, 60))
+@given(st.text(max_size=80), st.text(max_size=80), st.integers(6, 60))
 def test_values_are_shown_within_their_room_and_their_difference_with_them(one: str, other: str, width: int) -> None:
     shown = Cell(column="body", monolith=one, service=other).shown(width)
     assert all(len(text) <= width for text in shown)
     if one != other and one.isprintable() and other.isprintable():
         assert shown[0] != shown[1]
+
+
+values = st.none() | st.text(max_size=80)
+
+
+@given(values, values, st.integers(6, 60))
+def test_values_in_json_keep_within_their_width_and_differ_as_the_whole_ones_do(
+    one: str | None, other: str | None, width: int
+) -> None:
+    cut = Cell(column="body", monolith=one, service=other).within(width)
+    assert all(value is None or len(value) <= width for value in (cut.monolith, cut.service))
+    assert (cut.monolith is None, cut.service is None) == (one is None, other is None)
+    assert (cut.monolith == cut.service) == (one == other)
+
+
+@given(values, values)
+def test_values_that_have_room_are_told_whole_in_json(one: str | None, other: str | None) -> None:
+    cell = Cell(column="body", monolith=one, service=other)
+    assert cell.within(81) == cell
 
 
 def test_long_values_are_cut_around_the_first_difference() -> None:
