@@ -7,16 +7,32 @@ from typing import Final
 
 import pytest
 
-from strangler.regression import BothStacks, Case
+from strangler.regression import BothStacks, Case, Stack
+from strangler.regression.plugin import Judge
+from strangler.regression.surface import Surface
 from tests.fixtures.reviewed import ANNS, BARE, CUP, PLATE
 from tests.regression.conftest import Rows
 from tests.regression.named import shown
 from tests.regression.reviews.cases import ANSWERED, CASES, OF_CUP, REVIEWS
 from tests.regression.reviews.writes import WRITES
-from tests.regression.through import HALF, MOVED, Through
+from tests.regression.through import HALF, MOVED, Remembered, Through
 
 pytestmark = pytest.mark.capability("reviews")
 
+_TOO_OFTEN: Final = "the suite writes more often than anybody may, so its stacks are told not to count"
+UNSEEN: Final = {
+    f"{operation} 429{field}": _TOO_OFTEN
+    for operation in (
+        "POST /api/reviews/",
+        "PATCH /api/reviews/{id}/",
+        "DELETE /api/reviews/{id}/",
+        "POST /api/reviews/{id}/photos/",
+        "POST /api/reviews/{id}/vote/",
+        "DELETE /api/reviews/{id}/vote/",
+        "POST /api/catalog/products/{product_id}/reviews/",
+    )
+    for field in ("", " $.detail")
+}
 LEFT: Final = tuple(f"/api/catalog/products/{number}/reviews/?page_size=100" for number in (CUP, PLATE, BARE))
 OF_A_LIST: Final = {
     "$.results[*].created_at": "the moment of a write",
@@ -85,3 +101,10 @@ def test_a_review_that_was_deleted_may_be_written_again(both_stacks: BothStacks,
         (400, replace(again, exempt={})),
     ):
         assert both_stacks.agree(case).status == expected
+
+
+def test_everything_that_the_reviews_promise_has_a_case(
+    monolith: Stack, promised: dict[str, Surface], coverage: Judge, remembered: Remembered, rows: Rows
+) -> None:
+    asked = [(case, remembered.ask(monolith, case, rows.again)) for case in (*CASES, *WRITES)]
+    coverage(promised["reviews"], asked, UNSEEN).require()

@@ -15,7 +15,7 @@ from strangler.regression.plugin import Judge
 from strangler.regression.surface import Page, Surface
 from tests.fixtures.shop import SERVICES, Shop
 from tests.regression.named import shown
-from tests.regression.through import MOVED, Through
+from tests.regression.through import MOVED, Remembered, Through
 from tests.regression.wishlist.cases import ROWS, cases
 
 pytestmark = pytest.mark.capability("wishlist")
@@ -48,11 +48,8 @@ def test_the_proxy_passes_on_what_the_service_says(through: Through, again: Call
 
 
 def test_everything_that_the_wish_list_promises_has_a_case(
-    service: Stack, coverage: Judge, again: Callable[[], None]
+    service: Stack, coverage: Judge, remembered: Remembered, again: Callable[[], None]
 ) -> None:
-    asked = []
-    for case in CASES:
-        again()
-        asked.append((case, service.ask(case)))
+    asked = [(case, remembered.ask(service, case, again)) for case in CASES]
     document = json.loads((SERVICES / "wishlist" / "wishlist_service" / "openapi.json").read_text())
     coverage(Surface.of([document], PAGES), asked, UNSEEN).require()
