@@ -18,7 +18,7 @@ from strangler.cli.shell import CapabilityName, Failure, err, files_of, out, she
 from strangler.ledger import Publisher
 from strangler.project import Project
 from strangler.sync import syncing
-from strangler.sync.backfill import Submit
+from strangler.sync.backfill import CHUNK_ROWS, Submit
 from strangler.sync.copying import Copying, copy
 from strangler.sync.plan import Progress
 
@@ -47,6 +47,9 @@ def backfill(
     reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")] = "backfill",
     replace: Annotated[bool, typer.Option("--replace", help="Empty the service's tables and copy anew.")] = False,
     inline: Annotated[bool, typer.Option("--inline", help="Copy in this process, without Celery.")] = False,
+    chunk_rows: Annotated[
+        int, typer.Option("--chunk-rows", min=1, help="About how many rows a chunk has.")
+    ] = CHUNK_ROWS,
 ) -> None:
     """Copy a capability's rows into its service; an unfinished copy is carried on."""
     project = shell(context).project()
@@ -57,6 +60,7 @@ def backfill(
         reason=reason,
         replace=replace,
         submit=None if inline else _submitter(project),
+        chunk_rows=chunk_rows,
     )
     with Publisher.open(project) as publisher:
         rows = _show(copy(asked, project, publisher), capability)

@@ -14,7 +14,7 @@ from typing import Final
 import psycopg
 
 from strangler.sync.errors import StreamBroken
-from strangler.sync.filling import is_fetched, settle
+from strangler.sync.filling import settle
 from strangler.sync.images import Changes, RowKey
 from strangler.sync.intake import Batch
 from strangler.sync.landing import GONE, WHOLE, Landing, line
@@ -27,6 +27,10 @@ _NONE: Final[frozenset[int]] = frozenset()
 Tombstone = tuple[str, str, list[str], bool, list[int]]
 Parts = dict[frozenset[int], tuple[int, int]]
 """By the positions of the columns that did not come: the number of the part, and how many rows are in it."""
+
+
+class Outdated(Exception):
+    """Rows were fetched since the session began, and what it has read is to be read again with them in mind."""
 
 
 class Applier:
@@ -52,7 +56,9 @@ class Applier:
         if self._open is None:
             self._open = ExitStack()
             self._open.enter_context(self._target.transaction())
-            self._copying, self._settled = self._phase()
+            self._copying, self._settled, fetches = self._phase()
+            if fetches != self.at.fetches:
+                raise Outdated
             self.relaxed = self.at.copying and not self._copying
         tables = [(each, batch.tables[name]) for name, each in self._landings.items() if name in batch.tables]
         parts = {id(changes): self._stage(landing, changes) for landing, changes in tables}
@@ -102,13 +108,14 @@ class Applier:
         self._transactions = self._changes = 0
         return opened
 
-    def _phase(self) -> tuple[bool, bool]:
-        """Return whether the tables are copied, and whether the stream has passed all chunks meanwhile."""
+    def _phase(self) -> tuple[bool, bool, int]:
+        """Return whether the tables are copied, whether the stream has passed all chunks, and how often it fetched."""
         query = (
-            "select copying, coalesce(lsn >= copied_at, false) from strangler_sync.stream where name = %s for update"
+            "select copying, coalesce(lsn >= copied_at, false), fetches"
+            " from strangler_sync.stream where name = %s for update"
         )
         row = self._target.execute(query, [self.at.name]).fetchone()
-        return (row[0], row[1]) if row else (False, False)
+        return (row[0], row[1], row[2]) if row else (False, False, self.at.fetches)
 
     # --- staging ---
 
@@ -137,6 +144,9 @@ class Applier:
     def _write(self, landing: Landing, changes: Changes, parts: Parts) -> None:
         if changes.moved is not None:
             self._move(landing, *changes.moved)
+        self._write_rows(landing, parts)
+
+    def _write_rows(self, landing: Landing, parts: Parts) -> None:
         for missing, (part, rows) in parts.items():
             if part == WHOLE:
                 self._target.execute(landing.upsert())
@@ -147,8 +157,7 @@ class Applier:
         # While tables are copied the row may be another that was brought under that key from a later time: what it
         # would take along is not its own. It is fetched instead.
         if self._copying:
-            whole = self._settled and not is_fetched(self._target, landing.projection, self.at.name, before)
-            self._target.execute(landing.forget(before, beside=after if whole else None))
+            self._target.execute(landing.forget(before, beside=after if self._settled else None))
         self._target.execute(landing.move(before, after))
 
     def _amend(self, landing: Landing, part: int, missing: frozenset[str], rows: int) -> None:
@@ -170,7 +179,6 @@ class Applier:
             (self.at.name, landing.projection.mapping.target, list(_texts(key)), is_gone, xids)
             for landing, changes in tables
             for key, is_gone in _buried(changes)
-            if not (is_gone and self._settled)
         ]
         if any(changes.emptied for _, changes in tables):
             raise StreamBroken("a table was truncated while it was copied; begin the copy anew")
@@ -182,10 +190,12 @@ class Applier:
         Either of the two rows may go until it is fetched: those that are found at once make room; where an index tells
         more than its columns do, a change that comes alone gives way.
         """
+        if changes.moved is not None:  # first: by its key as it was, it would have to make room for itself
+            self._move(landing, *changes.moved)
         evicted = self._make_room(landing, parts, batch.xids)
         try:
             with self._target.transaction():
-                self._write(landing, changes, parts)
+                self._write_rows(landing, parts)
         except psycopg.errors.UniqueViolation:
             if batch.changes > 1:
                 raise

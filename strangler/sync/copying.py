@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from strangler.capability import Command, Data, DiscardCopy, Stage, TakeSnapshot, transit
 from strangler.ledger import Change, Publisher
 from strangler.project import Project
-from strangler.sync import backfill, filling
+from strangler.sync import backfill, ending
 from strangler.sync.direction import directions
 from strangler.sync.errors import NotEmpty, SyncError
 from strangler.sync.plan import Progress
@@ -45,7 +45,7 @@ def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Pro
             f"the state of {asked.capability} and what is in the databases differ, since a start or a remove was cut"
             f" short; run first: strangler sync {'start' if streamed else 'remove'} {asked.capability}"
         )
-    if streamed and not filling.is_copying(forward):
+    if streamed and not ending.is_copying(forward):
         return
     if not streamed:
         transit(state, TakeSnapshot(at=datetime.now(UTC)))  # refuses now what would be refused at the end
@@ -59,7 +59,7 @@ def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Pro
     else:
         yield from backfill.follow(project, run, asked.submit)
     if streamed:
-        filling.complete(forward)
+        ending.complete(forward)
     else:
         _record(publisher, project, asked, TakeSnapshot(at=backfill.prove(files, project, run)))
     backfill.close(project, run)

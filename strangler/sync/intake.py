@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from strangler.sync.errors import StreamBroken
-from strangler.sync.images import Barrier, Changes
+from strangler.sync.images import Barrier, Changes, RowKey, filled
 from strangler.sync.pgoutput import (
+    UNCHANGED,
     Begin,
     Commit,
     Delete,
@@ -26,6 +27,10 @@ PREFIX: Final = "strangler"
 """Of messages in the WAL that are ours: heartbeats and markers."""
 OURS: Final = "strangler_"
 """How the name of a stream begins, and of its slot, its publication and its origin, which are called as it is."""
+
+
+Seen = Callable[[str, RowKey, int], bool]
+"""Whether the row of a source table's key was fetched with what a transaction (of 32 bits) did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +76,12 @@ class Intake:
     """Takes a stream's events in their order.
 
     ``flush`` is called when what the batch has must be applied, within the same transaction, before what comes next.
+    What ``seen`` knows of already is left out.
     """
 
-    def __init__(self, tables: Sequence[Expected], since: int, flush: Callable[[], None]) -> None:
+    def __init__(
+        self, tables: Sequence[Expected], since: int, flush: Callable[[], None], seen: Seen | None = None
+    ) -> None:
         self.batch = Batch()
         self.xid: int | None = None  # of the transaction that has begun, and not ended
         self.final = since  # where the transaction commits that began last
@@ -83,6 +91,7 @@ class Intake:
         self._since = since
         self._skipping = False
         self._flush = flush
+        self._seen = seen
 
     def begin_batch(self) -> None:
         """Forget what was applied."""
@@ -117,16 +126,39 @@ class Intake:
         place = self._places.get(event.relation)
         if place is None:
             return
+        unseen = event if self._seen is None else self._unseen(place, event)
+        if unseen is None:
+            return
         changes = self.batch.of(place.table, place.key)
         try:
-            _record(changes, place, event)
+            _record(changes, place, unseen)
         except Barrier:
             self._flush()
             changes = self.batch.of(place.table, place.key)
-            _record(changes, place, event)
+            _record(changes, place, unseen)
         self.batch.changes += 1
         if changes.moved is not None:
             self._flush()
+
+    def _unseen(self, place: Place, event: Insert | Update | Delete) -> Insert | Update | Delete | None:
+        """Return what of a change is to be done to rows that were fetched without it, None for nothing."""
+        match event:
+            case Insert():
+                return None if self._has_seen(place, event.row) else event
+            case Delete():
+                return None if self._has_seen(place, event.old) else event
+            case Update():
+                there = self._has_seen(place, event.row)
+                left = there if event.old is None else self._has_seen(place, event.old)
+                if left and there:
+                    return None
+                if there and event.old is not None:
+                    return Delete(event.xid, event.relation, event.old, event.old_is_key)
+                return _arrival(event) if left else event
+
+    def _has_seen(self, place: Place, row: Tuple) -> bool:
+        key = tuple([place.row(row)[at] for at in place.key])
+        return self._seen is not None and self.xid is not None and self._seen(place.table, key, self.xid)
 
     def _truncate(self, event: Truncate) -> None:
         for oid in event.relations:
@@ -159,6 +191,14 @@ class Intake:
         same = take == tuple(range(len(relation.columns)))
         names = list(expected.columns)
         return Place(table=name, key=tuple(map(names.index, expected.key)), take=None if same else take)
+
+
+def _arrival(event: Update) -> Insert | Update:
+    """Return an update of a row's key as if there had been no row before."""
+    row = event.row if event.old is None or event.old_is_key else filled(event.row, event.old)
+    if UNCHANGED in row:
+        return Update(event.xid, event.relation, None, old_is_key=False, row=row)
+    return Insert(event.xid, event.relation, row)
 
 
 def _record(changes: Changes, place: Place, event: Insert | Update | Delete) -> None:

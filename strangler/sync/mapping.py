@@ -39,14 +39,20 @@ class Projection:
             self._within(low, high),
         )
 
-    def row(self, key: Key) -> sql.Composed:
-        """Return the SELECT of the projected row with ``key``, if the mapping's condition takes it."""
-        same = sql.SQL(" and ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(name), cast(sql.Literal(value), self.source.columns[name].type))
-            for name, value in zip(self._source_key, key, strict=True)
+    def rows_of(self, keys: Sequence[Key]) -> sql.Composed:
+        """Return the SELECT of the projected rows with these keys, as far as the mapping's condition takes them."""
+        columns = sql.SQL(", ").join(sql.Identifier(name) for name in self._source_key)
+        wanted = sql.SQL(", ").join(
+            sql.SQL("({})").format(
+                sql.SQL(", ").join(
+                    cast(sql.Literal(value), self.source.columns[name].type)
+                    for name, value in zip(self._source_key, key, strict=True)
+                )
+            )
+            for key in keys
         )
-        return sql.SQL("select {} from {} where {} and {}").format(
-            sql.SQL(", ").join(self.casts()), identifier(self.source.name), same, self.condition
+        return sql.SQL("select {} from {} where ({}) in ({}) and {}").format(
+            sql.SQL(", ").join(self.casts()), identifier(self.source.name), columns, wanted, self.condition
         )
 
     def boundaries(self, size: int) -> sql.Composed:

@@ -14,6 +14,7 @@ create table if not exists strangler_sync.stream (
   mapping text not null, -- a digest: rows that another mapping made do not fit
   copying boolean not null default true,
   copied_at pg_lsn, -- the last chunk saw nothing after it
+  fetches integer not null default 0, -- how often rows were fetched: the applier begins anew after each
   heartbeat_at timestamptz,
   heartbeat_xid bigint,
   applied_at timestamptz,
@@ -31,7 +32,8 @@ create table if not exists strangler_sync.tombstone (
   key text[] not null,
   gone boolean not null,
   xids bigint[] not null,
-  fetched_at pg_lsn -- what was fetched has seen nothing after it
+  fetched_at pg_lsn, -- what was fetched has seen nothing after it
+  snapshot text -- by which it was fetched: what that has seen is in the row
 );
 create index if not exists tombstone_of_table on strangler_sync.tombstone (stream, target);
 create index if not exists tombstone_amended on strangler_sync.tombstone (stream, target) where not gone;

@@ -19,8 +19,9 @@ from typing import Final
 import psycopg
 
 from strangler.sync import identity, watermark
-from strangler.sync.applying import Applier
+from strangler.sync.applying import Applier, Outdated
 from strangler.sync.direction import Direction
+from strangler.sync.ending import seen_by
 from strangler.sync.errors import BatchBroken, CannotApply, StreamBroken, SyncError
 from strangler.sync.filling import relax
 from strangler.sync.intake import PREFIX, Batch, Expected, Intake
@@ -97,16 +98,20 @@ class _Session:
         landings = [land(each, number, target) for number, each in enumerate(projections)]
         self._direction, self._source, self._sender, self._care = direction, source, sender, care
         self._applier = Applier(target, landings, at)
-        self._intake = Intake([_expected(each) for each in projections], at.lsn, self._flush)
+        names = {each.mapping.target: each.source.qualified for each in projections}
+        seen = seen_by(target, direction.name, names) if at.copying else None
+        self._intake = Intake([_expected(each) for each in projections], at.lsn, self._flush, seen)
         self._decoder = Decoder(1)
         self._beat_at = self._idle_at = 0.0
         sender.start(direction.name, at.lsn, _options(direction.name, source.info.server_version))
 
     def run(self, wanted: Callable[[], bool]) -> None:
-        """Apply until ``wanted`` says no more, or the tables are not copied any more: that takes another session."""
+        """Apply until ``wanted`` says no more, or a session must begin anew: the copy has ended, rows were fetched."""
         try:
             while wanted() and not self._applier.relaxed:
                 self._turn()
+        except Outdated:
+            pass
         finally:
             self._applier.abandon()
 

@@ -11,7 +11,7 @@ import psycopg
 from strangler.capability import Command, CompleteSync, Refused, StartSync, StopSync, transit
 from strangler.ledger import Change, Publisher
 from strangler.project import Project
-from strangler.sync import filling, install, record, status, transfer
+from strangler.sync import ending, filling, install, record, status, transfer
 from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import SyncError, Unreachable
 from strangler.sync.pgoutput import lsn_text
@@ -56,7 +56,7 @@ def complete(asked: Asked, project: Project, publisher: Publisher) -> Generator[
     """
     transit(publisher.ledger.state(asked.capability), CompleteSync())
     forward, _ = _both_ways(asked, project)
-    filling.complete(forward)
+    ending.complete(forward)
 
     def settle() -> None:
         filling.catch_up(forward)

@@ -38,6 +38,7 @@ class Standing:
     publication: Any
     mapping: str
     given_up: str | None
+    fetches: int
 
 
 def exists(target: psycopg.Connection) -> bool:
@@ -49,7 +50,7 @@ def exists(target: psycopg.Connection) -> bool:
 def standing(target: psycopg.Connection, name: str) -> Standing | None:
     """Return where stream ``name`` stands, None where there is none."""
     row = target.execute(
-        "select lsn::text, epoch, copying, system, timeline, publication, mapping, given_up"
+        "select lsn::text, epoch, copying, system, timeline, publication, mapping, given_up, fetches"
         " from strangler_sync.stream where name = %s",
         [name],
     ).fetchone()
@@ -65,6 +66,7 @@ def standing(target: psycopg.Connection, name: str) -> Standing | None:
         publication=row[5],
         mapping=row[6],
         given_up=row[7],
+        fetches=row[8],
     )
 
 

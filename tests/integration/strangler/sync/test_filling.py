@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strangler.sync import filling, transfer, watermark
+from strangler.sync import ending, filling, transfer, watermark
 from strangler.sync.errors import SyncError
 from strangler.sync.plan import Chunk
 from tests.fixtures.streams import Pair, Paired, stands_at, table
@@ -167,7 +167,7 @@ def finish(pair: Pair) -> None:
     for _ in range(10):
         since = filling.position(pair.forward)
         until(lambda since=since: stands_at(pair) >= since, "the stream has passed the copy", 30)  # type: ignore[misc]
-        if filling.finish(pair.forward, since):
+        if ending.finish(pair.forward, since):
             return
     raise AssertionError("the copy does not end")
 
@@ -219,7 +219,7 @@ def test_a_row_that_changed_in_part_before_it_was_there_is_fetched(shop: Pair) -
     fill(shop, authors)
     fill(shop, books)
     assert shop.target("select count(*) from volume where id = 5") == [(0,)]
-    assert not filling.finish(shop.forward, filling.position(shop.forward) + (1 << 30))
+    assert not ending.finish(shop.forward, filling.position(shop.forward) + (1 << 30))
     finish(shop)
     shop.equal(VOLUMES, BOOKS)
     shop.stop()
@@ -232,7 +232,7 @@ def test_rows_that_refer_to_nothing_are_told(pair: Paired) -> None:
     [books] = chunks(alone, 100)
     fill(alone, books)
     with pytest.raises(SyncError, match=r"volume \(7,\) refers under volume_author_id_fkey to a row of author"):
-        filling.finish(alone.forward, 0)
+        ending.finish(alone.forward, 0)
 
 
 def test_rows_that_a_deferrable_constraint_forbids_are_told(pair: Paired) -> None:
@@ -243,7 +243,7 @@ def test_rows_that_a_deferrable_constraint_forbids_are_told(pair: Paired) -> Non
     for each in chunks(alone, 100):
         fill(alone, each)
     with pytest.raises(SyncError, match=r"person has two rows of seat \(5,\), which the source allows"):
-        filling.finish(alone.forward, 0)
+        ending.finish(alone.forward, 0)
 
 
 @given(st.integers(0, 2**40), st.lists(st.integers(0, 50), max_size=5), st.integers(-50, 50))
@@ -253,4 +253,4 @@ def test_what_a_snapshot_sees(highest: int, back: list[int], offset: int) -> Non
     if xid < 3:
         return
     snapshot = f"{min([*running, highest])}:{highest}:{','.join(map(str, running))}"
-    assert filling.sees(snapshot, xid % 2**32) == (xid < highest and xid not in running)
+    assert ending.sees(snapshot, xid % 2**32) == (xid < highest and xid not in running)
