@@ -109,10 +109,13 @@ class Applier:
         return opened
 
     def _phase(self) -> tuple[bool, bool, int]:
-        """Return whether the tables are copied, whether the stream has passed all chunks, and how often it fetched."""
+        """Return whether the tables are copied, whether the stream has passed all chunks, and how often it fetched.
+
+        The row stays locked, but for the chunks' tombstones, which refer to it.
+        """
         query = (
             "select copying, coalesce(lsn >= copied_at, false), fetches"
-            " from strangler_sync.stream where name = %s for update"
+            " from strangler_sync.stream where name = %s for no key update"
         )
         row = self._target.execute(query, [self.at.name]).fetchone()
         return (row[0], row[1], row[2]) if row else (False, False, self.at.fetches)

@@ -57,7 +57,7 @@ def finish(direction: Direction, since: int) -> bool:
             return True
         with target.transaction():
             # In the order of the applier: the stream's row first. After the lock no chunk commits: see filling.
-            target.execute("select from strangler_sync.stream where name = %s for update", [direction.name])
+            target.execute("select from strangler_sync.stream where name = %s for no key update", [direction.name])
             target.execute(LOCK)
             target.execute(
                 "update strangler_sync.stream set copied_at = coalesce(copied_at, %s::pg_lsn) where name = %s",
@@ -106,7 +106,7 @@ def _fetch_amended(source: psycopg.Connection, target: psycopg.Connection, proje
     """Fetch the rows that the stream could only have changed in part; return whether there were any."""
     with target.transaction():
         # The applier takes the stream's row first, and so waits: what it has applied is here, and nothing more comes.
-        target.execute("select from strangler_sync.stream where name = %s for update", [stream])
+        target.execute("select from strangler_sync.stream where name = %s for no key update", [stream])
         target.execute(LOCK)
         wanted = _wanted(target, projection, stream)
         with _snapshot(source) as snapshot:

@@ -45,7 +45,8 @@ class Changes:
     def update(self, old: Tuple | None, row: Tuple, *, old_is_key: bool = True) -> None:
         """Take an update; ``old`` is the old row, or its key alone, or None when the key is as it was.
 
-        Raises ``Barrier`` when the row's key changed and only the target knows a value of it.
+        Raises ``Barrier`` when the row's key changed and only the target knows a value of it, or when another row of
+        that key goes in the same batch: what is not known of this one is not in that one.
         """
         before = self._key_of(row if old is None else old)
         if UNCHANGED in row:  # a key alone has NULL for whatever is no part of it
@@ -54,6 +55,8 @@ class Changes:
         key = self._key_of(row)
         if before != key:
             self._move(before, key, row)
+        elif UNCHANGED in row and key in self.gone:
+            raise Barrier
         self.gone.discard(key)
         self.rows[key] = row
 

@@ -240,6 +240,12 @@ class Bed:
         heard = self.answers(self.target, beat)
         return heard is not None and heard > at
 
+    def applied_since(self, at: float) -> bool:
+        """Whether the watermark was set after ``at`` (Unix seconds)."""
+        query = "select extract(epoch from applied_at)::float8 from strangler_sync.stream where name ~ 'forward'"
+        found = self.answers(self.target, query)
+        return found is not None and found > at
+
     def copied(self) -> int | None:
         """Return how many chunks of the copy that is under way are done."""
         query = (
@@ -355,7 +361,7 @@ def _kill(bed: Bed, victim: str, *, copying: bool) -> float:
     at = time.time()
     _engine(bed, victim) if victim in _ENGINES else _child(bed, victim)
     if done is None:
-        until(lambda: bed.heard_since(at + 0.01), f"changes come again after the death of {victim}", 60)
+        until(lambda: bed.applied_since(at + 0.01), f"changes come again after the death of {victim}", 60)
     else:
         until(lambda: (bed.copied() or ROWS) > done, "chunks are copied again", 60)
     return time.time() - at
