@@ -20,7 +20,7 @@ from strangler.project import Project
 from strangler.sync import syncing
 from strangler.sync.backfill import CHUNK_ROWS, Submit
 from strangler.sync.copying import Copying, copy
-from strangler.sync.plan import Progress
+from strangler.sync.plan import FREELY, Progress, Throttle
 
 app = typer.Typer(help="The service's copy of a capability's tables.", no_args_is_help=True)
 
@@ -50,6 +50,12 @@ def backfill(
     chunk_rows: Annotated[
         int, typer.Option("--chunk-rows", min=1, help="About how many rows a chunk has.")
     ] = CHUNK_ROWS,
+    rows_per_second: Annotated[
+        float | None, typer.Option("--rows-per-second", min=1, help="Copy no faster than this.")
+    ] = None,
+    max_lag: Annotated[
+        float | None, typer.Option("--max-lag", min=1, help="Wait while the stream is so many seconds behind.")
+    ] = None,
 ) -> None:
     """Copy a capability's rows into its service; an unfinished copy is carried on."""
     project = shell(context).project()
@@ -61,9 +67,10 @@ def backfill(
         replace=replace,
         submit=None if inline else _submitter(project),
         chunk_rows=chunk_rows,
+        throttle=Throttle(rows_per_s=rows_per_second, lag_s=max_lag),
     )
     with Publisher.open(project) as publisher:
-        rows = _show(copy(asked, project, publisher), capability)
+        rows = _show(copy(asked, project, publisher), capability, throttled=asked.throttle != FREELY)
         state = publisher.ledger.state(capability)
         if state.stage is Stage.SYNCING:
             _complete(syncing.Asked(capability=capability, who=who(), reason=reason), project, publisher)
@@ -91,7 +98,7 @@ def _submitter(project: Project) -> Submit:
     return submitter(project)
 
 
-def _show(progress: Iterator[Progress], capability: str) -> int:
+def _show(progress: Iterator[Progress], capability: str, *, throttled: bool) -> int:
     rows, silent_since, warned = 0, time.monotonic(), False
     with _bar() as bar:
         task = bar.add_task(capability, total=None, remaining="")
@@ -102,7 +109,7 @@ def _show(progress: Iterator[Progress], capability: str) -> int:
             left = step.remaining_s
             words = "" if left is None or left < 1 else f"about {left:,.0f} s left"
             bar.update(task, total=max(step.rows, step.rows_done), completed=step.rows_done, remaining=words)
-            if not warned and rows < step.rows and time.monotonic() - silent_since > _SILENCE_S:
+            if not (warned or throttled) and rows < step.rows and time.monotonic() - silent_since > _SILENCE_S:
                 warned = True
                 bar.console.print("no worker takes chunks; is one running? (strangler up, or --inline)", style="yellow")
     return rows

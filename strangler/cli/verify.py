@@ -18,6 +18,7 @@ from strangler.cli.shell import AsJson, CapabilityName, Failure, complain, err, 
 from strangler.project import ProjectInvalid
 from strangler.project.values import printable
 from strangler.sync.errors import SyncError
+from strangler.sync.syncing import settling
 from strangler.sync.verify import (
     CHUNK_ROWS,
     TOLD,
@@ -28,6 +29,7 @@ from strangler.sync.verify import (
     TableVerdict,
     Verdict,
     Verifying,
+    pause,
     to_json,
 )
 from strangler.sync.verify import verify as compare
@@ -66,8 +68,14 @@ def verify(
     """
     try:
         project = shell(context).project()
-        files_of(project, capability)
-        asked = Verifying(capability=capability, tables=tuple(table or ()), told=rows, chunk_rows=chunk_rows)
+        files = files_of(project, capability)
+        asked = Verifying(
+            capability=capability,
+            tables=tuple(table or ()),
+            told=rows,
+            chunk_rows=chunk_rows,
+            settle=settling(capability, project) if files.tables else pause,
+        )
         verdict = watched(compare(asked, project))
     except (SyncError, ProjectInvalid, Failure) as exc:
         complain(exc)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from math import sqrt
 from typing import Any, Final
@@ -21,11 +21,24 @@ ENOUGH: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What work on the data came to, while visitors were there: how many rows, and whether both sides were equal."""
+
+    rows: int
+    seconds: float
+    equal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
-    """One step as it is planned: what is commanded, the share in basis points, how many visitors come."""
+    """One step as it is planned: what is commanded, or what is done with the data; how many visitors come.
+
+    ``share`` is in basis points.
+    """
 
     name: str
-    command: Command
+    command: Command | None = None
+    work: Callable[[], Found] | None = None
     share: int
     visitors: int
     cohort: bool = False
@@ -59,6 +72,7 @@ class Step:
     p50_ms: float
     p99_ms: float
     ack_ms: float
+    found: Found | None = None
 
     @property
     def is_off(self) -> bool:
@@ -66,8 +80,8 @@ class Step:
 
     @property
     def holds(self) -> bool:
-        """Whether no request failed, and the share is what was asked."""
-        return not self.failures and not self.is_off
+        """Whether no request failed, the share is what was asked, and both sides were found equal."""
+        return not self.failures and not self.is_off and (self.found is None or self.found.equal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +168,7 @@ def needed(variance: float, visitors: int) -> int:
 def plain(steps: Sequence[Step]) -> dict[str, Any]:
     """Return a tour's report as JSON values."""
     return {
-        "steps": [{name: getattr(step, name) for name in Step.__slots__} for step in steps],
+        "steps": [{name: value for name, value in asdict(step).items() if value is not None} for step in steps],
         "requests": sum(step.requests for step in steps),
         "failures": sum(step.failures for step in steps),
     }

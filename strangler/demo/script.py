@@ -93,14 +93,24 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """A command that changes the monolith's rows while the tour goes on, until it is ended."""
+
+    folder: Path
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tour:
-    """What the tour requests: ``paths`` of the capability that moves, and ``others``."""
+    """What the tour requests: ``paths`` of the capability that moves, and ``others``; and who writes meanwhile."""
 
     capability: str
     cohort: str
     cohort_header: tuple[str, str]
     paths: tuple[str, ...]
     others: tuple[str, ...]
+    writer: Writer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +183,7 @@ def read_script(path: Path, variables: Mapping[str, str]) -> Script:
     script = Script(
         processes=tuple(_process(each, root) for each in top.sections("process")),
         hints=tuple(_hint(each) for each in top.sections("hint")),
-        tour=_tour(top.section("tour")) if top.has("tour") else None,
+        tour=_tour(top.section("tour"), root) if top.has("tour") else None,
     )
     top.close()
     if problems:
@@ -236,7 +246,18 @@ def _hint(section: Section) -> tuple[str, str]:
     return hint
 
 
-def _tour(section: Section) -> Tour:
+def _writer(section: Section, root: Path) -> Writer:
+    environment = section.section("environment")
+    writer = Writer(
+        folder=root / section.text("folder", "the folder to run it in", default="."),
+        command=section.texts("command", "the command as a list of words"),
+        environment={name: environment.text(name, "a value") for name in environment.values},
+    )
+    section.close()
+    return writer
+
+
+def _tour(section: Section, root: Path) -> Tour:
     wanted = 'a header that puts a reader into the cohort, as in "X-Beta: 1"'
     header = section.text("cohort_header", wanted)
     name, colon, value = header.partition(":")
@@ -248,6 +269,7 @@ def _tour(section: Section) -> Tour:
         cohort_header=(name.strip(), value.strip()),
         paths=section.texts("paths", "paths of the capability"),
         others=section.texts("others", "other paths", default=()),
+        writer=_writer(section.section("writer"), root) if section.has("writer") else None,
     )
     section.close()
     return tour

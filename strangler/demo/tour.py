@@ -6,7 +6,8 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
@@ -16,17 +17,22 @@ from rich.live import Live
 from rich.table import Table
 
 from strangler.capability import WHOLE, Clear, Kill, SetReads, Stack
-from strangler.demo.judge import Judge, Leg, Step, needed, plain
+from strangler.demo.family import Child, ChildFailed, how
+from strangler.demo.judge import Found, Judge, Leg, Step, needed, plain
 from strangler.demo.script import Process, Tour
 from strangler.demo.show import Show
 from strangler.demo.tally import Tally, logs_of
 from strangler.demo.traffic import Ask, Crowd, Traffic
 from strangler.ledger import Change, Publisher
 from strangler.project import Problem, Project, ProjectInvalid
+from strangler.sync.copying import Copying, copy
+from strangler.sync.syncing import Asked, complete, remove, settling, start
+from strangler.sync.verify import Progress, Verdict, Verifying, verify
 
 _LOG_S: Final = 10.0  # for a line to reach its log
 _LOOK_S: Final = 0.05
 _DRAW_S: Final = 0.5
+_WRITER_S: Final = 5.0  # for a writer to end by itself
 _TOLD: Final = 5  # failures of a step that are told in words
 
 
@@ -53,12 +59,37 @@ class Guide:
     def walk(self, report: Path | None) -> bool:
         """Walk all steps, print them, write ``report``; return whether every step held."""
         begun = time.monotonic()
-        with Publisher.open(self.project) as publisher:
+        with self._writing(), Publisher.open(self.project) as publisher:
             asyncio.run(self._walk(publisher))
         if report is not None:
             report.write_text(json.dumps(plain(self.steps), indent=2) + "\n")
         self._sum_up(time.monotonic() - begun)
         return all(step.holds for step in self.steps)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Have the monolith's rows change meanwhile, where the script says how."""
+        if self.tour.writer is None:
+            yield
+            return
+        writer = Child(
+            name="writer",
+            command=self.tour.writer.command,
+            folder=self.tour.writer.folder,
+            environment=self.tour.writer.environment,
+            log=self.show.folder.log("writer"),
+        )
+        writer.start()
+        try:
+            yield
+            if writer.exit_code is not None:
+                raise ChildFailed(f"the tour's writer has ended ({how(writer.exit_code)}); see {writer.log}")
+        finally:
+            writer.ask_to_stop()
+            until = time.monotonic() + _WRITER_S
+            while writer.exit_code is None and time.monotonic() < until:
+                time.sleep(_LOOK_S)
+            writer.end()
 
     async def _walk(self, publisher: Publisher) -> None:
         self._tally.start()
@@ -77,18 +108,27 @@ class Guide:
 
     async def _leg(self, leg: Leg, publisher: Publisher, traffic: Traffic, board: _Board) -> None:
         between = traffic.crowds[-1]
-        change = Change(capability=self.tour.capability, command=leg.command, who="tour", reason=f"tour: {leg.name}")
-        _, acknowledgement = await asyncio.to_thread(publisher.change, change, self.project)
+        ack_ms = await self._command(leg, publisher)
         if not leg.visitors:
             return
         crowd = traffic.come(leg.visitors, cohort=leg.cohort)
         board.leg = leg, crowd
+        found = await asyncio.to_thread(leg.work) if leg.work else None
         await crowd.done.wait()
         answers = await self._answers(crowd)
-        step, failures = self._judge.step(leg, crowd, between, answers, acknowledgement.ms)
+        step, failures = self._judge.step(leg, crowd, between, answers, ack_ms)
+        step = replace(step, found=found)
         self.steps.append(step)
         board.leg = None
         board.tell(step, failures)
+
+    async def _command(self, leg: Leg, publisher: Publisher) -> float:
+        """Command what the leg begins with; return the milliseconds until every proxy routes by it."""
+        if leg.command is None:
+            return 0.0
+        change = Change(capability=self.tour.capability, command=leg.command, who="tour", reason=f"tour: {leg.name}")
+        _, acknowledgement = await asyncio.to_thread(publisher.change, change, self.project)
+        return acknowledgement.ms
 
     async def _answers(self, crowd: Crowd) -> Mapping[Ask, Sequence[Stack]]:
         """Return who answered, once every answer has reached a log, or the time for that is over."""
@@ -106,12 +146,32 @@ class Guide:
         if publisher.ledger.state(self.tour.capability).killed is not None:
             yield Leg(name="cleared", command=Clear(), share=0, visitors=0)
         yield self._share("0 %", 0, {cohort: None})
+        if publisher.ledger.state(self.tour.capability).is_streamed:
+            yield Leg(name="syncing", work=self._sync_anew, share=0, visitors=few)
         yield self._share("10 %", 1_000)
         yield self._share("cohort", 1_000, {cohort: Stack.SERVICE})
         yield self._share("50 %", 5_000, {cohort: None})
         yield self._share("100 %", WHOLE)
         yield Leg(name="killed", command=Kill(reason="tour: the kill switch"), share=0, visitors=few)
         yield Leg(name="cleared", command=Clear(), share=0, visitors=few)
+        if publisher.ledger.state(self.tour.capability).is_streamed:
+            yield Leg(name="verify", work=self._verify, share=0, visitors=few)
+
+    def _sync_anew(self) -> Found:
+        """Begin the streams and the copy anew, while the monolith is read and written, and compare."""
+        begun, name = time.monotonic(), self.tour.capability
+        asked = Asked(capability=name, who="tour", reason="tour: syncing")
+        with Publisher.open(self.project) as publisher:
+            remove(asked, self.project, publisher)
+            start(asked, self.project, publisher, replace=True)
+            for _ in copy(Copying(capability=name, who="tour", reason=asked.reason), self.project, publisher):
+                pass
+            return _found(complete(asked, self.project, publisher), begun)
+
+    def _verify(self) -> Found:
+        name = self.tour.capability
+        comparing = Verifying(capability=name, settle=settling(name, self.project))
+        return _found(verify(comparing, self.project), time.monotonic())
 
     def _share(self, name: str, share: int, cohorts: Mapping[str, Stack | None] | None = None) -> Leg:
         command = SetReads(share=share, cohorts=cohorts or {}, allow_stale=True)
@@ -126,6 +186,16 @@ class Guide:
         shares = f"the share was off at {', '.join(off)}" if off else "every share was as asked"
         words = f"{requests:,} requests in {seconds:.0f} s, {failures:,} failed; {shares}"
         self.show.console.print(words, style="red" if failures or off else "green", highlight=False)
+
+
+def _found(comparing: Generator[Progress, None, Verdict], begun: float) -> Found:
+    while True:
+        try:
+            next(comparing)
+        except StopIteration as end:
+            verdict: Verdict = end.value
+            rows = sum(table.service_rows for table in verdict.tables)
+            return Found(rows=rows, seconds=round(time.monotonic() - begun, 2), equal=verdict.equal)
 
 
 class _Board:
@@ -156,6 +226,10 @@ class _Board:
         if not self._live:
             self._console.print(f"{step.name}: {step.observed_share:.2%} of {step.visitors:,} visitors, "
                                 f"{step.failures:,} failed", highlight=False)  # fmt: skip
+        if step.found is not None:
+            told = "both sides equal" if step.found.equal else "the two sides differ"
+            words = f"  {step.name}: {step.found.rows:,} rows under writes, {told}, {step.found.seconds:.1f} s"
+            self._console.print(words, style="dim" if step.found.equal else "red", highlight=False)
         for failure in failures[:_TOLD]:
             self._console.print(f"  {step.name}: {failure}", style="red", markup=False)
         if len(failures) > _TOLD:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -25,7 +26,7 @@ from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Way, mapping_file, stream_name
 from strangler.sync.errors import ChunkFailed, OutOfDate, SyncError, Unreachable
 from strangler.sync.mapping import Projection, digest, project
-from strangler.sync.plan import Chunk, HandOut, Progress
+from strangler.sync.plan import FREELY, Chunk, HandOut, Progress, Throttle
 from strangler.sync.watermark import Standing
 
 # Large enough that a chunk's overhead (two connections, one snapshot) is lost in it, small enough for a fair progress.
@@ -70,7 +71,21 @@ def prepare(files: CapabilityFiles, setting: Project, *, replace: bool, chunk_ro
         return record.begin(control, files.name, wanted, chunks)
 
 
-def follow(setting: Project, run: int, submit: Submit) -> Iterator[Progress]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """A throttle, and what tells how many seconds the stream is behind, None where nothing does."""
+
+    throttle: Throttle = FREELY
+    lag: Callable[[], float | None] = lambda: None
+
+    def room(self, progress: Progress, given: int) -> int:
+        return self.throttle.room(progress, given, self.lag() if self.throttle.lag_s is not None else None)
+
+
+FREE: Final = Pace()
+
+
+def follow(setting: Project, run: int, submit: Submit, pace: Pace = FREE) -> Iterator[Progress]:
     """Hand out the chunks of ``run``, table by table, and yield the progress until all are done.
 
     Raises ``ChunkFailed`` with the first chunk that a worker could not copy.
@@ -83,24 +98,31 @@ def follow(setting: Project, run: int, submit: Submit) -> Iterator[Progress]:
         yield progress
         while progress.chunks_done < progress.chunks:
             record.raise_failure(control, run)
-            for number in hand_out.due(record.next_chunks(control, run), progress.chunks_done, time.monotonic()):
+            room = pace.room(progress, hand_out.given)
+            waiting = record.next_chunks(control, run)
+            for number in hand_out.due(waiting, progress.chunks_done, time.monotonic(), room):
                 submit(run, number)
             time.sleep(_LOOK_S)
             progress = record.progress(control, run, time.monotonic() - started, progress.rows_before)
             yield progress
 
 
-def copy_here(setting: Project, run: int) -> Iterator[Progress]:
+def copy_here(setting: Project, run: int, pace: Pace = FREE) -> Iterator[Progress]:
     """Copy the chunks of ``run`` in this process, one after the other, and yield the progress until all are done.
 
     Raises ``ChunkFailed`` at the first that cannot be copied.
     """
     with _control(setting) as control:
-        started = time.monotonic()
+        started, given = time.monotonic(), 0
         progress = record.progress(control, run, 0, None)
         yield progress
         while waiting := record.next_chunks(control, run):
             for number in waiting:
+                while pace.room(progress, given) < 1:
+                    time.sleep(_LOOK_S)
+                    progress = replace(progress, seconds=time.monotonic() - started)
+                    yield progress
+                given += 1
                 if copy_chunk(setting, run, number) is None:
                     time.sleep(_LOOK_S)  # somebody else is at it
                 progress = record.progress(control, run, time.monotonic() - started, progress.rows_before)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from strangler.capability import Command, Data, DiscardCopy, Stage, TakeSnapshot, transit
 from strangler.ledger import Change, Publisher
 from strangler.project import Project
-from strangler.sync import backfill, ending
-from strangler.sync.direction import directions
+from strangler.sync import backfill, ending, status
+from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import NotEmpty, SyncError
-from strangler.sync.plan import Progress
-from strangler.sync.status import is_streamed
+from strangler.sync.plan import FREELY, Progress, Throttle
+
+_ASK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copying:
-    """What is asked: which capability, by whom and why; ``replace`` makes a copy anew; ``submit`` None copies here."""
+    """What is asked: which capability, by whom and why, and how fast.
+
+    ``replace`` makes a copy anew; ``submit`` None copies here.
+    """
 
     capability: str
     who: str
@@ -26,6 +32,7 @@ class Copying:
     replace: bool = False
     submit: backfill.Submit | None = None
     chunk_rows: int = backfill.CHUNK_ROWS
+    throttle: Throttle = FREELY
 
 
 def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Progress]:
@@ -40,7 +47,7 @@ def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Pro
     state = publisher.ledger.state(asked.capability)
     streamed = state.stage is Stage.SYNCING
     forward, _ = directions(files, project)
-    if is_streamed(forward) != streamed:
+    if status.is_streamed(forward) != streamed:
         raise SyncError(
             f"the state of {asked.capability} and what is in the databases differ, since a start or a remove was cut"
             f" short; run first: strangler sync {'start' if streamed else 'remove'} {asked.capability}"
@@ -54,15 +61,29 @@ def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Pro
             raise NotEmpty(f"{asked.capability} has a snapshot of {state.data_at}; --replace makes it anew")
         _record(publisher, project, asked, DiscardCopy())
     run = backfill.prepare(files, project, replace=asked.replace, chunk_rows=asked.chunk_rows)
+    pace = backfill.Pace(throttle=asked.throttle, lag=_lag(forward))
     if asked.submit is None:
-        yield from backfill.copy_here(project, run)
+        yield from backfill.copy_here(project, run, pace)
     else:
-        yield from backfill.follow(project, run, asked.submit)
+        yield from backfill.follow(project, run, asked.submit, pace)
     if streamed:
         ending.complete(forward)
     else:
         _record(publisher, project, asked, TakeSnapshot(at=backfill.prove(files, project, run)))
     backfill.close(project, run)
+
+
+def _lag(forward: Direction) -> Callable[[], float | None]:
+    """Return what tells how many seconds the stream is behind; it asks once a second at most."""
+    asked_at, known = 0.0, None
+
+    def lag() -> float | None:
+        nonlocal asked_at, known
+        if time.monotonic() - asked_at > _ASK_S:
+            known, asked_at = status.of(forward).lag_s, time.monotonic()
+        return known
+
+    return lag
 
 
 def _record(publisher: Publisher, project: Project, asked: Copying, command: Command) -> None:

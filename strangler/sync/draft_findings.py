@@ -185,7 +185,7 @@ def _outgoing(each: ForeignKey, owner: str | None) -> tuple[str, ...]:
         else f"move it too: add {shown(each.target)} to --tables; or"
     )
     reference = (
-        "copy what is read of it: create it in the service, and have here",
+        "copy what is read of it: create it in the service, and a [[reference]] here",
         "  [[reference]]",
         f"  source = {name}",
         f"  target = {name}",

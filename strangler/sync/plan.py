@@ -51,6 +51,26 @@ class Progress:
         return max(0, self.rows - self.rows_done) * self.seconds / moved
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """How fast a copy may go: so many rows a second, and only while the stream beside it is so few seconds behind."""
+
+    rows_per_s: float | None = None
+    lag_s: float | None = None
+
+    def room(self, progress: Progress, given: int, lag_s: float | None) -> int:
+        """Return how many chunks may be given out now, when ``given`` were in this sitting and the stream lags so."""
+        if self.lag_s is not None and lag_s is not None and lag_s > self.lag_s:
+            return 0
+        if self.rows_per_s is None:
+            return progress.chunks
+        due = self.rows_per_s * progress.seconds * progress.chunks / max(1, progress.rows)
+        return max(0, int(due) + 1 - given)
+
+
+FREELY: Final = Throttle()
+
+
 def cut(target: str, first: int, boundaries: Iterable[Key], size: int, rows: int) -> Iterator[Chunk]:
     """Yield the chunks of one table of ``rows`` rows, given every ``size``-th key, numbered from ``first``.
 
@@ -72,15 +92,17 @@ class HandOut:
     moved_at: float
     done: int = 0
     pause: float = _PAUSE_S
+    given: int = 0
     _given: set[int] = field(default_factory=set)
 
-    def due(self, waiting: Iterable[int], done: int, now: float) -> list[int]:
-        """Return which of the ``waiting`` chunks to give out, when ``done`` are done at ``now`` (seconds)."""
+    def due(self, waiting: Iterable[int], done: int, now: float, room: int) -> list[int]:
+        """Return which of the ``waiting`` to give out, at most ``room``, when ``done`` are done at ``now`` (s)."""
         if done != self.done:
             self.done, self.moved_at, self.pause = done, now, _PAUSE_S
         elif now - self.moved_at > self.pause:
             self._given.clear()
             self.moved_at, self.pause = now, min(2 * self.pause, _LONGEST_PAUSE_S)
-        due = [number for number in waiting if number not in self._given]
+        due = [number for number in waiting if number not in self._given][:room]
         self._given.update(due)
+        self.given += len(due)
         return due

@@ -15,7 +15,7 @@ from strangler.sync import ending, filling, install, record, status, transfer
 from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import SyncError, Unreachable
 from strangler.sync.pgoutput import lsn_text
-from strangler.sync.verify import Progress, Verdict, Verifying, verify
+from strangler.sync.verify import Progress, Settle, Verdict, Verifying, pause, verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,18 @@ def remove(asked: Asked, project: Project, publisher: Publisher) -> None:
     with transfer.open_database(project.control.database.reveal(), "control database") as control:
         record.abandon(control, asked.capability)
     _take_away((forward, back))
+
+
+def settling(capability: str, project: Project) -> Settle:
+    """Return what waits until rows in flight have come: for the stream where one is applied, else a moment."""
+    forward, _ = directions(project.capabilities[capability], project)
+    if not status.of(forward).running:
+        return pause
+
+    def settle() -> None:
+        filling.catch_up(forward)
+
+    return settle
 
 
 def refuse_stale(capability: str, project: Project) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import psycopg
@@ -11,6 +12,7 @@ from strangler.project import Project, Secret, TableMapping
 from strangler.sync import backfill
 from strangler.sync.copying import Copying, copy
 from strangler.sync.errors import ChunkFailed, MappingInvalid, NotEmpty, SyncError, Unreachable
+from strangler.sync.plan import Throttle
 from tests.fixtures.copying import Library
 
 COPIED = """
@@ -225,3 +227,13 @@ def test_rows_written_while_it_runs_do_not_disturb_it(library: Library) -> None:
                 [f"late {progress.chunks_done}"],
             )
     backfill.prove(files, project, number)
+
+
+def test_a_throttled_copy_takes_its_time_and_copies_all(library: Library) -> None:
+    throttle = Throttle(rows_per_s=3_000)
+    asked = Copying(capability="books", who="ann", reason="trying", chunk_rows=300, throttle=throttle)
+    began = time.monotonic()
+    with Publisher.open(library.project) as publisher:
+        *_, last = copy(asked, library.project, publisher)
+    assert last.rows_done == 2273 + 20 + 1200
+    assert time.monotonic() - began > 0.9 * (last.rows_done - 2 * 300) / 3_000

@@ -15,8 +15,9 @@ import pytest
 from strangler.ledger import Publisher
 from strangler.local import Postgres
 from strangler.project import Project, Sync, load
-from strangler.sync import install, retention, running
+from strangler.sync import install, retention, running, syncing
 from strangler.sync.direction import directions
+from strangler.sync.verify import pause
 from tests.fixtures.command import Run, Said, printed_json
 from tests.fixtures.streams import Pair, Paired, table
 from tests.fixtures.waiting import until
@@ -309,3 +310,15 @@ def running_slots(pair: Pair) -> int:
     query = "select count(*) from pg_replication_slots where active and slot_name ~ 'books_(forward|reverse)'"
     [(found,)] = pair.source(query)
     return int(found)
+
+
+def test_rows_in_flight_are_waited_for_by_the_stream_where_one_is_applied(shop: Shop) -> None:
+    shop("start")
+    assert syncing.settling("books", shop.project) is pause
+    with shop.running():
+        shop("backfill", "--inline")
+        settle = syncing.settling("books", shop.project)
+        assert settle is not pause
+        shop.pair.source("update book set title = title || '?'")
+        settle()
+        assert shop.pair.target(ALL) == shop.pair.source(ALL)
