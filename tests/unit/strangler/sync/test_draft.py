@@ -118,9 +118,14 @@ def test_referred_to_tables_come_first_and_what_closes_a_circle_is_told(found: t
 @given(tables())
 def test_no_name_ends_a_comment(found: tuple[Table, ...]) -> None:
     made = draft("catalog", Described(tables=found, keywords=KEYWORDS), {})
-    plain = [line for line in made.mapping.split("\n") if not line.startswith(("#", "[", "source", "target", "key"))]
+    parsed = tomllib.loads(made.mapping)
+    assert parsed.keys() <= {"table"}
+    assert all(
+        each.keys() <= {"source", "target", "key", "where", "forward", "reverse"} for each in parsed.get("table", [])
+    )
+    drafted = sum(len(each.get(way, {})) for each in parsed.get("table", []) for way in ("forward", "reverse"))
     count = sum(1 for table in found for column in meant(table).forward for _ in ("forward", "reverse") if column)
-    assert len([line for line in plain if line]) == count
+    assert drafted == count
 
 
 @given(NAMES)
