@@ -228,6 +228,10 @@ class Bed:
             found = connection.execute(query.encode())
             return found.fetchall() if found.description else []
 
+    def twice(self) -> int:
+        """Return how many changes the target's trigger has seen more than once."""
+        return len(self.ask(self.target, "select id, version from seen group by id, version having count(*) > 1"))
+
     def answers(self, server: Postgres, query: str) -> Any:
         """Return the first value, None where the server does not answer."""
         with suppress(psycopg.OperationalError, IndexError):
@@ -311,7 +315,7 @@ def kills(bed: Bed, victim: str, rounds: int) -> Result:
             until(lambda: bed.stage == "shadow", "the copy has ended", 10)
         else:
             until(lambda: bed.heard_since(time.time() - 1), "it follows", 30)
-            twice += len(bed.ask(bed.target, "select from seen group by id, version having count(*) > 1"))
+            twice += bed.twice()
             bed.ask(bed.target, "alter table volume disable trigger see")
     bed.writing.clear()
     at = time.time() + 0.5
