@@ -21,7 +21,6 @@ set lsn = %(to)s, transactions = transactions + %(transactions)s, changes = chan
     heartbeat_xid = coalesce(%(beaten_by)s::bigint, heartbeat_xid),
     applied_at = clock_timestamp(), stopped = null
 where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s
-returning copying
 """
 
 
@@ -72,15 +71,13 @@ def standing(target: psycopg.Connection, name: str) -> Standing | None:
 
 def advance(
     target: psycopg.Connection, at: Standing, to: int, *, transactions: int, changes: int, heartbeat: str | None
-) -> bool:
-    """Set the watermark to ``to`` and return whether the tables are being copied, too.
-
-    ``heartbeat`` is the number of the transaction that wrote it, and the time.
+) -> None:
+    """Set the watermark to ``to``. ``heartbeat`` is the number of the transaction that wrote it, and the time.
 
     Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch.
     """
     beaten_by, _, beaten_at = (None, "", None) if heartbeat is None else heartbeat.partition(" ")
-    row = target.execute(
+    advanced = target.execute(
         _ADVANCE,
         {
             "name": at.name,
@@ -92,11 +89,9 @@ def advance(
             "beaten_at": beaten_at,
             "beaten_by": beaten_by,
         },
-    ).fetchone()
-    if row is None:
+    )
+    if advanced.rowcount == 0:
         raise Overtaken(f"stream {at.name} is not at {lsn_text(at.lsn)} any more: another process has applied to it")
-    copying: bool = row[0]
-    return copying
 
 
 def stop(target: psycopg.Connection, name: str, why: str) -> None:
