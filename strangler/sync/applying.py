@@ -206,7 +206,7 @@ class Applier:
                 self._target.execute(landing.forget(key, beside=None))
                 self._lay([self._tombstone(landing, list(_texts(key)), batch.xids)])
         if evicted or parts.keys() - {_NONE}:
-            settle(self._target, landing.projection, self.at.name)
+            settle(self._target, landing.projection, self.at.name, landing.keys_left_out())
 
     def _make_room(self, landing: Landing, parts: Parts, xids: list[int]) -> int:
         evicted = 0

@@ -181,15 +181,20 @@ def _refuse_late(target: psycopg.Connection, at: Standing) -> None:
         raise SyncError(f"the copy of {at.name} that this chunk belongs to is over; nothing of it was written")
 
 
-def settle(target: psycopg.Connection, projection: Projection, stream: str) -> None:
-    """Take the tombstones away again of rows that this transaction has changed in part, and that are here."""
+def settle(target: psycopg.Connection, projection: Projection, stream: str, left_out: sql.Composed) -> None:
+    """Take the tombstones away again of rows that this transaction has changed in part, and that want nothing.
+
+    These are those that are here, and those that the mapping leaves out, whose keys ``left_out`` selects.
+    """
     target.execute(
         sql.SQL(
             "delete from strangler_sync.tombstone where ctid = any(array(select at from"
             " (select ctid as at, {keys} from strangler_sync.tombstone where stream = {stream} and target = {target}"
             "  and not gone and xmin = pg_current_xact_id()::xid) as buried"
-            " join {table} as there on {same}))"
+            " where exists (select from {table} as there where {same})"
+            "  or exists (select from ({left_out}) as there where {same})))"
         ).format(
+            left_out=left_out,
             table=identifier(projection.target.name),
             keys=buried_keys(projection),
             stream=sql.Literal(stream),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Final
@@ -15,8 +15,9 @@ from psycopg.types.json import Jsonb
 from strangler.sync import identity, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
-from strangler.sync.errors import RightMissing, SyncError, TimedOut
+from strangler.sync.errors import MappingInvalid, RightMissing, SyncError, TimedOut
 from strangler.sync.filling import MORE_ORIGINS, origins
+from strangler.sync.mapping import Projection
 from strangler.sync.walsender import Walsender
 
 SLOT_PATIENCE_S: Final = 30
@@ -29,6 +30,18 @@ _WRITERS: Final = """
 select pid, usename::text, application_name, date_trunc('second', clock_timestamp() - xact_start)::text, query
 from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
 order by xact_start limit 5
+"""
+_WITH_GENERATED: Final = 180_000
+_IDENTITY: Final = """
+select c.relreplident::text, array(
+  select a.attname::text from pg_index i, unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1]) as k(n)
+  join pg_attribute a on a.attnum = k.n and a.attrelid = c.oid
+  where i.indrelid = c.oid
+    and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end),
+  exists (select from pg_attribute where attrelid = c.oid and attgenerated = 'v' and not attisdropped),
+  exists (select from pg_attribute where attrelid = c.oid and attnum > 0 and attlen = -1 and attstorage <> 'p'
+          and attgenerated = '' and not attisdropped)
+from pg_class c where c.oid = %s
 """
 _SLOT_CURES: Final = {
     "all replication slots are in use": "; raise max_replication_slots in the server's configuration, and restart it",
@@ -43,7 +56,7 @@ def install(direction: Direction, *, copying: bool) -> None:
     Raises ``RightMissing`` with the statement that mends it, ``MappingInvalid``.
     """
     with direction.open() as (source, target):
-        direction.projections(source, target)
+        _refuse_identities(source, direction.projections(source, target), direction.file)
         _prepare(source)
         _prepare(target)
         if watermark.standing(target, direction.name) is not None:
@@ -108,11 +121,50 @@ def _publish(source: psycopg.Connection, direction: Direction) -> None:
     _unpublish(source, direction.name)
     first = tables[0].as_string(source)
     with _as_owner(source, "select relowner from pg_class where oid = to_regclass(%s)", first):
+        # A table whose identity is the whole row cannot be updated while a column of it is not published.
+        generated = ", publish_generated_columns = stored" if source.info.server_version >= _WITH_GENERATED else ""
         source.execute(
-            sql.SQL("create publication {} for table {} with (publish_via_partition_root = true)").format(
-                name, sql.SQL(", ").join(tables)
+            sql.SQL("create publication {} for table {} with (publish_via_partition_root = true{})").format(
+                name, sql.SQL(", ").join(tables), sql.SQL(generated)
             )
         )
+
+
+def _refuse_identities(source: psycopg.Connection, projections: Sequence[Projection], file: str) -> None:
+    """Raise ``MappingInvalid`` for tables whose changes would not tell the mapping's key.
+
+    Without any identity a published table refuses its own application's updates and deletes.
+    """
+    problems = []
+    for each in projections:
+        found = source.execute(_IDENTITY, [each.source.oid]).fetchone()
+        kind, columns, virtual, long = found or ("n", [], False, False)
+        table = identifier(each.source.name).as_string(source)
+        key = set(each.mapping.key.values())
+        if kind != "f" and not key <= set(columns):
+            told = f"tells {', '.join(columns)} of a changed row" if columns else "tells nothing of a changed row"
+            problems.append((each, f"the source {told}, and not the key; {_cure_identity(table, key)}"))
+        elif kind == "f" and virtual:
+            problems.append(
+                (each, "published, it would refuse every change, since its identity is the whole row, and a generated"
+                       f" column is not stored; run there: alter table {table} replica identity default")
+            )  # fmt: skip
+        elif kind != "f" and long and each.mapping.where is not None:
+            problems.append(
+                (each, "a row may come to fulfil its condition while the source leaves a long value out that did not"
+                       f" change; run there: alter table {table} replica identity full")
+            )  # fmt: skip
+    if problems:
+        raise MappingInvalid(
+            [f"{file}: {each.mapping.source} → {each.mapping.target}: {problem}" for each, problem in problems]
+        )
+
+
+def _cure_identity(table: str, key: set[str]) -> str:
+    return (
+        f"run there: alter table {table} replica identity default, if {', '.join(sorted(key))} is its primary key, or:"
+        f" alter table {table} replica identity full"
+    )
 
 
 def _unpublish(source: psycopg.Connection, name: str) -> None:

@@ -64,9 +64,14 @@ class Landing:
 
     def leave(self) -> sql.Composed:
         """Return the DELETE of the rows that are staged, and that the mapping's condition does not take any more."""
-        part = sql.SQL("{} >= {} and ({}) is not true").format(_PART, sql.Literal(WHOLE), self.projection.condition)
         return sql.SQL("delete from {target} as there using ({keys}) as here where {same}").format(
-            target=identifier(self.projection.target.name), keys=self._keys(part), same=self._same()
+            target=identifier(self.projection.target.name), keys=self.keys_left_out(), same=self._same()
+        )
+
+    def keys_left_out(self) -> sql.Composed:
+        """Return the SELECT of the keys of staged rows that the mapping's condition does not take."""
+        return self._keys(
+            sql.SQL("{} >= {} and ({}) is not true").format(_PART, sql.Literal(WHOLE), self.projection.condition)
         )
 
     def upsert(self) -> sql.Composed:
@@ -171,7 +176,10 @@ class Landing:
 
     def _values(self) -> Iterable[tuple[str, sql.Composable]]:
         """Yield each target column with the expression that makes it out of a staged row."""
-        return zip(self.projection.columns, self.projection.casts(), strict=True)
+        for name, value in zip(self.projection.columns, self.projection.casts(), strict=True):
+            column = self.projection.target.columns[name]
+            # COPY takes text for a type that only the target knows; a statement does not.
+            yield name, value if column.type == column.sent_as else cast(value, column.type)
 
     def _keys(self, where: sql.Composable) -> sql.Composed:
         keys = list(self._values())[: len(self.projection.mapping.key)]

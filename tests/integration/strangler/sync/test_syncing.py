@@ -322,3 +322,25 @@ def test_rows_in_flight_are_waited_for_by_the_stream_where_one_is_applied(shop: 
         shop.pair.source("update book set title = title || '?'")
         settle()
         assert shop.pair.target(ALL) == shop.pair.source(ALL)
+
+
+def test_a_table_that_would_refuse_its_own_changes_is_not_published(shop: Shop) -> None:
+    shop.pair.source("alter table book replica identity nothing")
+    code, _, err = shop("start")
+    assert (code, shop.stage) == (1, "monolith")
+    assert "book → book: the source tells nothing of a changed row, and not the key; run there: alter table" in err
+    shop.pair.source("update book set title = title || '!'")
+    shop.pair.source("alter table book replica identity default")
+    assert shop("start")[0] == 0
+    shop.pair.source("update book set title = title || '!'")
+
+
+def test_a_whole_row_with_a_generated_column_that_is_not_stored_is_not_published(shop: Shop) -> None:
+    virtual = "add column twice bigint generated always as (2 * id) virtual"
+    shop.pair.source(f"alter table book {virtual}", "alter table book replica identity full")
+    code, _, err = shop("start")
+    assert (code, shop.stage) == (1, "monolith")
+    assert "published, it would refuse every change" in err
+    shop.pair.source("update book set title = title || '!'", "alter table book replica identity default")
+    assert shop("start")[0] == 0
+    shop.pair.source("update book set title = title || '!'")
