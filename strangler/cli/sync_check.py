@@ -1,0 +1,60 @@
+"""``sync check``: whether streams can be begun, and the statements that make them so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Final
+
+import typer
+from rich.text import Text
+
+from strangler.cli.shell import AsJson, CapabilityName, Failure, complain, err, files_of, out, print_json, shell
+from strangler.project import ProjectInvalid
+from strangler.project.values import printable
+from strangler.sync.check import Finding, Level
+from strangler.sync.check import check as look
+from strangler.sync.direction import directions
+from strangler.sync.errors import SyncError
+
+_STOPPED: Final = 1
+_NOT_CHECKED: Final = 2
+_MARKS: Final = {Level.STOP: ("✗", "red"), Level.WARN: ("!", "yellow")}
+
+
+def check(context: typer.Context, capability: CapabilityName, as_json: AsJson = False) -> None:
+    """Say what stands in the way of a capability's streams, with the statements that mend it. Writes nothing.
+
+    Exit code 0 when nothing does, 1 when something does, 2 when it could not be looked at.
+    """
+    try:
+        project = shell(context).project()
+        findings = look(directions(files_of(project, capability), project)[0])
+    except (SyncError, ProjectInvalid, Failure) as exc:
+        complain(exc)
+        raise typer.Exit(_NOT_CHECKED) from exc
+    if as_json:
+        print_json([asdict(each) for each in findings])
+    else:
+        _show(capability, findings)
+    if any(each.level is Level.STOP for each in findings):
+        raise typer.Exit(_STOPPED)
+
+
+def _show(capability: str, findings: Sequence[Finding]) -> None:
+    for each in findings:
+        mark, style = _MARKS[each.level]
+        err.print(Text.assemble((f"{mark} ", style), (each.where, "bold"), ": ", printable(each.found)), soft_wrap=True)
+    for line in _statements(findings):
+        out.print(printable(line), markup=False, soft_wrap=True)
+    if not any(each.level is Level.STOP for each in findings):
+        err.print(f"{capability}: streams can be begun", style="green", markup=False)
+
+
+def _statements(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield SQL and nothing else, so that it may be pasted, or piped, whole."""
+    for where in dict.fromkeys(each.where for each in findings if each.statement):
+        yield f"-- in the {where}, as an administrator"
+        for each in findings:
+            if each.where == where and each.statement:
+                yield f"{each.statement};{' -- then restart the server' if each.restart else ''}"

@@ -1,0 +1,188 @@
+"""What two databases lack to be kept equal: facts in, findings out, each with the statement that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from psycopg import sql
+
+from strangler.sync.check.facts import Role, Server, Side, Table
+
+_OLDEST: Final = 150_000
+_NEXT: Final = 190_000  # the first release that was never tried
+
+
+class Level(StrEnum):
+    """``stop``: streams cannot be begun, or would break. ``warn``: they can, and somebody should know this."""
+
+    STOP = "stop"
+    WARN = "warn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was found in which database, and the SQL that an administrator mends it with there, where SQL does."""
+
+    level: Level
+    where: str
+    found: str
+    statement: str | None = None
+    restart: bool = False
+
+
+def judge(sides: Sequence[Side]) -> list[Finding]:
+    """Return what stands in the way between the ``sides``, and what is worth knowing."""
+    return [*_rooms(sides), *(finding for side in sides for finding in _side(side))]
+
+
+def _rooms(sides: Sequence[Side]) -> Iterator[Finding]:
+    """Yield what is short where slots are to be made; two databases of one server share its room."""
+    publishing = [each for each in sides if each.publishes]
+    for system in dict.fromkeys(each.server.system for each in publishing):
+        same = [each for each in publishing if each.server.system == system]
+        yield from _room(same[0], sum(not each.begun for each in same))
+
+
+def _side(side: Side) -> Iterator[Finding]:
+    yield from _server(side)
+    yield from _role(side)
+    yield from _tables(side)
+
+
+def _server(side: Side) -> Iterator[Finding]:
+    server = side.server
+    if server.version < _OLDEST:
+        yield _stop(side, f"PostgreSQL {server.version // 10_000} is older than 15: routing only")
+    elif server.version >= _NEXT:
+        yield _warn(side, f"PostgreSQL {server.version // 10_000} was never tried; 15 to 18 are")
+    if server.wal_level != "logical":
+        yield _stop(
+            side,
+            f"wal_level is {server.wal_level}: changes are not in the WAL as rows",
+            _setting("wal_level", "logical"),
+            restart=True,
+        )
+    if server.slot_keeps_mb < 0:
+        yield _warn(
+            side,
+            "max_slot_wal_keep_size has no bound: should nobody apply, a slot keeps WAL until the disk is full",
+            _setting("max_slot_wal_keep_size", "50GB"),
+        )
+    if server.refusal is not None:
+        yield _stop(side, f"{server.refusal}; a stream needs the server itself, not a pooler before it")
+
+
+def _room(side: Side, wanted: int) -> Iterator[Finding]:
+    server: Server = side.server
+    for name, size, free in (
+        ("max_replication_slots", server.slots, server.slots_free),
+        ("max_wal_senders", server.senders, server.senders_free),
+    ):
+        if wanted > max(0, free):
+            yield _stop(
+                side,
+                f"{name} is {size}, of which {max(0, free)} are free, and {wanted} wanted",
+                _setting(name, str(size + wanted - max(0, free))),
+                restart=True,
+            )
+
+
+def _role(side: Side) -> Iterator[Finding]:
+    role = side.role
+    if not role.replicates:
+        yield _stop(side, f"the role {role.name} may not replicate", _sql("alter role {} replication", role.name))
+    if not role.creates:
+        yield _stop(side, f"the role {role.name} may not make its schema", _may_create(role, role.name))
+    if role.origins_missing:
+        functions = ", ".join(role.origins_missing)
+        yield _stop(
+            side,
+            f"the role {role.name} may not tag what it writes, so that it would come back",
+            _sql(f"grant execute on function {functions} to {{}}", role.name),
+        )
+    if not role.relaxes and any(each.copied and each.constrained for each in side.tables):
+        yield _stop(
+            side,
+            f"the role {role.name} may not let a row come before the one that it refers to",
+            _sql("grant set on parameter session_replication_role to {}", role.name),
+        )
+
+
+def _tables(side: Side) -> Iterator[Finding]:
+    role = side.role
+    for schema in dict.fromkeys(name[0] for name in side.closed):
+        yield _stop(
+            side,
+            f"the role {role.name} may not use the schema {schema}",
+            _sql("grant usage on schema {} to {}", schema, role.name),
+        )
+    for name in side.absent:
+        yield _stop(side, f"there is no table {'.'.join(name)}; mend its name, or run what makes it")
+    for table in side.tables:
+        yield from _rights(side, table)
+        yield from _identity(side, table)
+    yield from _owners(side)
+
+
+def _rights(side: Side, table: Table) -> Iterator[Finding]:
+    role = side.role.name
+    if table.rights_missing:
+        words = ", ".join(table.rights_missing)
+        grant = sql.SQL("grant " + words + " on {} to {}").format(sql.Identifier(*table.name), sql.Identifier(role))
+        yield _stop(side, f"the role {role} may not {words} on {'.'.join(table.name)}", grant.as_string(None))
+    for sequence in table.sequences:
+        yield _stop(
+            side, f"the role {role} may not set {sequence}", _sql(f"grant update on sequence {sequence} to {{}}", role)
+        )
+
+
+def _identity(side: Side, table: Table) -> Iterator[Finding]:
+    if not table.published or table.key <= table.identity:
+        return
+    way = "default" if table.key <= table.primary else "full"
+    yield _stop(
+        side,
+        f"a change of {'.'.join(table.name)} does not carry {', '.join(sorted(table.key - table.identity))} of the row"
+        " that was there",
+        sql.SQL("alter table {} replica identity " + way).format(sql.Identifier(*table.name)).as_string(None),
+    )
+
+
+def _owners(side: Side) -> Iterator[Finding]:
+    published = [each for each in side.tables if each.published]
+    owners = dict.fromkeys(each.owner for each in published)
+    if len(owners) > 1:
+        yield _stop(side, f"the tables have several owners ({', '.join(owners)}), and only one may publish them all")
+    for owner in owners:
+        table = next(each for each in published if each.owner == owner)
+        if not table.acts_as_owner:
+            yield _stop(
+                side,
+                f"the role {side.role.name} may not publish tables of {owner}",
+                _sql("grant {} to {}", owner, side.role.name),
+            )
+        if not table.owner_creates and owner != side.role.name:
+            yield _stop(side, f"{owner}, who owns the tables, may not publish them", _may_create(side.role, owner))
+
+
+def _may_create(role: Role, grantee: str) -> str:
+    return _sql("grant create on database {} to {}", role.database, grantee)
+
+
+def _setting(name: str, value: str) -> str:
+    return sql.SQL("alter system set {} = {}").format(sql.Identifier(name), sql.Literal(value)).as_string(None)
+
+
+def _sql(text: str, *names: str) -> str:
+    return sql.SQL(text).format(*map(sql.Identifier, names)).as_string(None)
+
+
+def _stop(side: Side, found: str, statement: str | None = None, *, restart: bool = False) -> Finding:
+    return Finding(level=Level.STOP, where=side.what, found=found, statement=statement, restart=restart)
+
+
+def _warn(side: Side, found: str, statement: str | None = None) -> Finding:
+    return Finding(level=Level.WARN, where=side.what, found=found, statement=statement)

@@ -1,0 +1,56 @@
+"""Both databases of a capability looked at, and its mapping tried against them. Nothing is written."""
+
+from __future__ import annotations
+
+import psycopg
+
+from strangler.sync.check.judging import Finding, Level, judge
+from strangler.sync.check.reading import Wanted, read
+from strangler.sync.direction import Direction, inverted
+from strangler.sync.errors import MappingInvalid
+
+
+def check(forward: Direction) -> list[Finding]:
+    """Return what stands in the way of the streams of a capability. Raises ``Unreachable``."""
+    back = inverted(forward)
+    with forward.open() as (source, target):
+        sides = (
+            read(source, forward.source_url, forward.source, forward.name, _here(forward)),
+            read(target, forward.target_url, forward.target, back.name, _there(forward)),
+        )
+        findings = judge(sides)
+        return findings + _mapping(forward, source, target, findings)
+
+
+def _here(forward: Direction) -> list[Wanted]:
+    return [
+        Wanted(
+            name=each.source,
+            key=frozenset(each.key.values()),
+            published=True,
+            written=not each.reference,
+            copied=False,
+        )
+        for each in forward.tables
+    ]
+
+
+def _there(forward: Direction) -> list[Wanted]:
+    return [
+        Wanted(name=each.target, key=frozenset(each.key), published=not each.reference, written=True, copied=True)
+        for each in forward.tables
+    ]
+
+
+def _mapping(
+    forward: Direction, source: psycopg.Connection, target: psycopg.Connection, findings: list[Finding]
+) -> list[Finding]:
+    where = forward.file
+    if any(each.level is Level.STOP for each in findings):
+        # Its expressions are run where they belong, which a right that is missing forbids, too.
+        return [Finding(level=Level.WARN, where=where, found="the mapping is tried when what stops is mended")]
+    try:
+        forward.projections(source, target)
+    except MappingInvalid as exc:
+        return [Finding(level=Level.STOP, where=where, found=each) for each in exc.problems]
+    return []

@@ -1,0 +1,133 @@
+"""What a role lacks in both databases: each statement is run as printed, and the finding is gone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from strangler.local import Postgres, ensure_role
+from strangler.sync.check import Finding, Level, check
+from strangler.sync.direction import Direction, Way
+from tests.fixtures.postgres import PASSWORD, MakeDatabase
+from tests.fixtures.streams import table
+from tests.integration.strangler.sync.test_syncing import Shop, shop  # noqa: F401
+
+TABLES = """
+create schema "back office";
+create table "back office".author (id bigserial primary key, name text not null);
+create table book (id bigint primary key, author_id bigint references "back office".author, title text);
+alter table book replica identity nothing;
+"""
+AUTHOR = table("back office.author", "back office.author", {"id": "id"}, {"name": "name"}, reverse={"name": "name"})
+BOOK = table("book", "book", {"id": "id"}, {"title": "upper(title)"}, reverse={"title": "title"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bare:
+    """Two databases of tables that belong to others, and a role on each that may do nothing but log in."""
+
+    postgres: Postgres
+    forward: Direction
+
+    def stops(self) -> list[Finding]:
+        return [each for each in check(self.forward) if each.level is Level.STOP]
+
+    def run(self, finding: Finding) -> None:
+        url = {self.forward.source: self.forward.source_url, self.forward.target: self.forward.target_url}
+        database = str(conninfo_to_dict(url[finding.where])["dbname"])
+        with psycopg.connect(self.postgres.url(database), autocommit=True) as connection:
+            connection.execute((finding.statement or "").encode())
+
+
+@pytest.fixture
+def bare(postgres: Postgres, make_database: MakeDatabase) -> Iterator[Bare]:
+    owners = [make_database(), make_database()]
+    databases = [str(conninfo_to_dict(each)["dbname"]) for each in owners]
+    roles = [f"sync of {each}" for each in databases]
+    for owner, database, role in zip(owners, databases, roles, strict=True):
+        with psycopg.connect(owner) as connection:
+            connection.execute(TABLES)
+        with psycopg.connect(postgres.url(), autocommit=True) as connection:
+            ensure_role(connection, role, PASSWORD)
+            connection.execute(f'grant connect on database "{database}" to "{role}"')
+    urls = [postgres.url(database, role, PASSWORD) for database, role in zip(databases, roles, strict=True)]
+    forward = Direction(
+        capability="books",
+        way=Way.FORWARD,
+        tables=(AUTHOR, BOOK),
+        source="monolith's database",
+        source_url=urls[0],
+        target="books's database",
+        target_url=urls[1],
+        file="mapping.toml",
+    )
+    yield Bare(postgres=postgres, forward=forward)
+    for database, role in zip(databases, roles, strict=True):
+        with psycopg.connect(postgres.url(database), autocommit=True) as connection:
+            connection.execute(f'drop owned by "{role}"')
+            connection.execute(f'drop role "{role}"')
+
+
+def test_each_statement_mends_what_it_was_printed_for(bare: Bare) -> None:
+    ran: list[str] = []
+    while stops := bare.stops():
+        first = stops[0]
+        assert first.statement is not None, first
+        bare.run(first)
+        assert first not in bare.stops()
+        ran.append(first.statement.split('"')[0].strip())
+    assert set(ran) == {
+        "alter role",
+        "grant create on database",
+        "grant execute on function pg_replication_origin_create(text), pg_replication_origin_drop(text),"
+        " pg_replication_origin_session_setup(text), pg_replication_origin_session_reset() to",
+        "grant set on parameter session_replication_role to",
+        "grant usage on schema",
+        "grant select, insert, update, delete on",
+        "grant update on sequence",
+        "alter table",
+        "grant",
+    }
+
+
+def test_an_expression_that_its_database_refuses_is_told_once_nothing_else_stops(bare: Bare) -> None:
+    wrong = table("book", "book", {"id": "id"}, {"title": "no_such_column"}, reverse={"title": "title"})
+    tried = replace(bare, forward=replace(bare.forward, tables=(wrong,)))
+    assert "the mapping is tried when what stops is mended" in [each.found for each in check(tried.forward)]
+    while (stops := tried.stops()) and stops[0].statement:
+        tried.run(stops[0])
+    (left,) = tried.stops()
+    assert "no_such_column" in left.found
+
+
+def test_the_command_prints_the_statements_alone_and_ends_as_its_findings_are(
+    shop: Shop,  # noqa: F811
+    postgres: Postgres,
+) -> None:
+    assert shop("check")[0] == 0
+    [(role,)] = shop.pair.source("select current_user")
+    statement = f'alter role "{role}" replication'
+    with psycopg.connect(postgres.url()) as connection:
+        connection.execute(f'alter role "{role}" noreplication')
+    code, printed, said = shop("check")
+    assert code == 1
+    assert f"the role {role} may not replicate" in said
+    assert f"{statement};" in printed.splitlines()
+    assert all(line.startswith("-- in the ") or line.endswith(";") for line in printed.splitlines())
+    assert statement in [each["statement"] for each in json.loads(shop("check", "--json")[1])]
+    with psycopg.connect(postgres.url()) as connection:
+        connection.execute(statement.encode())
+    assert shop("check")[0] == 0
+
+
+def test_a_database_that_does_not_answer_is_not_said_to_lack_anything(shop: Shop) -> None:  # noqa: F811
+    environment = shop.file.parent / "env"
+    environment.write_text(environment.read_text().replace("SOURCE=postgresql://", "SOURCE=postgresql://nobody"))
+    code, printed, said = shop("check")
+    assert (code, printed) == (2, "")
+    assert "the monolith's database does not answer" in said

@@ -1,0 +1,124 @@
+"""What stands in the way of streams, judged from facts alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strangler.sync.check import Finding, Level, Role, Server, Side, Table, judge
+
+SERVER = Server(
+    system="1",
+    version=180_006,
+    wal_level="logical",
+    slots=10,
+    slots_free=10,
+    senders=10,
+    senders_free=10,
+    slot_keeps_mb=1024,
+)
+ROLE = Role(name="sync", database="shop", replicates=True, creates=True, origins_missing=(), relaxes=True)
+TABLE = Table(
+    name=("public", "book"),
+    published=True,
+    written=True,
+    copied=True,
+    owner="shop",
+    acts_as_owner=True,
+    owner_creates=True,
+    rights_missing=(),
+    sequences=(),
+    key=frozenset({"id"}),
+    identity=frozenset({"id"}),
+    primary=frozenset({"id"}),
+    constrained=True,
+)
+SIDE = Side(what="monolith's database", begun=False, publishes=True, server=SERVER, role=ROLE, tables=(TABLE,))
+
+
+def found(side: Side, *others: Side) -> list[tuple[Level, str | None]]:
+    return [(each.level, each.statement) for each in judge((side, *others))]
+
+
+def server(**changes: Any) -> Side:
+    return replace(SIDE, server=replace(SERVER, **changes))
+
+
+def table(**changes: Any) -> Side:
+    return replace(SIDE, tables=(replace(TABLE, **changes),))
+
+
+def test_nothing_is_said_of_databases_that_lack_nothing() -> None:
+    assert judge((SIDE, SIDE)) == []
+
+
+def test_a_server_without_logical_decoding_is_told_with_its_statement_and_its_restart() -> None:
+    assert judge((server(wal_level="replica"),)) == [
+        Finding(
+            level=Level.STOP,
+            where="monolith's database",
+            found="wal_level is replica: changes are not in the WAL as rows",
+            statement="""alter system set "wal_level" = 'logical'""",
+            restart=True,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("side", "level", "statement"),
+    [
+        (server(version=140_000), Level.STOP, None),
+        (server(version=190_000), Level.WARN, None),
+        (server(slot_keeps_mb=-1), Level.WARN, """alter system set "max_slot_wal_keep_size" = '50GB'"""),
+        (server(refusal="no"), Level.STOP, None),
+        (table(owner="nobody", acts_as_owner=False), Level.STOP, 'grant "nobody" to "sync"'),
+        (table(owner_creates=False), Level.STOP, 'grant create on database "shop" to "shop"'),
+        (table(identity=frozenset()), Level.STOP, 'alter table "public"."book" replica identity default'),
+        (
+            table(identity=frozenset(), primary=frozenset()),
+            Level.STOP,
+            'alter table "public"."book" replica identity full',
+        ),
+        (replace(SIDE, closed=(("back office", "book"),)), Level.STOP, 'grant usage on schema "back office" to "sync"'),
+        (replace(SIDE, absent=(("book",),)), Level.STOP, None),
+    ],
+)
+def test_what_is_found_comes_with_what_mends_it(side: Side, level: Level, statement: str | None) -> None:
+    assert found(side) == [(level, statement)]
+
+
+@given(free=st.integers(-2, 5), begun=st.tuples(st.booleans(), st.booleans()), same=st.booleans())
+def test_streams_of_one_server_share_its_room(free: int, begun: tuple[bool, bool], same: bool) -> None:
+    first = replace(server(slots_free=free), begun=begun[0])
+    second = replace(server(slots_free=free, system="1" if same else "2"), begun=begun[1])
+    wanted = [sum(not each for each in begun)] if same else [int(not each) for each in begun]
+    short = [f"""'{10 + each - max(0, free)}'""" for each in wanted if each > max(0, free)]
+    assert [each.statement for each in judge((first, second))] == [
+        f'alter system set "max_replication_slots" = {size}' for size in short
+    ]
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_a_name_stays_one_name_in_a_statement(name: str) -> None:
+    side = replace(SIDE, role=replace(ROLE, name=name, replicates=False))
+    quoted = name.replace('"', '""')
+    assert found(side) == [(Level.STOP, f'alter role "{quoted}" replication')]
+
+
+def test_a_side_that_makes_no_slot_takes_no_room_and_hides_nobody() -> None:
+    silent = replace(server(slots_free=0), publishes=False)
+    assert judge((silent, silent)) == []
+    assert [each.found for each in judge((silent, server(slots_free=0)))] == [
+        "max_replication_slots is 10, of which 0 are free, and 1 wanted"
+    ]
+
+
+@pytest.mark.parametrize(("copied", "constrained"), [(True, True), (True, False), (False, True)])
+def test_constraints_are_to_wait_only_where_rows_are_copied_to(copied: bool, constrained: bool) -> None:
+    side = replace(table(copied=copied, constrained=constrained), role=replace(ROLE, relaxes=False))
+    wanted = [(Level.STOP, 'grant set on parameter session_replication_role to "sync"')]
+    assert found(side) == (wanted if copied and constrained else [])
