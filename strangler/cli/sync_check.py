@@ -55,6 +55,9 @@ def _statements(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield SQL and nothing else, so that it may be pasted, or piped, whole."""
     for where in dict.fromkeys(each.where for each in findings if each.statement):
         yield f"-- in the {where}, as an administrator"
-        for each in findings:
-            if each.where == where and each.statement:
-                yield f"{each.statement};{' -- then restart the server' if each.restart else ''}"
+        lines = [
+            f"{each.statement};{' -- then restart the server' if each.restart else ''}"
+            for each in findings
+            if each.where == where and each.statement
+        ]
+        yield from dict.fromkeys(lines)

@@ -1,7 +1,7 @@
 """Whether two databases can be kept equal: what each lacks for it, and the statement that mends it."""
 
-from strangler.sync.check.facts import Role, Server, Side, Table
+from strangler.sync.check.facts import Role, Room, Server, Side, Table
 from strangler.sync.check.judging import Finding, Level, judge
 from strangler.sync.check.run import check
 
-__all__ = ["Finding", "Level", "Role", "Server", "Side", "Table", "check", "judge"]
+__all__ = ["Finding", "Level", "Role", "Room", "Server", "Side", "Table", "check", "judge"]

@@ -6,8 +6,17 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How many places a ``setting`` of the server gives, and how many of them are free."""
+
+    setting: str
+    places: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """The server's own settings; ``slots`` and ``senders`` are in all, of which some are free.
+    """The server's own settings.
 
     ``system`` tells whether two databases are of one server. ``refusal`` is why no replication session could be begun.
     """
@@ -15,10 +24,9 @@ class Server:
     system: str
     version: int
     wal_level: str
-    slots: int
-    slots_free: int
-    senders: int
-    senders_free: int
+    slots: Room
+    senders: Room
+    origins: Room
     slot_keeps_mb: int
     refusal: str | None = None
 
@@ -39,14 +47,17 @@ class Role:
 class Table:
     """A mapped table as the sync's role finds it. ``sequences`` are those that the role may not set, as SQL names them.
 
-    ``published`` is a source of rows, ``written`` a target of them, ``copied`` one that begins empty. ``identity`` are
-    the columns that a change carries of the row that was there; ``primary`` those of its primary key.
+    ``published`` is a source of rows, ``written`` a target of them, ``copied`` one that begins empty; ``conditional``
+    when the mapping takes some of its rows only. ``identity`` are the columns that a change carries of the row that was
+    there, ``whole`` when those are all; ``primary`` are those of its primary key. ``virtual`` tells of generated
+    columns that are not stored, ``long`` of values that the source leaves out where they did not change.
     """
 
     name: tuple[str, ...]
     published: bool
     written: bool
     copied: bool
+    conditional: bool
     owner: str
     acts_as_owner: bool
     owner_creates: bool
@@ -54,13 +65,16 @@ class Table:
     sequences: tuple[str, ...]
     key: frozenset[str]
     identity: frozenset[str]
+    whole: bool
     primary: frozenset[str]
+    virtual: bool
+    long: bool
     constrained: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of the two databases; ``begun`` when its slot is there already.
+    """One of the two databases; ``begun`` when its slot is there already, ``origins`` how many are still to be made.
 
     ``closed`` are tables in schemas that the role may not use, ``absent`` those that it sees nowhere.
     """
@@ -68,6 +82,7 @@ class Side:
     what: str
     begun: bool
     publishes: bool
+    origins: int
     server: Server
     role: Role
     tables: tuple[Table, ...]

@@ -9,7 +9,7 @@ from typing import Final
 
 from psycopg import sql
 
-from strangler.sync.check.facts import Role, Server, Side, Table
+from strangler.sync.check.facts import Role, Room, Side, Table
 
 _OLDEST: Final = 150_000
 _NEXT: Final = 190_000  # the first release that was never tried
@@ -39,11 +39,34 @@ def judge(sides: Sequence[Side]) -> list[Finding]:
 
 
 def _rooms(sides: Sequence[Side]) -> Iterator[Finding]:
-    """Yield what is short where slots are to be made; two databases of one server share its room."""
-    publishing = [each for each in sides if each.publishes]
-    for system in dict.fromkeys(each.server.system for each in publishing):
-        same = [each for each in publishing if each.server.system == system]
-        yield from _room(same[0], sum(not each.begun for each in same))
+    """Yield what is short where slots and origins are to be made; two databases of one server share its room."""
+    for system in dict.fromkeys(each.server.system for each in sides):
+        same = [each for each in sides if each.server.system == system]
+        server = same[0].server
+        slots = sum(each.publishes and not each.begun for each in same)
+        origins = sum(each.origins for each in same)
+        yield from _short(
+            same[0],
+            [
+                ("replication slots", server.slots, slots),
+                ("WAL senders", server.senders, slots),
+                ("replication origins", server.origins, origins),
+            ],
+        )
+
+
+def _short(side: Side, rooms: Sequence[tuple[str, Room, int]]) -> Iterator[Finding]:
+    short = [(what, room, wanted) for what, room, wanted in rooms if wanted > max(0, room.free)]
+    sizes: dict[str, int] = {}
+    for _, room, wanted in short:  # one setting may stand for two of them
+        sizes[room.setting] = max(sizes.get(room.setting, 0), room.places + wanted - max(0, room.free))
+    for what, room, wanted in short:
+        yield _stop(
+            side,
+            f"{room.setting} leaves room for {max(0, room.free)} {what} of {room.places}, and {wanted} are wanted",
+            _setting(room.setting, str(sizes[room.setting])),
+            restart=True,
+        )
 
 
 def _side(side: Side) -> Iterator[Finding]:
@@ -73,21 +96,6 @@ def _server(side: Side) -> Iterator[Finding]:
         )
     if server.refusal is not None:
         yield _stop(side, f"{server.refusal}; a stream needs the server itself, not a pooler before it")
-
-
-def _room(side: Side, wanted: int) -> Iterator[Finding]:
-    server: Server = side.server
-    for name, size, free in (
-        ("max_replication_slots", server.slots, server.slots_free),
-        ("max_wal_senders", server.senders, server.senders_free),
-    ):
-        if wanted > max(0, free):
-            yield _stop(
-                side,
-                f"{name} is {size}, of which {max(0, free)} are free, and {wanted} wanted",
-                _setting(name, str(size + wanted - max(0, free))),
-                restart=True,
-            )
 
 
 def _role(side: Side) -> Iterator[Finding]:
@@ -140,15 +148,32 @@ def _rights(side: Side, table: Table) -> Iterator[Finding]:
 
 
 def _identity(side: Side, table: Table) -> Iterator[Finding]:
-    if not table.published or table.key <= table.identity:
+    """Yield what ``install`` refuses, too: without, a stream would not know its rows, or the table refuse changes."""
+    name = ".".join(table.name)
+    if not table.published:
         return
-    way = "default" if table.key <= table.primary else "full"
-    yield _stop(
-        side,
-        f"a change of {'.'.join(table.name)} does not carry {', '.join(sorted(table.key - table.identity))} of the row"
-        " that was there",
-        sql.SQL("alter table {} replica identity " + way).format(sql.Identifier(*table.name)).as_string(None),
-    )
+    if not table.key <= table.identity:
+        missing = ", ".join(sorted(table.key - table.identity))
+        way = "default" if table.key <= table.primary else "full"
+        yield _stop(side, f"a change of {name} does not carry {missing} of the row that was there", _carry(table, way))
+    elif table.whole and table.virtual:
+        yield _stop(
+            side,
+            f"published, {name} would refuse every change: its identity is the whole row, and a generated column is not"
+            " stored",
+            _carry(table, "default"),
+        )
+    elif not table.whole and table.long and table.conditional:
+        yield _stop(
+            side,
+            f"a row of {name} may come to fulfil the mapping's condition while the source leaves a long value out that"
+            " did not change",
+            _carry(table, "full"),
+        )
+
+
+def _carry(table: Table, way: str) -> str:
+    return sql.SQL("alter table {} replica identity " + way).format(sql.Identifier(*table.name)).as_string(None)
 
 
 def _owners(side: Side) -> Iterator[Finding]:

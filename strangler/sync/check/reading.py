@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg
 
 from strangler.sync.catalogue import identifier
-from strangler.sync.check.facts import Role, Server, Side, Table
+from strangler.sync.check.facts import Role, Room, Server, Side, Table
 from strangler.sync.errors import RightMissing, Unreachable
 from strangler.sync.walsender import Walsender
 
 _SERVER: Final = """
 select (select system_identifier::text from pg_control_system()), current_setting('server_version_num')::integer,
-       current_setting('wal_level'), current_setting('max_replication_slots')::integer,
-       (select count(*) from pg_replication_slots), current_setting('max_wal_senders')::integer,
-       (select count(*) from pg_stat_activity where backend_type = 'walsender'),
+       current_setting('wal_level'),
        (select setting::integer from pg_settings where name = 'max_slot_wal_keep_size')
 """
+# Of other roles' sessions pg_stat_activity hides what kind they are. Origins for copying back are made, and never used.
+_ROOMS: Final = """
+select 'max_replication_slots', (select count(*) from pg_replication_slots)
+union all
+select 'max_wal_senders', (select count(*) from pg_stat_replication)
+union all
+select case when current_setting('max_active_replication_origins', true) is null then 'max_replication_slots'
+       else 'max_active_replication_origins' end,
+       (select count(*) from pg_replication_origin where roname !~ '^strangler_.*_reverse_copy[0-9]+$')
+"""
+_ORIGIN: Final = "select from pg_replication_origin where roname = %s"
 _ORIGINS: Final = ("create(text)", "drop(text)", "session_setup(text)", "session_reset()")
 # On managed servers a role to be a member of stands for the attribute.
 _ROLE: Final = """
@@ -34,7 +43,12 @@ _FUNCTIONS: Final = """
 select name from unnest(%s::text[]) with ordinality as f(name, n)
 where not has_function_privilege(name, 'execute') order by n
 """
+# What an index only includes is no part of its key.
 _TABLE: Final = """
+with keys as (
+    select indisprimary, indisreplident, (indkey::smallint[])[0:indnkeyatts - 1] as columns
+    from pg_index where indrelid = to_regclass(%(table)s)
+)
 select n.nspname, c.relname, o.rolname, pg_has_role(o.oid, 'member'),
        has_database_privilege(o.oid, current_database(), 'create'),
        array(select right_ from (values ('select', 1), ('insert', 2), ('update', 3)) as r(right_, n)
@@ -46,13 +60,17 @@ select n.nspname, c.relname, o.rolname, pg_has_role(o.oid, 'member'),
                and not has_sequence_privilege(s.name, 'update')),
        array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0
              and not a.attisdropped and (c.relreplident = 'f' or exists (
-                 select from pg_index i where i.indrelid = c.oid and a.attnum = any(i.indkey)
-                 and (c.relreplident = 'd' and i.indisprimary or c.relreplident = 'i' and i.indisreplident)))),
-       array(select a.attname::text from pg_attribute a join pg_index i on i.indrelid = c.oid and i.indisprimary
-             where a.attrelid = c.oid and a.attnum = any(i.indkey)),
+                 select from keys k where a.attnum = any(k.columns)
+                 and (c.relreplident = 'd' and k.indisprimary or c.relreplident = 'i' and k.indisreplident)))),
+       c.relreplident = 'f',
+       array(select a.attname::text from pg_attribute a join keys k on k.indisprimary and a.attnum = any(k.columns)
+             where a.attrelid = c.oid),
+       exists (select from pg_attribute a where a.attrelid = c.oid and a.attgenerated = 'v' and not a.attisdropped),
+       exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.attlen = -1
+               and a.attstorage <> 'p' and a.attgenerated = '' and not a.attisdropped),
        exists (select from pg_constraint k where k.conrelid = c.oid and (k.contype = 'f' or k.condeferrable))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles o on o.oid = c.relowner
-where c.oid = to_regclass(%s)
+where c.oid = to_regclass(%(table)s)
 """
 # Who may not use a schema is told by to_regclass() of no table in it.
 _CLOSED: Final = "select from pg_namespace where nspname = %s and not has_schema_privilege(oid, 'usage')"
@@ -67,13 +85,27 @@ class Wanted:
     published: bool
     written: bool
     copied: bool
+    conditional: bool = False
 
 
-def read(connection: psycopg.Connection, url: str, what: str, slot: str, wanted: Iterable[Wanted]) -> Side:
-    """Return what is known of a database, whose stream has the slot called ``slot``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One of the two databases, what is called how in it, and its tables of the mapping.
+
+    ``slot`` is that of the stream which begins here. The one that ends here has ``origins``, the first for good.
+    """
+
+    what: str
+    url: str
+    slot: str
+    origins: Sequence[str]
+    tables: Sequence[Wanted]
+
+
+def read(connection: psycopg.Connection, place: Place) -> Side:
+    """Return what is known of a database."""
     tables, closed, absent = [], [], []
-    asked = list(wanted)
-    for each in asked:
+    for each in place.tables:
         name = tuple(part.strip('"') for part in each.name.split("."))
         if len(name) > 1 and connection.execute(_CLOSED, [name[0]]).fetchone() is not None:
             closed.append(name)
@@ -82,12 +114,13 @@ def read(connection: psycopg.Connection, url: str, what: str, slot: str, wanted:
         else:
             absent.append(name)
     role = _role(connection)
-    begun = connection.execute("select from pg_replication_slots where slot_name = %s", [slot]).fetchone()
+    server = _server(connection)  # first: a session that is tried takes one of the places that it counts
     return Side(
-        what=what,
-        begun=begun is not None,
-        publishes=any(each.published for each in asked),
-        server=_server(connection, _refusal(url) if role.replicates else None),
+        what=place.what,
+        begun=_is_there(connection, "select from pg_replication_slots where slot_name = %s", place.slot),
+        publishes=any(each.published for each in place.tables),
+        origins=0 if _is_there(connection, _ORIGIN, place.origins[0]) else len(place.origins),
+        server=replace(server, refusal=_refusal(place.url)) if role.replicates else server,
         role=role,
         tables=tuple(tables),
         closed=tuple(closed),
@@ -95,20 +128,28 @@ def read(connection: psycopg.Connection, url: str, what: str, slot: str, wanted:
     )
 
 
-def _server(connection: psycopg.Connection, refusal: str | None) -> Server:
-    row = connection.execute(_SERVER).fetchone() or ()
-    system, version, wal_level, slots, slots_used, senders, senders_used, keeps = row
+def _is_there(connection: psycopg.Connection, query: str, name: str) -> bool:
+    return connection.execute(query, [name]).fetchone() is not None
+
+
+def _server(connection: psycopg.Connection) -> Server:
+    system, version, wal_level, keeps = connection.execute(_SERVER).fetchone() or ()
+    slots, senders, origins = (_room(connection, *each) for each in connection.execute(_ROOMS).fetchall())
     return Server(
         system=system,
         version=version,
         wal_level=wal_level,
         slots=slots,
-        slots_free=slots - slots_used,
         senders=senders,
-        senders_free=senders - senders_used,
+        origins=origins,
         slot_keeps_mb=keeps,
-        refusal=refusal,
     )
+
+
+def _room(connection: psycopg.Connection, setting: str, used: int) -> Room:
+    row = connection.execute("select current_setting(%s)::integer", [setting]).fetchone()
+    places = row[0] if row else 0
+    return Room(setting=setting, places=places, free=places - used)
 
 
 def _refusal(url: str) -> str | None:
@@ -134,15 +175,16 @@ def _role(connection: psycopg.Connection) -> Role:
 
 
 def _table(connection: psycopg.Connection, wanted: Wanted) -> Table | None:
-    row = connection.execute(_TABLE, [identifier(wanted.name).as_string(connection)]).fetchone()
+    row = connection.execute(_TABLE, {"table": identifier(wanted.name).as_string(connection)}).fetchone()
     if row is None:
         return None
-    schema, name, owner, acts, creates, missing, sequences, identity, primary, constrained = row
+    schema, name, owner, acts, creates, missing, sequences, identity, whole, primary, virtual, long, constrained = row
     return Table(
         name=(schema, name),
         published=wanted.published,
         written=wanted.written,
         copied=wanted.copied,
+        conditional=wanted.conditional,
         owner=owner,
         acts_as_owner=acts,
         owner_creates=creates,
@@ -150,6 +192,9 @@ def _table(connection: psycopg.Connection, wanted: Wanted) -> Table | None:
         sequences=tuple(sequences) if wanted.copied else (),
         key=wanted.key,
         identity=frozenset(identity),
+        whole=whole,
         primary=frozenset(primary),
+        virtual=virtual,
+        long=long,
         constrained=constrained,
     )

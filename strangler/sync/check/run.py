@@ -5,41 +5,42 @@ from __future__ import annotations
 import psycopg
 
 from strangler.sync.check.judging import Finding, Level, judge
-from strangler.sync.check.reading import Wanted, read
+from strangler.sync.check.reading import Place, Wanted, read
 from strangler.sync.direction import Direction, inverted
 from strangler.sync.errors import MappingInvalid
+from strangler.sync.filling import origins
 
 
 def check(forward: Direction) -> list[Finding]:
     """Return what stands in the way of the streams of a capability. Raises ``Unreachable``."""
     back = inverted(forward)
     with forward.open() as (source, target):
-        sides = (
-            read(source, forward.source_url, forward.source, forward.name, _here(forward)),
-            read(target, forward.target_url, forward.target, back.name, _there(forward)),
-        )
-        findings = judge(sides)
+        findings = judge((read(source, _here(forward, back)), read(target, _there(forward, back))))
         return findings + _mapping(forward, source, target, findings)
 
 
-def _here(forward: Direction) -> list[Wanted]:
-    return [
+def _here(forward: Direction, back: Direction) -> Place:
+    tables = [
         Wanted(
             name=each.source,
             key=frozenset(each.key.values()),
             published=True,
             written=not each.reference,
             copied=False,
+            conditional=each.where is not None,
         )
         for each in forward.tables
     ]
+    return Place(what=forward.source, url=forward.source_url, slot=forward.name, origins=[back.name], tables=tables)
 
 
-def _there(forward: Direction) -> list[Wanted]:
-    return [
+def _there(forward: Direction, back: Direction) -> Place:
+    tables = [
         Wanted(name=each.target, key=frozenset(each.key), published=not each.reference, written=True, copied=True)
         for each in forward.tables
     ]
+    names = [forward.name, *origins(forward.name)]
+    return Place(what=forward.target, url=forward.target_url, slot=back.name, origins=names, tables=tables)
 
 
 def _mapping(

@@ -123,6 +123,9 @@ def test_the_command_prints_the_statements_alone_and_ends_as_its_findings_are(
     with psycopg.connect(postgres.url()) as connection:
         connection.execute(statement.encode())
     assert shop("check")[0] == 0
+    shop("start")
+    begun = {each["found"].split(" ")[0] for each in json.loads(shop("check", "--json")[1])}
+    assert not begun & {"max_replication_slots", "max_wal_senders", "max_active_replication_origins"}
 
 
 def test_a_database_that_does_not_answer_is_not_said_to_lack_anything(shop: Shop) -> None:  # noqa: F811

@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strangler.sync.check import Finding, Level, Role, Server, Side, Table, judge
+from strangler.sync.check import Finding, Level, Role, Room, Server, Side, Table, judge
 
 SERVER = Server(
     system="1",
     version=180_006,
     wal_level="logical",
-    slots=10,
-    slots_free=10,
-    senders=10,
-    senders_free=10,
+    slots=Room(setting="max_replication_slots", places=10, free=10),
+    senders=Room(setting="max_wal_senders", places=10, free=10),
+    origins=Room(setting="max_active_replication_origins", places=10, free=10),
     slot_keeps_mb=1024,
 )
 ROLE = Role(name="sync", database="shop", replicates=True, creates=True, origins_missing=(), relaxes=True)
@@ -27,6 +26,7 @@ TABLE = Table(
     published=True,
     written=True,
     copied=True,
+    conditional=False,
     owner="shop",
     acts_as_owner=True,
     owner_creates=True,
@@ -34,10 +34,15 @@ TABLE = Table(
     sequences=(),
     key=frozenset({"id"}),
     identity=frozenset({"id"}),
+    whole=False,
     primary=frozenset({"id"}),
+    virtual=False,
+    long=False,
     constrained=True,
 )
-SIDE = Side(what="monolith's database", begun=False, publishes=True, server=SERVER, role=ROLE, tables=(TABLE,))
+SIDE = Side(
+    what="monolith's database", begun=False, publishes=True, origins=1, server=SERVER, role=ROLE, tables=(TABLE,)
+)
 
 
 def found(side: Side, *others: Side) -> list[tuple[Level, str | None]]:
@@ -83,6 +88,8 @@ def test_a_server_without_logical_decoding_is_told_with_its_statement_and_its_re
             Level.STOP,
             'alter table "public"."book" replica identity full',
         ),
+        (table(whole=True, virtual=True), Level.STOP, 'alter table "public"."book" replica identity default'),
+        (table(long=True, conditional=True), Level.STOP, 'alter table "public"."book" replica identity full'),
         (replace(SIDE, closed=(("back office", "book"),)), Level.STOP, 'grant usage on schema "back office" to "sync"'),
         (replace(SIDE, absent=(("book",),)), Level.STOP, None),
     ],
@@ -93,8 +100,9 @@ def test_what_is_found_comes_with_what_mends_it(side: Side, level: Level, statem
 
 @given(free=st.integers(-2, 5), begun=st.tuples(st.booleans(), st.booleans()), same=st.booleans())
 def test_streams_of_one_server_share_its_room(free: int, begun: tuple[bool, bool], same: bool) -> None:
-    first = replace(server(slots_free=free), begun=begun[0])
-    second = replace(server(slots_free=free, system="1" if same else "2"), begun=begun[1])
+    slots = replace(SERVER.slots, free=free)
+    first = replace(server(slots=slots), begun=begun[0])
+    second = replace(server(slots=slots, system="1" if same else "2"), begun=begun[1])
     wanted = [sum(not each for each in begun)] if same else [int(not each) for each in begun]
     short = [f"""'{10 + each - max(0, free)}'""" for each in wanted if each > max(0, free)]
     assert [each.statement for each in judge((first, second))] == [
@@ -110,11 +118,18 @@ def test_a_name_stays_one_name_in_a_statement(name: str) -> None:
 
 
 def test_a_side_that_makes_no_slot_takes_no_room_and_hides_nobody() -> None:
-    silent = replace(server(slots_free=0), publishes=False)
+    full = server(slots=replace(SERVER.slots, free=0))
+    silent = replace(full, publishes=False)
     assert judge((silent, silent)) == []
-    assert [each.found for each in judge((silent, server(slots_free=0)))] == [
-        "max_replication_slots is 10, of which 0 are free, and 1 wanted"
+    assert [each.found for each in judge((silent, full))] == [
+        "max_replication_slots leaves room for 0 replication slots of 10, and 1 are wanted"
     ]
+
+
+def test_where_one_setting_is_for_slots_and_origins_it_is_raised_once_for_both() -> None:
+    shared = replace(SERVER.slots, free=0)
+    before_18 = replace(server(slots=shared, origins=shared), origins=5)
+    assert {each.statement for each in judge((before_18,))} == {"""alter system set "max_replication_slots" = '15'"""}
 
 
 @pytest.mark.parametrize(("copied", "constrained"), [(True, True), (True, False), (False, True)])
