@@ -18,7 +18,7 @@ from strangler.cli.shell import CapabilityName, Failure, err, files_of, out, she
 from strangler.ledger import Publisher
 from strangler.project import Project
 from strangler.sync import syncing
-from strangler.sync.backfill import CHUNK_ROWS, Submit
+from strangler.sync.backfill import Submit
 from strangler.sync.copying import Copying, copy
 from strangler.sync.plan import FREELY, Progress, Throttle
 
@@ -49,8 +49,8 @@ def backfill(
     replace: Annotated[bool, typer.Option("--replace", help="Empty the service's tables and copy anew.")] = False,
     inline: Annotated[bool, typer.Option("--inline", help="Copy in this process, without Celery.")] = False,
     chunk_rows: Annotated[
-        int, typer.Option("--chunk-rows", min=1, help="About how many rows a chunk has.")
-    ] = CHUNK_ROWS,
+        int | None, typer.Option("--chunk-rows", min=1, help="About how many rows a chunk has; by itself, some 32 MB.")
+    ] = None,
     rows_per_second: Annotated[
         float | None, typer.Option("--rows-per-second", min=1, help="Copy no faster than this.")
     ] = None,

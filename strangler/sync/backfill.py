@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Self
 
 import psycopg
 from psycopg import sql
@@ -26,11 +26,9 @@ from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Way, mapping_file, stream_name
 from strangler.sync.errors import ChunkFailed, OutOfDate, SyncError, Unreachable
 from strangler.sync.mapping import Projection, digest, project
-from strangler.sync.plan import FREELY, Chunk, HandOut, Progress, Throttle
+from strangler.sync.plan import FREELY, HandOut, Progress, Throttle
 from strangler.sync.watermark import Standing
 
-# Large enough that a chunk's overhead (two connections, one snapshot) is lost in it, small enough for a fair progress.
-CHUNK_ROWS: Final = 20_000
 _LOOK_S: Final = 0.1
 _PAUSES_S: Final = (0.5, 2.0, 5.0)
 
@@ -44,11 +42,11 @@ def check(files: CapabilityFiles, setting: Project) -> list[Projection]:
         return project(files.tables, source, target, mapping_file(files, setting))
 
 
-def prepare(files: CapabilityFiles, setting: Project, *, replace: bool, chunk_rows: int = CHUNK_ROWS) -> int:
+def prepare(files: CapabilityFiles, setting: Project, *, replace: bool, chunk_rows: int | None = None) -> int:
     """Return the run to work on: the unfinished one, else a new one whose chunks are planned.
 
-    ``replace`` gives up an unfinished run and empties the target's tables. Raises ``MappingInvalid``, or ``NotEmpty``
-    when the tables hold rows that no unfinished run explains.
+    ``chunk_rows`` None has chunks of some megabytes. ``replace`` gives up an unfinished run and empties the target's
+    tables. Raises ``MappingInvalid``, or ``NotEmpty`` when the tables hold rows that no unfinished run explains.
     """
     with _control(setting) as control, _both(setting, files) as (source, target):
         projections = project(files.tables, source, target, mapping_file(files, setting))
@@ -112,7 +110,7 @@ def copy_here(setting: Project, run: int, pace: Pace = FREE) -> Iterator[Progres
 
     Raises ``ChunkFailed`` at the first that cannot be copied.
     """
-    with _control(setting) as control:
+    with _control(setting) as control, _Ends(setting) as ends:
         started, given = time.monotonic(), 0
         progress = record.progress(control, run, 0, None)
         yield progress
@@ -123,7 +121,7 @@ def copy_here(setting: Project, run: int, pace: Pace = FREE) -> Iterator[Progres
                     progress = replace(progress, seconds=time.monotonic() - started)
                     yield progress
                 given += 1
-                if copy_chunk(setting, run, number) is None:
+                if _copy_chunk(control, ends, run, number) is None:
                     time.sleep(_LOOK_S)  # somebody else is at it
                 progress = record.progress(control, run, time.monotonic() - started, progress.rows_before)
                 yield progress
@@ -167,12 +165,17 @@ def copy_chunk(setting: Project, run: int, number: int) -> int | None:
 
     Safe to call any number of times, from any process. Raises ``ChunkFailed`` after recording why.
     """
-    with _control(setting) as control, control.transaction():
+    with _control(setting) as control, _Ends(setting) as ends:
+        return _copy_chunk(control, ends, run, number)
+
+
+def _copy_chunk(control: psycopg.Connection, ends: _Ends, run: int, number: int) -> int | None:
+    with control.transaction():
         claim = record.claim(control, run, number)
         if claim is None:
             return None
         try:
-            rows = _copy_patiently(setting, _planned(setting, claim), claim.chunk)
+            rows = _copy_patiently(ends, claim)
         except (psycopg.Error, SyncError, ProjectInvalid) as exc:
             failure = ChunkFailed(f"{claim.chunk}: {_sentence(exc)}")
             record.failed(control, run, number, str(failure))
@@ -188,6 +191,74 @@ def give_up_chunk(setting: Project, run: int, number: int, why: str) -> None:
         record.failed(control, run, number, f"chunk {number}: {why}")
 
 
+def _copy_patiently(ends: _Ends, claim: record.Claim) -> int:
+    # A database that restarts is back within seconds; the claim is kept meanwhile.
+    for pause in _PAUSES_S:
+        try:
+            return ends.copy(claim)
+        except (psycopg.OperationalError, Unreachable):
+            time.sleep(pause)
+    return ends.copy(claim)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """Sessions with both databases, for one table."""
+
+    source: psycopg.Connection
+    target: psycopg.Connection
+    projection: Projection
+    at: Standing | None
+
+
+class _Ends:
+    """What chunks are copied through. It stays open from one chunk of a table to the next: to open it takes 50 ms."""
+
+    def __init__(self, setting: Project) -> None:
+        self._setting = setting
+        self._stack = ExitStack()
+        self._for: tuple[str, str, str] | None = None
+        self._open: _Open | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._close()
+
+    def copy(self, claim: record.Claim) -> int:
+        """Copy a chunk; whatever goes wrong, the next one has sessions of its own."""
+        try:
+            ends = self._opened(claim)
+            if ends.at is None:
+                return transfer.copy_range(ends.source, ends.target, ends.projection, claim.chunk)
+            return filling.fill_range(ends.source, ends.target, ends.projection, claim.chunk, ends.at)
+        except BaseException:
+            self._close()
+            raise
+
+    def _opened(self, claim: record.Claim) -> _Open:
+        wanted = (claim.capability, claim.mapping, claim.chunk.target)
+        if self._open is None or self._for != wanted:
+            self._close()
+            self._open, self._for = self._begun(claim), wanted
+        return self._open
+
+    def _begun(self, claim: record.Claim) -> _Open:
+        files = _planned(self._setting, claim)
+        tables = [table for table in files.tables if table.target == claim.chunk.target]
+        source, target = self._stack.enter_context(_both(self._setting, files))
+        [projection] = project(tables, source, target, mapping_file(files, self._setting))
+        at = _stream(target, files)
+        if at is not None:
+            filling.begin(target, [projection], at.name)
+        return _Open(source, target, projection, at)
+
+    def _close(self) -> None:
+        self._open = None
+        self._stack.close()
+
+
 def _planned(setting: Project, claim: record.Claim) -> CapabilityFiles:
     """Return the files that the claim's run was planned for. Raises ``OutOfDate`` when this process has others."""
     files = setting.capabilities.get(claim.capability)
@@ -197,26 +268,6 @@ def _planned(setting: Project, claim: record.Claim) -> CapabilityFiles:
             "start the workers again, then run this again"
         )
     return files
-
-
-def _copy_patiently(setting: Project, files: CapabilityFiles, chunk: Chunk) -> int:
-    # A database that restarts is back within seconds; the claim is kept meanwhile.
-    for pause in _PAUSES_S:
-        try:
-            return _copy(setting, files, chunk)
-        except (psycopg.OperationalError, Unreachable):
-            time.sleep(pause)
-    return _copy(setting, files, chunk)
-
-
-def _copy(setting: Project, files: CapabilityFiles, chunk: Chunk) -> int:
-    tables = [table for table in files.tables if table.target == chunk.target]
-    with _both(setting, files) as (source, target):
-        [projection] = project(tables, source, target, mapping_file(files, setting))
-        at = _stream(target, files)
-        if at is not None:
-            return filling.fill_range(source, target, projection, chunk, at)
-        return transfer.copy_range(source, target, projection, chunk)
 
 
 def _stream(target: psycopg.Connection, files: CapabilityFiles) -> Standing | None:

@@ -31,7 +31,7 @@ class Copying:
     reason: str
     replace: bool = False
     submit: backfill.Submit | None = None
-    chunk_rows: int = backfill.CHUNK_ROWS
+    chunk_rows: int | None = None
     throttle: Throttle = FREELY
 
 
@@ -60,7 +60,9 @@ def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Pro
         if not asked.replace:
             raise NotEmpty(f"{asked.capability} has a snapshot of {state.data_at}; --replace makes it anew")
         _record(publisher, project, asked, DiscardCopy())
-    run = backfill.prepare(files, project, replace=asked.replace, chunk_rows=asked.chunk_rows)
+    run = backfill.prepare(
+        files, project, replace=asked.replace, chunk_rows=asked.chunk_rows or asked.throttle.chunk_rows
+    )
     pace = backfill.Pace(throttle=asked.throttle, lag=_lag(forward))
     if asked.submit is None:
         yield from backfill.copy_here(project, run, pace)

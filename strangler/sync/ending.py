@@ -19,7 +19,7 @@ from strangler.sync import transfer, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import SyncError
-from strangler.sync.filling import LOCK, buried_keys, catch_up, insert_absent, origins, relax, same_key, tag, written
+from strangler.sync.filling import LOCK, begin, buried_keys, catch_up, insert_absent, origins, same_key, written
 from strangler.sync.images import RowKey
 from strangler.sync.intake import Seen
 from strangler.sync.mapping import Projection, cast
@@ -66,8 +66,7 @@ def finish(direction: Direction, since: int) -> bool:
         if at.lsn < since:
             return False
         projections = direction.projections(source, target)
-        tag(target, direction.name)
-        relax(target, projections)
+        begin(target, projections, direction.name)
         wanting = [each for each in projections if _fetch_amended(source, target, each, direction.name)]
         if wanting:
             return False
@@ -112,8 +111,8 @@ def _fetch_amended(source: psycopg.Connection, target: psycopg.Connection, proje
         with _snapshot(source) as snapshot:
             # A transaction may be in the WAL, and applied, and not yet visible: then another time.
             visible = [key for key, xids in wanted.items() if all(sees(snapshot, xid) for xid in xids)]
-            for begin in range(0, len(visible), _AT_ONCE):
-                _fetch(source, target, projection, stream, visible[begin : begin + _AT_ONCE], snapshot)
+            for at in range(0, len(visible), _AT_ONCE):
+                _fetch(source, target, projection, stream, visible[at : at + _AT_ONCE], snapshot)
         if visible:
             target.execute("update strangler_sync.stream set fetches = fetches + 1 where name = %s", [stream])
     return bool(wanted)

@@ -47,11 +47,10 @@ def fill_range(
 ) -> int:
     """Copy one range of keys in one transaction of the target; return how many rows the source gave.
 
-    The stream may wait for a row of the chunk while the chunk waits for its tombstones: then the chunk gives way soon,
-    and begins anew. Raises ``SyncError`` when the copy that ``at`` tells of is over, or the stream leaves no gap.
+    The target's session has begun to. The stream may wait for a row of the chunk while the chunk waits for its
+    tombstones: then the chunk gives way soon, and is written anew. Raises ``SyncError`` when the copy that ``at`` tells
+    of is over, or the stream leaves no gap.
     """
-    tag(target, at.name)
-    relax(target, [projection])
     wanted = projection.rows(chunk.low, chunk.high)
     until = time.monotonic() + PATIENCE_S
     while True:
@@ -78,7 +77,13 @@ def _fill(
     return rows
 
 
-def tag(target: psycopg.Connection, stream: str) -> None:
+def begin(target: psycopg.Connection, projections: Sequence[Projection], stream: str) -> None:
+    """Have the session copy rows beside ``stream``. Raises ``SyncError`` or ``RightMissing`` when it may not."""
+    _tag(target, stream)
+    relax(target, projections)
+
+
+def _tag(target: psycopg.Connection, stream: str) -> None:
     """Have the session write under an origin of ``stream`` that is free. Raises ``SyncError`` when there is none."""
     names = origins(stream)
     random.shuffle(names)

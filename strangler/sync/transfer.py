@@ -10,9 +10,10 @@ import psycopg
 from psycopg import sql
 
 from strangler.sync.catalogue import identifier
+from strangler.sync.copyout import CopyOut
 from strangler.sync.errors import NotEmpty, RightMissing, SyncError, Unreachable
 from strangler.sync.mapping import Key, Projection
-from strangler.sync.plan import Chunk, cut
+from strangler.sync.plan import CHUNK_BYTES, CHUNK_ROWS, Chunk, cut
 
 _CONNECT_TIMEOUT_S: Final = 5
 # What a role's or a server's own settings must not decide. Row security would silently leave rows out: off, it is an
@@ -40,16 +41,28 @@ def open_database(url: str, what: str, application: str = "strangler backfill") 
         yield connection
 
 
-def plan(source: psycopg.Connection, projections: Sequence[Projection], size: int) -> Iterator[Chunk]:
-    """Yield the chunks of about ``size`` rows that together are all tables, parents before children."""
+def plan(source: psycopg.Connection, projections: Sequence[Projection], size: int | None) -> Iterator[Chunk]:
+    """Yield the chunks that together are all tables, parents before children.
+
+    Each is about ``size`` rows; where that is None, as many as are some megabytes.
+    """
     number = 0
     for projection in projections:
-        rows = sql.SQL("select count(*) from ({}) as rows").format(projection.rows(None, None))
-        for chunk in cut(
-            projection.mapping.target, number, _boundaries(source, projection, size), size, count(source, rows)
-        ):
+        rows = count(source, sql.SQL("select count(*) from ({}) as rows").format(projection.rows(None, None)))
+        each = size or _fitting(source, projection, rows)
+        for chunk in cut(projection.mapping.target, number, _boundaries(source, projection, each), each, rows):
             number = chunk.number + 1
             yield chunk
+
+
+def _fitting(source: psycopg.Connection, projection: Projection, rows: int) -> int:
+    query = (
+        "select coalesce((select sum(pg_table_size(relid)) from pg_partition_tree(%(table)s)),"
+        " pg_table_size(%(table)s))::bigint"
+    )
+    found = source.execute(query, {"table": projection.source.oid}).fetchone()
+    size = found[0] if found else 0
+    return max(1, min(CHUNK_ROWS, rows * CHUNK_BYTES // max(1, size)))
 
 
 def _boundaries(source: psycopg.Connection, projection: Projection, size: int) -> list[Key]:
@@ -81,11 +94,10 @@ def pipe(
     """Copy projected ``rows`` of the source into a table of the target that has their columns; return how many came."""
     read = sql.SQL("copy ({}) to stdout (format binary)").format(rows)
     write = sql.SQL("copy {} ({}) from stdin (format binary)").format(into, names(projection.columns))
-    with source.cursor() as out, target.cursor() as cursor:
-        with out.copy(read) as blocks, cursor.copy(write) as sink:
-            for block in blocks:
-                sink.write(block)
-        return out.rowcount
+    with target.cursor() as cursor, CopyOut(source, read) as out, cursor.copy(write) as sink:
+        for block in out:
+            sink.write(block)
+    return out.rows
 
 
 def _insert_absent(source: psycopg.Connection, target: psycopg.Connection, projection: Projection, chunk: Chunk) -> int:

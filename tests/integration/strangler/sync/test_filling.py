@@ -45,6 +45,7 @@ def fill(pair: Pair, chunk: Chunk) -> int:
         ]
         at = watermark.standing(target, pair.forward.name)
         assert at is not None
+        filling.begin(target, [projection], at.name)
         return filling.fill_range(source, target, projection, chunk, at)
 
 
@@ -205,6 +206,7 @@ def test_a_chunk_that_comes_when_the_copy_is_over_writes_nothing(shop: Pair) -> 
         assert at is not None
         projection = shop.forward.projections(source, target)[0]
         anew = replace(at, publication={"oid": 1})
+        filling.begin(target, [projection], at.name)
         with pytest.raises(SyncError, match="is over"):
             filling.fill_range(source, target, projection, authors, anew)
     assert shop.target("select count(*) from author") == [(0,)]

@@ -11,6 +11,8 @@ from strangler.local import Postgres, ensure_role
 from strangler.project import Project, Secret, TableMapping
 from strangler.sync import backfill
 from strangler.sync.errors import ChunkFailed, RightMissing, SyncError
+from strangler.sync.mapping import project
+from strangler.sync.transfer import plan
 from tests.fixtures.copying import Library, MakeLibrary
 from tests.fixtures.postgres import PASSWORD
 
@@ -215,3 +217,22 @@ def test_rights_that_show_late_are_named_with_their_statements(make_library: Mak
             copy_all(reduced, replace=True)
     finally:
         drop_sync_roles(library, postgres)
+
+
+def test_chunks_of_wide_rows_have_few_of_them_and_of_narrow_ones_many(make_library: MakeLibrary) -> None:
+    wide = "create table item (id integer primary key, word text); alter table item alter word set storage external;"
+    library = make_library(
+        f"{wide} insert into item select n, repeat('x', 100000) from generate_series(1, 1000) n;"
+        "create table narrow (id integer primary key, x integer);"
+        "insert into narrow select n, n from generate_series(1, 1000) n",
+        f"{wide} {ITEM.replace('item', 'narrow')}",
+        mapping(word="word"),
+        mapping("narrow", "narrow", x="x"),
+    )
+    with psycopg.connect(library.source) as source, psycopg.connect(library.target) as target:
+        projections = project(library.files.tables, source, target, "mapping.toml")
+        chunks = list(plan(source, projections, None))
+    assert {name: len([each for each in chunks if each.target == name]) for name in ("item", "narrow")} == {
+        "item": 4,
+        "narrow": 1,
+    }

@@ -1,0 +1,190 @@
+"""Two PostgreSQL servers of their own with a table of orders in the one, and in the other what is made of it."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from strangler.ledger import Publisher
+from strangler.local import Postgres, Valkey, ensure_database, ensure_role
+from strangler.project import Project, load
+from strangler.sync import copying, install, syncing
+from strangler.sync.direction import Direction, directions
+from tests.fixtures.ports import free_port
+
+CAPABILITY: Final = "orders"
+WORD: Final = "measurements only"
+# What a server is given that has a core and some memory for itself. Durability is as PostgreSQL has it by default.
+_SETTINGS: Final = {
+    "shared_buffers": "1GB",
+    "max_wal_size": "16GB",
+    "checkpoint_timeout": "30min",
+    "track_commit_timestamp": "on",
+    "maintenance_work_mem": "256MB",
+}
+_SOURCE: Final = """
+create table purchase (
+  id bigint primary key, customer_id integer not null, reference uuid not null, status varchar(20) not null,
+  price numeric(10, 2) not null, quantity integer not null, note text not null, paid boolean not null,
+  created timestamptz not null, updated timestamptz not null
+)
+"""
+_FILL: Final = """
+insert into purchase
+select n, n %% 50000, md5(n::text)::uuid, (array['open', 'paid', 'sent', 'back'])[1 + n %% 4], n %% 100000 / 7.0,
+  1 + n %% 5, repeat('note ', (n %% 16)::int), n %% 3 > 0, timestamptz '2026-01-01' + n * interval '1 second',
+  timestamptz '2026-02-01' + n * interval '1 second'
+from generate_series(%s::bigint, %s::bigint) n
+"""
+_TARGET: Final = """
+create table sale (
+  id bigint primary key, customer integer not null, reference uuid not null, state text not null,
+  cents bigint not null, quantity integer not null, note text not null, paid boolean not null,
+  created timestamptz not null, updated timestamptz not null
+)
+"""
+_MAPPING: Final = """
+[[table]]
+source = "purchase"
+target = "sale"
+key = { id = "id" }
+[table.forward]
+customer = "customer_id"
+reference = "reference"
+state = "upper(status)"
+cents = "(price * 100)::bigint"
+quantity = "quantity"
+note = "note"
+paid = "paid"
+created = "created"
+updated = "updated"
+[table.reverse]
+customer_id = "customer"
+reference = "reference"
+status = "lower(state)"
+price = "(cents / 100.0)::numeric(10, 2)"
+quantity = "quantity"
+note = "note"
+paid = "paid"
+created = "created"
+updated = "updated"
+"""
+_RIGHTS: Final = """
+alter role sync replication;
+grant select, insert, update, delete, truncate on all tables in schema public to sync;
+grant create, temporary on database {base} to sync;
+grant owner to sync;
+grant execute on function pg_replication_origin_create(text), pg_replication_origin_drop(text),
+  pg_replication_origin_session_setup(text), pg_replication_origin_session_reset() to sync;
+grant set on parameter session_replication_role to sync;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bed:
+    """The two servers, and a project that knows them. Statements are run by superusers."""
+
+    source: Postgres
+    target: Postgres
+    project: Project
+
+    @property
+    def forward(self) -> Direction:
+        return directions(self.project.capabilities[CAPABILITY], self.project)[0]
+
+    def fill(self, first: int, last: int) -> None:
+        """Make orders with the numbers from ``first`` to ``last``, and have PostgreSQL look at them."""
+        self.run(self.source, _FILL, first, last)
+        self.run(self.source, "vacuum analyze purchase")
+
+    def run(self, server: Postgres, statement: str, *given: object) -> list[Any]:
+        with psycopg.connect(server.url("shop"), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode(), given or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def empty(self, *tables: str) -> None:
+        """Empty tables of the target, and bring what was written before to disk on both sides."""
+        self.run(self.target, f"truncate {', '.join(tables)}")
+        for server in (self.source, self.target):
+            self.run(server, "checkpoint")
+
+    def copy(self, *, streamed: bool) -> float:
+        """Copy all orders as ``sync backfill --inline`` does; return the seconds."""
+        words: dict[str, Any] = {"capability": CAPABILITY, "who": "bench", "reason": "bench"}
+        with Publisher.open(self.project) as publisher:
+            if streamed:
+                syncing.start(syncing.Asked(**words), self.project, publisher, replace=True)
+            started = time.perf_counter()
+            for _ in copying.copy(copying.Copying(**words, replace=not streamed), self.project, publisher):
+                pass
+            return time.perf_counter() - started
+
+    def begin(self) -> None:
+        """Begin the forward stream on two sides that are equal."""
+        install.install(self.forward, copying=False)
+
+    def end(self) -> None:
+        install.remove(self.forward)
+
+
+@contextmanager
+def made(rows: int) -> Iterator[Bed]:
+    """Run two servers, with ``rows`` orders in the one, and no sale yet in the other."""
+    folder = Path(tempfile.mkdtemp(prefix="strangler-bench-"))
+    try:
+        with ExitStack() as stack:
+            servers = [
+                stack.enter_context(Postgres(folder=folder / name, port=free_port(), settings=_SETTINGS))
+                for name in ("source", "target")
+            ]
+            valkey = stack.enter_context(Valkey(folder=folder / "valkey", port=free_port()))
+            for server, table in zip(servers, (_SOURCE, _TARGET), strict=True):
+                _furnish(server, table)
+            bed = Bed(servers[0], servers[1], _project(folder, servers, valkey))
+            with Publisher.open(bed.project) as publisher:
+                publisher.enrol(bed.project, who="bench", reason="first")
+            if rows:
+                bed.fill(1, rows)
+            yield bed
+    finally:
+        shutil.rmtree(folder)
+
+
+def _furnish(server: Postgres, table: str) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        for role in ("owner", "sync"):
+            ensure_role(connection, role, WORD)
+        ensure_database(connection, "shop", "owner")
+        ensure_database(connection, "control", "owner")
+    with psycopg.connect(server.url("shop", "owner", WORD), autocommit=True) as connection:
+        connection.execute(table.encode())
+    with psycopg.connect(server.url("shop"), autocommit=True) as connection:
+        connection.execute(sql.SQL(_RIGHTS).format(base=sql.Identifier("shop")))
+
+
+def _project(folder: Path, servers: list[Postgres], valkey: Valkey) -> Project:
+    source, target = servers
+    orders = folder / "migrations" / CAPABILITY
+    orders.mkdir(parents=True)
+    (orders / "capability.toml").write_text(f'service = "{CAPABILITY}"\n[[route]]\npath = "/orders"\n')
+    (orders / "mapping.toml").write_text(_MAPPING)
+    (folder / "env").write_text(
+        f"REDIS={valkey.url}\nSECRET={secrets.token_hex(32)}\nSOURCE={source.url('shop', 'sync', WORD)}\n"
+        f"TARGET={target.url('shop', 'sync', WORD)}\nCONTROL={target.url('control', 'owner', WORD)}\n"
+    )
+    (folder / "strangler.toml").write_text(
+        'env_file = "env"\n[monolith]\nendpoints = ["http://127.0.0.1:1"]\ndatabase = "$SOURCE"\n'
+        '[control]\ndatabase = "$CONTROL"\nredis = "$REDIS"\nsecret = "$SECRET"\n'
+        f'[service.{CAPABILITY}]\nendpoints = ["http://127.0.0.1:2"]\ndatabase = "$TARGET"\n'
+    )
+    return load(folder / "strangler.toml")
