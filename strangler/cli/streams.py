@@ -35,6 +35,7 @@ from strangler.ledger import Publisher
 from strangler.project import Project
 from strangler.sync import running, syncing
 from strangler.sync.status import FRESH_S, Status, Sync, status
+from strangler.sync.verdicts import Kept
 
 _REFRESH_S: Final = 1.0
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
@@ -162,9 +163,28 @@ def _sync(sync: Sync, stage: str) -> Iterator[RenderableType]:
         left = sync.copy.remaining_s
         remaining = f", about {left:,.0f} s left at its pace" if left else ""
         yield f"  copy: {done:,} of {rows:,} rows{remaining}"
+    yield from _verified(sync)
     if sync.tables:
         counts = ", ".join(f"{name} {_about(here)} | {_about(there)}" for name, (here, there) in sync.tables.items())
         yield Text(f"  rows, estimated, monolith | service: {counts}", style="dim")
+
+
+def _verified(sync: Sync) -> Iterator[Text]:
+    found = [each for each in (sync.verified.whole, sync.verified.part) if each is not None]
+    if not found and sync.forward.begun:
+        yield Text("  never verified", style="dim")
+    for each in found:
+        rows = f"{each.rows:,} rows" + (f" ({each.part})" if each.part else "")
+        said = "equal" if each.equal else f"different in {each.differing:,}"
+        style = "green" if each.equal else "bold red"
+        yield Text.assemble(f"  verified {_ago(each)}: ", (said, style), f", {rows} in {each.seconds:.1f} s")
+
+
+def _ago(each: Kept) -> str:
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if each.age_s >= 2 * size:
+            return f"{each.age_s // size:.0f} {unit} ago"
+    return f"{max(0.0, each.age_s):.0f} s ago"
 
 
 def _streams(sync: Sync) -> Table:

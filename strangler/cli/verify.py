@@ -19,6 +19,7 @@ from strangler.project import ProjectInvalid
 from strangler.project.values import printable
 from strangler.sync.errors import SyncError
 from strangler.sync.syncing import settling
+from strangler.sync.verdicts import keeping
 from strangler.sync.verify import (
     CHUNK_ROWS,
     TOLD,
@@ -76,7 +77,8 @@ def verify(
             chunk_rows=chunk_rows,
             settle=settling(capability, project) if files.tables else pause,
         )
-        verdict = watched(compare(asked, project))
+        part = None if table is None else ", ".join(table)
+        verdict = watched(keeping(compare(asked, project), project, warn, part=part))
     except (SyncError, ProjectInvalid, Failure) as exc:
         complain(exc)
         raise typer.Exit(_NOT_COMPARED) from exc
@@ -86,6 +88,11 @@ def verify(
         out.print(view(verdict, out.width))
     if not verdict.equal:
         raise typer.Exit(_DIFFERENT)
+
+
+def warn(words: str) -> None:
+    """Say on standard error what does no harm to the answer."""
+    err.print(words, style="yellow", markup=False, soft_wrap=True)
 
 
 def watched(steps: Generator[Progress, None, Verdict]) -> Verdict:

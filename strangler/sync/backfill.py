@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 
 from strangler.project import CapabilityFiles, Project, ProjectInvalid
-from strangler.sync import filling, record, transfer, watermark
+from strangler.sync import filling, record, transfer, verdicts, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Way, mapping_file, stream_name
 from strangler.sync.errors import ChunkFailed, OutOfDate, SyncError, Unreachable
@@ -59,6 +59,7 @@ def prepare(files: CapabilityFiles, setting: Project, *, replace: bool, chunk_ro
             )
         if replace:
             record.abandon(control, files.name)
+            verdicts.forget(control, files.name)
             transfer.empty(target, projections)
         run = record.unfinished(control, files.name, wanted)
         if run is not None:

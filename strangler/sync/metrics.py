@@ -26,8 +26,8 @@ class Gauge:
 
 
 @dataclass(frozen=True, slots=True)
-class CopyGauge:
-    """A metric of a capability's copy, while there is one."""
+class CapabilityGauge:
+    """A metric of a capability; no sample where ``read`` gives None."""
 
     name: str
     text: str
@@ -35,7 +35,7 @@ class CopyGauge:
 
 
 STREAM_LABELS: Final = ("capability", "way")
-COPY_LABELS: Final = ("capability",)
+CAPABILITY_LABELS: Final = ("capability",)
 STREAMS: Final = (
     Gauge("begun", "Whether the stream was begun (0 or 1).", lambda each: each.begun),
     Gauge("follows", "Whether what its source has reaches its target within moments (0 or 1).", lambda e: e.follows),
@@ -49,8 +49,20 @@ STREAMS: Final = (
     Gauge("changes", "Rows changed since it was begun.", lambda each: each.changes if each.begun else None),
 )
 COPIES: Final = (
-    CopyGauge("copy_rows", "To copy, in all.", lambda each: each.copy.rows if each.copy else None),
-    CopyGauge("copied_rows", "Copied.", lambda each: each.copy.rows_done if each.copy else None),
+    CapabilityGauge("copy_rows", "To copy, in all.", lambda each: each.copy.rows if each.copy else None),
+    CapabilityGauge("copied_rows", "Copied.", lambda each: each.copy.rows_done if each.copy else None),
+)
+VERIFIES: Final = (
+    CapabilityGauge(
+        "verify_age_seconds",
+        "Since the last comparison of all rows ended.",
+        lambda each: each.verified.whole.age_s if each.verified.whole else None,
+    ),
+    CapabilityGauge(
+        "verify_equal",
+        "Whether it found both sides equal, and no later one of some rows has found them different (0 or 1).",
+        lambda each: each.verified.equal,
+    ),
 )
 
 
@@ -73,10 +85,10 @@ def families(found: Iterable[Sync]) -> Iterator[Metric]:
             for stream in (sync.forward, sync.back):
                 _add(family, (sync.capability, str(stream.way)), gauge.read(stream))
         yield family
-    for copied in COPIES:
-        family = GaugeMetricFamily(PREFIX + copied.name, copied.text, labels=COPY_LABELS)
+    for of_all in (*COPIES, *VERIFIES):
+        family = GaugeMetricFamily(PREFIX + of_all.name, of_all.text, labels=CAPABILITY_LABELS)
         for sync in everything:
-            _add(family, (sync.capability,), copied.read(sync))
+            _add(family, (sync.capability,), of_all.read(sync))
         yield family
 
 

@@ -10,11 +10,12 @@ from typing import Any, Final
 import psycopg
 
 from strangler.project import CapabilityFiles, Project
-from strangler.sync import record, transfer, watermark
+from strangler.sync import record, transfer, verdicts, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction, Way, directions
 from strangler.sync.errors import Unreachable
 from strangler.sync.plan import Progress
+from strangler.sync.verdicts import NOTHING_KNOWN, Last
 
 FRESH_S: Final = 10.0
 """A heartbeat is written every second: when the last one that came is older than this, the stream does not follow."""
@@ -72,13 +73,17 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
-    """A capability's two streams, the copy that is under way, and about how many rows each table has on either side."""
+    """A capability's two streams, the copy that is under way, and about how many rows each table has on either side.
+
+    ``verified`` is what the last comparisons found.
+    """
 
     capability: str
     forward: Status
     back: Status
     copy: Progress | None
     tables: Mapping[str, tuple[int | None, int | None]]
+    verified: Last = NOTHING_KNOWN
 
     def to_json(self) -> dict[str, Any]:
         copy = self.copy and {"rows": self.copy.rows, "rows_done": self.copy.rows_done}
@@ -87,6 +92,8 @@ class Sync:
             "forward": self.forward.to_json(),
             "reverse": self.back.to_json(),
             "copy": copy,
+            "verified": self.verified.whole and self.verified.whole.to_json(),
+            "verified_in_part": self.verified.part and self.verified.part.to_json(),
             "tables": {
                 name: {"source_rows": source, "target_rows": target} for name, (source, target) in self.tables.items()
             },
@@ -101,12 +108,14 @@ def status(project: Project, names: Sequence[str] = ()) -> list[Sync]:
 
 def _sync(files: CapabilityFiles, project: Project) -> Sync:
     forward, back = directions(files, project)
+    copy, verified = _recorded(files, project)
     return Sync(
         capability=files.name,
         forward=of(forward),
         back=of(back),
-        copy=_copy(files, project),
+        copy=copy,
         tables=_tables(files, forward),
+        verified=verified,
     )
 
 
@@ -145,12 +154,13 @@ def _between(direction: Direction, source: psycopg.Connection, target: psycopg.C
     )
 
 
-def _copy(files: CapabilityFiles, project: Project) -> Progress | None:
+def _recorded(files: CapabilityFiles, project: Project) -> tuple[Progress | None, Last]:
+    """Return what the control database has on a capability; nothing where it does not answer."""
     try:
         with transfer.open_database(project.control.database.reveal(), "control database") as control:
-            return record.under_way(control, files.name)
+            return record.under_way(control, files.name), verdicts.last(control, files.name)
     except (Unreachable, psycopg.Error):
-        return None
+        return None, NOTHING_KNOWN
 
 
 def _tables(files: CapabilityFiles, forward: Direction) -> dict[str, tuple[int | None, int | None]]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
 from strangler.capability import Command, CompleteSync, Refused, StartSync, StopSync, transit
 from strangler.ledger import Change, Publisher
 from strangler.project import Project
-from strangler.sync import ending, filling, install, record, status, transfer
+from strangler.sync import ending, filling, install, record, status, transfer, verdicts
 from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import SyncError, Unreachable
 from strangler.sync.pgoutput import lsn_text
+from strangler.sync.verdicts import Tell, keeping
 from strangler.sync.verify import Progress, Settle, Verdict, Verifying, pause, verify
+
+_LOG: Final = logging.getLogger("strangler.sync")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +41,7 @@ def start(asked: Asked, project: Project, publisher: Publisher, *, replace: bool
     transit(publisher.ledger.state(asked.capability), StartSync())  # refuses now what would be refused at the end
     # The state says that nothing is streamed: what is there is the rest of a start or a remove that was cut short.
     _take_away((forward, back))
-    with transfer.open_database(project.control.database.reveal(), "control database") as control:
-        record.abandon(control, asked.capability)
+    _forget(project, asked.capability)
     with forward.open() as (source, target):
         projections = forward.projections(source, target)
         if replace:
@@ -49,9 +52,12 @@ def start(asked: Asked, project: Project, publisher: Publisher, *, replace: bool
     _record(publisher, project, asked, StartSync())
 
 
-def complete(asked: Asked, project: Project, publisher: Publisher) -> Generator[Progress, None, Verdict]:
+def complete(
+    asked: Asked, project: Project, publisher: Publisher, told: Tell = _LOG.warning
+) -> Generator[Progress, None, Verdict]:
     """Compare both sides after the copy; when they are equal, the service's rows may be read from now on.
 
+    The verdict is kept; ``told`` hears what kept it from being so.
     Raises ``Refused`` when there is no copy to complete, and what ``verify`` raises.
     """
     transit(publisher.ledger.state(asked.capability), CompleteSync())
@@ -61,7 +67,8 @@ def complete(asked: Asked, project: Project, publisher: Publisher) -> Generator[
     def settle() -> None:
         filling.catch_up(forward)
 
-    verdict = yield from verify(Verifying(capability=asked.capability, settle=settle), project)
+    comparing = verify(Verifying(capability=asked.capability, settle=settle), project)
+    verdict = yield from keeping(comparing, project, told)
     if verdict.equal:
         _record(publisher, project, asked, CompleteSync(), _evidence(verdict, forward))
     return verdict
@@ -77,8 +84,7 @@ def remove(asked: Asked, project: Project, publisher: Publisher) -> None:
     state = publisher.ledger.state(asked.capability)
     if state.is_streamed:
         _record(publisher, project, asked, StopSync())  # first: from here on nobody reads rows that are left behind
-    with transfer.open_database(project.control.database.reveal(), "control database") as control:
-        record.abandon(control, asked.capability)
+    _forget(project, asked.capability)
     _take_away((forward, back))
 
 
@@ -106,6 +112,13 @@ def refuse_stale(capability: str, project: Project) -> None:
         f"the stream of {capability} does not follow, and readers would not see later writes: {why}; say --allow-stale"
         " if they may"
     )
+
+
+def _forget(project: Project, capability: str) -> None:
+    """Give up the copy that is under way, and forget what was found of an earlier one."""
+    with transfer.open_database(project.control.database.reveal(), "control database") as control:
+        record.abandon(control, capability)
+        verdicts.forget(control, capability)
 
 
 def _both_ways(asked: Asked, project: Project) -> tuple[Direction, Direction]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from strangler.sync.metrics import COPIES, PREFIX, STREAM_LABELS, STREAMS
+from strangler.sync.metrics import CAPABILITY_LABELS, COPIES, PREFIX, STREAM_LABELS, STREAMS, VERIFIES
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
-NAMES = [each.name for each in (*STREAMS, *COPIES)]
+NAMES = [each.name for each in (*STREAMS, *COPIES, *VERIFIES)]
 RULES = yaml.safe_load((REFERENCE / "alerts.yml").read_text())["groups"][1]["rules"]
 
 
@@ -30,5 +30,6 @@ def test_rules_ask_for_metrics_and_labels_that_exist(rule: dict[str, object]) ->
     assert names
     assert set(names) <= set(NAMES)
     used = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
-    assert used <= {*STREAM_LABELS, "instance"}
+    of_all = set(names) <= {each.name for each in (*COPIES, *VERIFIES)}
+    assert used <= {*(CAPABILITY_LABELS if of_all else STREAM_LABELS), "instance"}
     assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}

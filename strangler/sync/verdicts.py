@@ -1,0 +1,125 @@
+"""What comparisons found, as rows of the control database: the last few of each capability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import psycopg
+
+from strangler.project import Project, ProjectInvalid
+from strangler.sync import transfer
+from strangler.sync.errors import Unreachable
+from strangler.sync.verify import Progress, Verdict
+
+_KEPT: Final = 10
+"""Enough to see since when a difference is there; the last one of all rows stays longer."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A comparison that was made, and ended ``age_s`` seconds ago. ``part`` says which rows, None of all of them."""
+
+    at: datetime
+    age_s: float
+    part: str | None
+    equal: bool
+    rows: int
+    differing: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        shown = {"age_s": round(self.age_s, 1), "seconds": round(self.seconds, 3)}
+        return {**asdict(self), "at": self.at.isoformat(), **shown}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Last:
+    """The last comparison of all rows, and the last of some of them where that is the later one."""
+
+    whole: Kept | None = None
+    part: Kept | None = None
+
+    @property
+    def equal(self) -> bool | None:
+        """Whether both sides were equal as far as is known; None where nothing is."""
+        if self.whole is None:
+            return None
+        return self.whole.equal and (self.part is None or self.part.equal)
+
+
+NOTHING_KNOWN: Final = Last()
+
+
+def keeping(
+    steps: Generator[Progress, None, Verdict], project: Project, told: Tell, *, part: str | None = None
+) -> Generator[Progress, None, Verdict]:
+    """Compare, keep the verdict, and return it; ``told`` hears why it could not be kept; it is no less true."""
+    verdict = yield from steps
+    try:
+        with transfer.open_database(project.control.database.reveal(), "control database") as control:
+            keep(control, verdict, part)
+    except psycopg.errors.UndefinedTable:
+        told("this verdict is not kept for sync status: the ledger is of a release before; run: strangler publish")
+    except (Unreachable, ProjectInvalid, psycopg.Error) as exc:
+        told(f"this verdict is not kept for sync status: {str(exc).strip().splitlines()[0]}")
+    return verdict
+
+
+def keep(control: psycopg.Connection, verdict: Verdict, part: str | None) -> None:
+    """Record a verdict, and forget the oldest ones."""
+    tables = verdict.tables
+    with control.transaction():
+        control.execute(
+            "insert into strangler.verification (capability, part, equal, rows, differing, seconds)"
+            " values (%s, %s, %s, %s, %s, %s)",
+            [
+                verdict.capability,
+                part,
+                verdict.equal,
+                sum(each.monolith_rows for each in tables),
+                sum(each.found + each.unseen_rows for each in tables),
+                verdict.seconds,
+            ],
+        )
+        control.execute(
+            "delete from strangler.verification where capability = %(name)s and id not in ("
+            "(select id from strangler.verification where capability = %(name)s order by id desc limit %(kept)s) union"
+            " (select max(id) from strangler.verification where capability = %(name)s and part is null))",
+            {"name": verdict.capability, "kept": _KEPT},
+        )
+
+
+def last(control: psycopg.Connection, capability: str) -> Last:
+    """Return what is known of a capability; of a ledger of a release before, nothing."""
+    if not _is_there(control):
+        return NOTHING_KNOWN
+    rows = control.execute(
+        "select distinct on (part is null) id, part, at,"
+        " extract(epoch from clock_timestamp() - at)::float8, equal, rows, differing, seconds"
+        " from strangler.verification where capability = %s order by part is null, id desc",
+        [capability],
+    ).fetchall()
+    found = {row[1] is None: (row[0], _kept(*row[1:])) for row in rows}
+    whole, part = found.get(True), found.get(False)
+    later = part is not None and (whole is None or part[0] > whole[0])
+    return Last(whole=whole and whole[1], part=part[1] if later and part else None)
+
+
+def forget(control: psycopg.Connection, capability: str) -> None:
+    """Forget what was found: the rows that it was found of are not there any more."""
+    if _is_there(control):
+        control.execute("delete from strangler.verification where capability = %s", [capability])
+
+
+def _kept(part: str | None, at: datetime, age: float, equal: bool, rows: int, differing: int, seconds: float) -> Kept:
+    return Kept(at=at, age_s=age, part=part, equal=equal, rows=rows, differing=differing, seconds=seconds)
+
+
+def _is_there(control: psycopg.Connection) -> bool:
+    row = control.execute("select to_regclass('strangler.verification') is not null").fetchone()
+    return bool(row and row[0])
