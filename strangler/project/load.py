@@ -62,6 +62,7 @@ _KEY: Final = 'the key\'s columns, as in { id = "id" } (target = source)'
 _COOKIE: Final = 'the name of the session cookie such as "sessionid"'
 _ASKING: Final = 'a path below /.strangler/, where urls.py has strangler_django, such as "/.strangler/identity/"'
 _PERMISSIONS: Final = 'permissions such as ["app.change_model"]'
+_ACKNOWLEDGED: Final = 'columns of the source that need not come back as they were, such as ["price"]'
 _RETENTION: Final = "bytes of WAL, 100,000,000 at least"
 _SIGNING: Final = f'a variable holding at least {MIN_SECRET} random bytes, as in "$NAME"'
 
@@ -347,6 +348,7 @@ def _table(section: Section, *, reference: bool = False) -> TableMapping:
         reverse={} if reference else _columns(section, "reverse", "source columns, each with SQL over the target row"),
         where=section.text("where", "an SQL condition on the source row", default="") or None,
         reference=reference,
+        acknowledged=() if reference else section.texts("acknowledged", _ACKNOWLEDGED, default=()),
     )
     section.close()
     return table

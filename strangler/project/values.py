@@ -172,7 +172,8 @@ class TableMapping:
 
     ``key`` maps key columns of the target to those of the source. ``forward`` maps the other target columns to SQL
     over the source row, ``reverse`` source columns to SQL over the target row. A ``reference`` is a copy of columns
-    that belong to somebody else: the service reads it, and nothing of it ever goes back.
+    that belong to somebody else: the service reads it, and nothing of it ever goes back. Of the source's columns those
+    that are ``acknowledged`` need not come back as they were.
     """
 
     source: str
@@ -182,6 +183,7 @@ class TableMapping:
     reverse: Mapping[str, str]
     where: str | None = None
     reference: bool = False
+    acknowledged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,7 +159,7 @@ def _misfits(mapping: TableMapping, source: Table, target: Table) -> Iterator[st
     given = {*mapping.key, *mapping.forward}
     for name, there in target.columns.items():
         if there.not_null and not there.has_default and not there.generated and name not in given:
-            yield f"{target.name}.{name} must have a value and gets none; add it under [table.forward]"
+            yield f"{target.name}.{name} must have a value and gets none; add it to the mapping"
 
 
 def _unknown_columns(mapping: TableMapping, source: Table, target: Table) -> Iterator[str]:
@@ -176,6 +176,9 @@ def _unknown_columns(mapping: TableMapping, source: Table, target: Table) -> Ite
     for column in mapping.reverse:
         if column not in source.columns:
             yield f"reverse column {column} is not in {source.name} (it has {', '.join(source.columns)})"
+    for column in mapping.acknowledged:
+        if column not in source.columns:
+            yield f"acknowledged column {column} is not in {source.name} (it has {', '.join(source.columns)})"
 
 
 def _bad_keys(mapping: TableMapping, source: Table, target: Table) -> Iterator[str]:

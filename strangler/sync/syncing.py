@@ -13,6 +13,7 @@ from strangler.capability import Command, CompleteSync, Refused, StartSync, Stop
 from strangler.ledger import Change, Publisher
 from strangler.project import Project
 from strangler.sync import ending, filling, install, record, status, transfer, verdicts
+from strangler.sync.check import refuse_losses
 from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import SyncError, Unreachable
 from strangler.sync.pgoutput import lsn_text
@@ -44,6 +45,7 @@ def start(asked: Asked, project: Project, publisher: Publisher, *, replace: bool
     _forget(project, asked.capability)
     with forward.open() as (source, target):
         projections = forward.projections(source, target)
+        refuse_losses(forward, source, target)
         if replace:
             transfer.empty(target, projections)
         transfer.refuse_rows(target, projections)

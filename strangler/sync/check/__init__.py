@@ -2,6 +2,6 @@
 
 from strangler.sync.check.facts import Role, Room, Server, Side, Table
 from strangler.sync.check.judging import Finding, Level, judge
-from strangler.sync.check.run import check
+from strangler.sync.check.run import check, refuse_losses
 
-__all__ = ["Finding", "Level", "Role", "Room", "Server", "Side", "Table", "check", "judge"]
+__all__ = ["Finding", "Level", "Role", "Room", "Server", "Side", "Table", "check", "judge", "refuse_losses"]

@@ -39,6 +39,7 @@ class Role:
     database: str
     replicates: bool
     creates: bool
+    stages: bool
     origins_missing: tuple[str, ...]
     relaxes: bool
 

@@ -104,6 +104,12 @@ def _role(side: Side) -> Iterator[Finding]:
         yield _stop(side, f"the role {role.name} may not replicate", _sql("alter role {} replication", role.name))
     if not role.creates:
         yield _stop(side, f"the role {role.name} may not make its schema", _may_create(role, role.name))
+    if not role.stages:
+        yield _stop(
+            side,
+            f"the role {role.name} may not make the temporary tables that rows come through",
+            _sql("grant temporary on database {} to {}", role.database, role.name),
+        )
     if role.origins_missing:
         functions = ", ".join(role.origins_missing)
         yield _stop(

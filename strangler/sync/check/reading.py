@@ -36,6 +36,7 @@ select current_user, current_database(),
        rolsuper or rolreplication or exists (
            select from pg_roles m where m.rolname = 'rds_replication' and pg_has_role(current_user, m.oid, 'member')),
        has_database_privilege(current_database(), 'create'),
+       has_database_privilege(current_database(), 'temporary'),
        has_parameter_privilege('session_replication_role', 'set')
 from pg_roles where rolname = current_user
 """
@@ -161,7 +162,7 @@ def _refusal(url: str) -> str | None:
 
 
 def _role(connection: psycopg.Connection) -> Role:
-    name, database, replicates, creates, relaxes = connection.execute(_ROLE).fetchone() or ()
+    name, database, replicates, creates, stages, relaxes = connection.execute(_ROLE).fetchone() or ()
     functions = [f"pg_replication_origin_{each}" for each in _ORIGINS]
     missing = tuple(each[0] for each in connection.execute(_FUNCTIONS, [functions]))
     return Role(
@@ -169,6 +170,7 @@ def _role(connection: psycopg.Connection) -> Role:
         database=database,
         replicates=replicates,
         creates=creates,
+        stages=stages,
         origins_missing=missing,
         relaxes=relaxes,
     )

@@ -1,14 +1,19 @@
-"""Both databases of a capability looked at, and its mapping tried against them. Nothing is written."""
+"""Both databases of a capability looked at, and its mapping tried against them. Nothing is kept."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import psycopg
 
 from strangler.sync.check.judging import Finding, Level, judge
 from strangler.sync.check.reading import Place, Wanted, read
+from strangler.sync.check.round_trip import travel
+from strangler.sync.check.trip import judge_claims, judge_trip
 from strangler.sync.direction import Direction, inverted
-from strangler.sync.errors import MappingInvalid
+from strangler.sync.errors import MappingInvalid, RightMissing, TimedOut
 from strangler.sync.filling import origins
+from strangler.sync.mapping import Projection
 
 
 def check(forward: Direction) -> list[Finding]:
@@ -17,6 +22,13 @@ def check(forward: Direction) -> list[Finding]:
     with forward.open() as (source, target):
         findings = judge((read(source, _here(forward, back)), read(target, _there(forward, back))))
         return findings + _mapping(forward, source, target, findings)
+
+
+def refuse_losses(forward: Direction, source: psycopg.Connection, target: psycopg.Connection) -> None:
+    """Raise ``MappingInvalid`` for columns that do not come back as they were, and that nobody has acknowledged."""
+    lost = [each.found for each in _round_trips(forward, source, target) if each.level is Level.STOP]
+    if lost:
+        raise MappingInvalid([f"{forward.file}: {each}" for each in lost])
 
 
 def _here(forward: Direction, back: Direction) -> Place:
@@ -51,7 +63,31 @@ def _mapping(
         # Its expressions are run where they belong, which a right that is missing forbids, too.
         return [Finding(level=Level.WARN, where=where, found="the mapping is tried when what stops is mended")]
     try:
-        forward.projections(source, target)
+        return list(_round_trips(forward, source, target))
     except MappingInvalid as exc:
-        return [Finding(level=Level.STOP, where=where, found=each) for each in exc.problems]
-    return []
+        return [Finding(level=Level.STOP, where=where, found=each.removeprefix(f"{where}: ")) for each in exc.problems]
+
+
+def _round_trips(forward: Direction, source: psycopg.Connection, target: psycopg.Connection) -> Iterator[Finding]:
+    """Yield what of the source's rows does not come back from the target. Raises ``MappingInvalid``."""
+    projections = forward.projections(source, target)
+    way_back = {_ends(each): each for each in inverted(forward).projections(target, source)}
+    for each in projections:
+        if not each.mapping.reference:
+            yield from judge_claims(each, forward.file)
+            yield from _round_trip(forward.file, source, target, each, way_back[_ends(each)[::-1]])
+
+
+def _round_trip(
+    file: str, source: psycopg.Connection, target: psycopg.Connection, there: Projection, back: Projection
+) -> Iterator[Finding]:
+    try:
+        yield from judge_trip(there, travel(source, target, there, back), file)
+    except TimedOut as exc:
+        yield Finding(level=Level.WARN, where=file, found=str(exc))
+    except RightMissing as exc:
+        yield Finding(level=Level.STOP, where=file, found=str(exc))
+
+
+def _ends(projection: Projection) -> tuple[str, str]:
+    return projection.mapping.source, projection.mapping.target

@@ -97,7 +97,7 @@ def compared(
 ) -> Compared:
     """Return how the two sides of ``projection`` are compared. Raises ``NotComparable``."""
     _refuse_encodings(source, target)
-    here, there = _facts(source, projection.source), _facts(target, projection.target)
+    here, there = facts(source, projection.source), facts(target, projection.target)
     given = _given(projection, source)
     columns = [there.types[name] for name in projection.columns]
     types = tuple(map(forms.common, columns, given))
@@ -161,7 +161,8 @@ def _given(projection: Projection, source: psycopg.Connection) -> list[forms.Typ
     return [forms.Type(name=plain, full=full, sent_as=plain) for plain, full in rows]
 
 
-def _facts(connection: psycopg.Connection, table: Table) -> Facts:
+def facts(connection: psycopg.Connection, table: Table) -> Facts:
+    """Return what the catalogue says of ``table``."""
     names = {"table": table.oid}
     types = {
         name: forms.Type(name=plain, full=full, sent_as=sent_as)

@@ -84,6 +84,7 @@ def test_each_statement_mends_what_it_was_printed_for(bare: Bare) -> None:
     assert set(ran) == {
         "alter role",
         "grant create on database",
+        "grant temporary on database",
         "grant execute on function pg_replication_origin_create(text), pg_replication_origin_drop(text),"
         " pg_replication_origin_session_setup(text), pg_replication_origin_session_reset() to",
         "grant set on parameter session_replication_role to",

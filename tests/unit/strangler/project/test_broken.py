@@ -636,6 +636,11 @@ CASES: dict[str, tuple[Files, str]] = {
         f"{TABLES}: [[table]] 1 forward: found {{'title': 7}}; "
         "wanted target columns, each with SQL over the source row",
     ),
+    "acknowledged without columns": (
+        mapping('acknowledged = ["price"]', "acknowledged = 7"),
+        f"{TABLES}: [[table]] 1 acknowledged: found 7; wanted columns of the source that need not come back as they"
+        ' were, such as ["price"]',
+    ),
     "target twice": (
         {TABLES: MAPPING + MAPPING.replace("catalog_product", "catalog_item").replace('"product"', '"public.product"')},
         f"{TABLES}: [[table]] target: found 'product' twice; wanted one source table for each target",

@@ -73,6 +73,7 @@ def test_valid_files_become_these_values(tmp_path: Path) -> None:
                     key={"id": "id"},
                     forward={"title": "name"},
                     reverse={"name": "title"},
+                    acknowledged=("price",),
                 ),
             ),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strangler.project import TableMapping
+from strangler.sync import catalogue
 from strangler.sync.check import Finding, Level, Role, Room, Server, Side, Table, judge
+from strangler.sync.check.trip import Loss, Trip, judge_trip
+from strangler.sync.mapping import Projection
 
 SERVER = Server(
     system="1",
@@ -20,7 +25,7 @@ SERVER = Server(
     origins=Room(setting="max_active_replication_origins", places=10, free=10),
     slot_keeps_mb=1024,
 )
-ROLE = Role(name="sync", database="shop", replicates=True, creates=True, origins_missing=(), relaxes=True)
+ROLE = Role(name="sync", database="shop", replicates=True, creates=True, stages=True, origins_missing=(), relaxes=True)
 TABLE = Table(
     name=("public", "book"),
     published=True,
@@ -137,3 +142,34 @@ def test_constraints_are_to_wait_only_where_rows_are_copied_to(copied: bool, con
     side = replace(table(copied=copied, constrained=constrained), role=replace(ROLE, relaxes=False))
     wanted = [(Level.STOP, 'grant set on parameter session_replication_role to "sync"')]
     assert found(side) == (wanted if copied and constrained else [])
+
+
+columns = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), min_size=1, unique=True)
+
+
+@given(columns, st.data())
+def test_the_line_that_acknowledges_a_column_can_be_pasted(names: list[str], data: st.DataObject) -> None:
+    lost = data.draw(st.sampled_from(names))
+    mapping = TableMapping(
+        source="book",
+        target="book",
+        key={"id": "id"},
+        forward={},
+        reverse={},
+        acknowledged=tuple(each for each in names if each != lost),
+    )
+    here = catalogue.Table(
+        name="book",
+        qualified="public.book",
+        oid=1,
+        columns={},
+        unique=(),
+        deferrable=(),
+        parents=frozenset(),
+        rights=frozenset(),
+    )
+    projection = Projection(mapping=mapping, source=here, target=here)
+    trip = Trip(sampled=1, losses=[Loss(column=lost, rows=1, key=("1",), here="a", back=None)])
+    [finding] = judge_trip(projection, trip, "mapping.toml")
+    line = finding.found.rpartition("or say: ")[2].removesuffix(" in its [[table]]")
+    assert sorted(tomllib.loads(line)["acknowledged"]) == sorted(names)
