@@ -52,12 +52,12 @@ def _show(capability: str, findings: Sequence[Finding]) -> None:
 
 
 def _statements(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yield SQL and nothing else, so that it may be pasted, or piped, whole."""
+    """Yield SQL and nothing else, so that it may be pasted, or piped, whole: what only might be wished, as comments."""
     for where in dict.fromkeys(each.where for each in findings if each.statement):
         yield f"-- in the {where}, as an administrator"
-        lines = [
-            f"{each.statement};{' -- then restart the server' if each.restart else ''}"
-            for each in findings
-            if each.where == where and each.statement
-        ]
-        yield from dict.fromkeys(lines)
+        yield from dict.fromkeys(_statement(each) for each in findings if each.where == where and each.statement)
+
+
+def _statement(finding: Finding) -> str:
+    perhaps = "-- perhaps: " if finding.level is Level.WARN else ""
+    return f"{perhaps}{finding.statement};{' -- then restart the server' if finding.restart else ''}"

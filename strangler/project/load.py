@@ -55,7 +55,8 @@ _PERMISSION: Final = re.compile(r"\w+\.\w+")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER: Final = re.compile(rf"\s*({TOKEN.pattern})\s*:\s*(\S.*)")
 _ENDPOINTS: Final = 'addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]'
-_DATABASE: Final = 'a variable holding a postgresql:// URL, as in "$NAME"'
+_POSTGRES: Final = 'a variable holding a postgresql:// URL, as in "$NAME"'
+_DATABASE: Final = f"{_POSTGRES}; left out for any other database: routing only"
 _REDIS: Final = 'a variable holding a redis:// URL, as in "$NAME"'
 _STACK: Final = re.compile("|".join(Stack))
 _KEY: Final = 'the key\'s columns, as in { id = "id" } (target = source)'
@@ -148,7 +149,7 @@ def _upstream(section: Section, name: str) -> Upstream:
 
 def _control(section: Section) -> Control:
     control = Control(
-        database=section.secret("database", _DATABASE, _is_postgres),
+        database=section.secret("database", _POSTGRES, _is_postgres),
         redis=section.secret("redis", _REDIS, _is_redis),
         secret=section.secret("secret", _SIGNING, _is_long),
         second_secret=section.optional_secret("second_secret", _SIGNING, _is_long),

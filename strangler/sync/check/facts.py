@@ -23,6 +23,7 @@ class Server:
 
     system: str
     version: int
+    standby: bool
     wal_level: str
     slots: Room
     senders: Room
@@ -33,7 +34,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """The sync's own role, and what it may do beside reading and writing tables."""
+    """The sync's own role, and what it may do beside reading and writing tables.
+
+    ``others`` are applications that are logged in with it, and are none of ours.
+    """
 
     name: str
     database: str
@@ -42,6 +46,7 @@ class Role:
     stages: bool
     origins_missing: tuple[str, ...]
     relaxes: bool
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

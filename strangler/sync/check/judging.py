@@ -81,6 +81,8 @@ def _server(side: Side) -> Iterator[Finding]:
         yield _stop(side, f"PostgreSQL {server.version // 10_000} is older than 15: routing only")
     elif server.version >= _NEXT:
         yield _warn(side, f"PostgreSQL {server.version // 10_000} was never tried; 15 to 18 are")
+    if server.standby:
+        yield _stop(side, "the server is a standby, which takes no writes; name its primary in the URL")
     if server.wal_level != "logical":
         yield _stop(
             side,
@@ -139,6 +141,7 @@ def _tables(side: Side) -> Iterator[Finding]:
         yield from _rights(side, table)
         yield from _identity(side, table)
     yield from _owners(side)
+    yield from _shared(side)
 
 
 def _rights(side: Side, table: Table) -> Iterator[Finding]:
@@ -197,6 +200,24 @@ def _owners(side: Side) -> Iterator[Finding]:
             )
         if not table.owner_creates and owner != side.role.name:
             yield _stop(side, f"{owner}, who owns the tables, may not publish them", _may_create(side.role, owner))
+
+
+def _shared(side: Side) -> Iterator[Finding]:
+    """Yield in what the sync's role is not the sync's alone: a fence shall stop all but the sync."""
+    role = side.role.name
+    for owner in dict.fromkeys(each.owner for each in side.tables if each.owner == role):
+        names = ", ".join(".".join(each.name) for each in side.tables if each.owner == owner)
+        yield _warn(
+            side,
+            f"the role {role} owns {names}: the sync's own should be a member of the owner, and no more",
+            _sql("create role {} login replication in role {}", f"{role}_sync", role),
+        )
+    if side.role.others:
+        yield _warn(
+            side,
+            f"others are logged in with the role {role}, too ({', '.join(side.role.others)}): give the sync its own",
+            _sql("create role {} login replication", f"{role}_sync"),
+        )
 
 
 def _may_create(role: Role, grantee: str) -> str:

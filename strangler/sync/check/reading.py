@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg
+from psycopg import sql
 
 from strangler.sync.catalogue import identifier
 from strangler.sync.check.facts import Role, Room, Server, Side, Table
-from strangler.sync.errors import RightMissing, Unreachable
+from strangler.sync.errors import RightMissing, SyncError, Unreachable
+from strangler.sync.verify.pair import first_line
 from strangler.sync.walsender import Walsender
 
 _SERVER: Final = """
 select (select system_identifier::text from pg_control_system()), current_setting('server_version_num')::integer,
-       current_setting('wal_level'),
+       pg_is_in_recovery(), current_setting('wal_level'),
        (select setting::integer from pg_settings where name = 'max_slot_wal_keep_size')
 """
 # Of other roles' sessions pg_stat_activity hides what kind they are. Origins for copying back are made, and never used.
@@ -39,6 +41,11 @@ select current_user, current_database(),
        has_database_privilege(current_database(), 'temporary'),
        has_parameter_privilege('session_replication_role', 'set')
 from pg_roles where rolname = current_user
+"""
+_OTHERS: Final = """
+select distinct coalesce(nullif(application_name, ''), 'unnamed') from pg_stat_activity
+where usename = current_user and datname = current_database() and pid <> pg_backend_pid()
+  and application_name !~ '^strangler ' order by 1
 """
 _FUNCTIONS: Final = """
 select name from unnest(%s::text[]) with ordinality as f(name, n)
@@ -73,6 +80,15 @@ select n.nspname, c.relname, o.rolname, pg_has_role(o.oid, 'member'),
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles o on o.oid = c.relowner
 where c.oid = to_regclass(%(table)s)
 """
+# What servers say that have PostgreSQL's protocol alone.
+_OTHER_KINDS: Final = (
+    psycopg.errors.FeatureNotSupported,
+    psycopg.errors.SyntaxError,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.UndefinedTable,
+)
 # Who may not use a schema is told by to_regclass() of no table in it.
 _CLOSED: Final = "select from pg_namespace where nspname = %s and not has_schema_privilege(oid, 'usage')"
 
@@ -104,7 +120,23 @@ class Place:
 
 
 def read(connection: psycopg.Connection, place: Place) -> Side:
-    """Return what is known of a database."""
+    """Return what is known of a database. Raises ``RightMissing``, and ``SyncError`` where it is another kind."""
+    try:
+        return _read(connection, place)
+    except psycopg.errors.InsufficientPrivilege as exc:
+        role = sql.Identifier(connection.info.user).as_string(connection)
+        raise RightMissing(
+            f"the {place.what} does not tell which server it is of: {first_line(exc)};"
+            f" run there: grant execute on function pg_control_system() to {role}"
+        ) from exc
+    except _OTHER_KINDS as exc:
+        raise SyncError(
+            f"the {place.what} has not what logical decoding wants, and its capabilities can be routed only:"
+            f" {first_line(exc)}"
+        ) from exc
+
+
+def _read(connection: psycopg.Connection, place: Place) -> Side:
     tables, closed, absent = [], [], []
     for each in place.tables:
         name = tuple(part.strip('"') for part in each.name.split("."))
@@ -134,11 +166,12 @@ def _is_there(connection: psycopg.Connection, query: str, name: str) -> bool:
 
 
 def _server(connection: psycopg.Connection) -> Server:
-    system, version, wal_level, keeps = connection.execute(_SERVER).fetchone() or ()
+    system, version, standby, wal_level, keeps = connection.execute(_SERVER).fetchone() or ()
     slots, senders, origins = (_room(connection, *each) for each in connection.execute(_ROOMS).fetchall())
     return Server(
         system=system,
         version=version,
+        standby=standby,
         wal_level=wal_level,
         slots=slots,
         senders=senders,
@@ -173,6 +206,7 @@ def _role(connection: psycopg.Connection) -> Role:
         stages=stages,
         origins_missing=missing,
         relaxes=relaxes,
+        others=tuple(each[0] for each in connection.execute(_OTHERS)),
     )
 
 

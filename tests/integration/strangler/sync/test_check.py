@@ -135,3 +135,44 @@ def test_a_database_that_does_not_answer_is_not_said_to_lack_anything(shop: Shop
     code, printed, said = shop("check")
     assert (code, printed) == (2, "")
     assert "the monolith's database does not answer" in said
+
+
+def test_a_server_that_only_speaks_as_postgresql_does_can_be_routed_only(
+    shop: Shop,  # noqa: F811
+    postgres: Postgres,
+) -> None:
+    database = str(conninfo_to_dict(shop.pair.forward.target_url)["dbname"])
+    with psycopg.connect(postgres.url(database)) as connection:
+        connection.execute("alter function pg_catalog.pg_control_system() rename to is_not_there")
+    code, _, said = shop("check")
+    assert code == 2
+    assert "the books's database has not what logical decoding wants, and its capabilities can be routed only" in said
+
+
+def test_a_database_of_another_kind_can_be_routed_only(shop: Shop) -> None:  # noqa: F811
+    environment = shop.file.parent / "env"
+    environment.write_text(environment.read_text().replace("SOURCE=postgresql://", "SOURCE=mysql://"))
+    code, _, said = shop("check")
+    assert (code, "left out for any other database: routing only" in said) == (2, True)
+    shop.file.write_text(shop.file.read_text().replace('database = "$SOURCE"\n', "", 1))
+    code, _, said = shop("check")
+    assert (code, "[monolith] database: found nothing" in said, "routing only" in said) == (2, True, True)
+
+
+def test_who_else_uses_the_role_is_told_and_what_mends_it_is_a_comment(shop: Shop) -> None:  # noqa: F811
+    with psycopg.connect(shop.pair.forward.source_url, application_name="gunicorn"):
+        code, printed, said = shop("check")
+    [(role,)] = shop.pair.source("select current_user")
+    assert code == 0
+    assert f"others are logged in with the role {role}, too (gunicorn)" in said
+    assert f"the role {role} owns public.author, public.book" in said
+    assert f'-- perhaps: create role "{role}_sync" login replication;' in printed.splitlines()
+    assert all(each.startswith("-- ") for each in printed.splitlines())
+
+
+def test_a_right_that_is_taken_from_everybody_is_named(shop: Shop, postgres: Postgres) -> None:  # noqa: F811
+    database = str(conninfo_to_dict(shop.pair.forward.target_url)["dbname"])
+    with psycopg.connect(postgres.url(database)) as connection:
+        connection.execute("revoke execute on function pg_control_system() from public")
+    code, _, said = shop("check")
+    assert (code, "run there: grant execute on function pg_control_system() to" in said) == (2, True)

@@ -19,6 +19,7 @@ from strangler.sync.mapping import Projection
 SERVER = Server(
     system="1",
     version=180_006,
+    standby=False,
     wal_level="logical",
     slots=Room(setting="max_replication_slots", places=10, free=10),
     senders=Room(setting="max_wal_senders", places=10, free=10),
@@ -85,6 +86,13 @@ def test_a_server_without_logical_decoding_is_told_with_its_statement_and_its_re
         (server(version=190_000), Level.WARN, None),
         (server(slot_keeps_mb=-1), Level.WARN, """alter system set "max_slot_wal_keep_size" = '50GB'"""),
         (server(refusal="no"), Level.STOP, None),
+        (server(standby=True), Level.STOP, None),
+        (table(owner="sync"), Level.WARN, 'create role "sync_sync" login replication in role "sync"'),
+        (
+            replace(SIDE, role=replace(ROLE, others=("gunicorn",))),
+            Level.WARN,
+            'create role "sync_sync" login replication',
+        ),
         (table(owner="nobody", acts_as_owner=False), Level.STOP, 'grant "nobody" to "sync"'),
         (table(owner_creates=False), Level.STOP, 'grant create on database "shop" to "shop"'),
         (table(identity=frozenset()), Level.STOP, 'alter table "public"."book" replica identity default'),
