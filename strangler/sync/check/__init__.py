@@ -1,7 +1,8 @@
 """Whether two databases can be kept equal: what each lacks for it, and the statement that mends it."""
 
 from strangler.sync.check.facts import Role, Room, Server, Side, Table
-from strangler.sync.check.judging import Finding, Level, judge
+from strangler.sync.check.finding import Finding, Level
+from strangler.sync.check.judging import judge
 from strangler.sync.check.run import check, refuse_losses
 
 __all__ = ["Finding", "Level", "Role", "Room", "Server", "Side", "Table", "check", "judge", "refuse_losses"]

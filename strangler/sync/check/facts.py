@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from strangler.sync.check.shape import Shape
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
@@ -54,9 +56,10 @@ class Table:
     """A mapped table as the sync's role finds it. ``sequences`` are those that the role may not set, as SQL names them.
 
     ``published`` is a source of rows, ``written`` a target of them, ``copied`` one that begins empty; ``conditional``
-    when the mapping takes some of its rows only. ``identity`` are the columns that a change carries of the row that was
-    there, ``whole`` when those are all; ``primary`` are those of its primary key. ``virtual`` tells of generated
-    columns that are not stored, ``long`` of values that the source leaves out where they did not change.
+    when the mapping takes some of its rows only. Of its columns the mapping has the ``key``, and writes ``columns``.
+    ``identity`` are those that a change carries of the row that was there, ``whole`` when those are all; ``primary``
+    are those of its primary key. ``virtual`` tells of generated columns that are not stored, ``long`` of values that
+    the source leaves out where they did not change.
     """
 
     name: tuple[str, ...]
@@ -70,12 +73,14 @@ class Table:
     rights_missing: tuple[str, ...]
     sequences: tuple[str, ...]
     key: frozenset[str]
+    columns: frozenset[str]
     identity: frozenset[str]
     whole: bool
     primary: frozenset[str]
     virtual: bool
     long: bool
     constrained: bool
+    shape: Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

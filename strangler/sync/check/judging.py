@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from psycopg import sql
 
 from strangler.sync.check.facts import Role, Room, Side, Table
+from strangler.sync.check.finding import Finding, stop, warn
+from strangler.sync.check.shape import Standing, judge_shape
 
 _OLDEST: Final = 150_000
 _NEXT: Final = 190_000  # the first release that was never tried
 
 
-class Level(StrEnum):
-    """``stop``: streams cannot be begun, or would break. ``warn``: they can, and somebody should know this."""
-
-    STOP = "stop"
-    WARN = "warn"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What was found in which database, and the SQL that an administrator mends it with there, where SQL does."""
-
-    level: Level
-    where: str
-    found: str
-    statement: str | None = None
-    restart: bool = False
-
-
 def judge(sides: Sequence[Side]) -> list[Finding]:
     """Return what stands in the way between the ``sides``, and what is worth knowing."""
-    return [*_rooms(sides), *(finding for side in sides for finding in _side(side))]
+    # A table that feeds two others is looked at twice.
+    return list(dict.fromkeys([*_rooms(sides), *(finding for side in sides for finding in _side(side))]))
 
 
 def _rooms(sides: Sequence[Side]) -> Iterator[Finding]:
@@ -61,8 +44,8 @@ def _short(side: Side, rooms: Sequence[tuple[str, Room, int]]) -> Iterator[Findi
     for _, room, wanted in short:  # one setting may stand for two of them
         sizes[room.setting] = max(sizes.get(room.setting, 0), room.places + wanted - max(0, room.free))
     for what, room, wanted in short:
-        yield _stop(
-            side,
+        yield stop(
+            side.what,
             f"{room.setting} leaves room for {max(0, room.free)} {what} of {room.places}, and {wanted} are wanted",
             _setting(room.setting, str(sizes[room.setting])),
             restart=True,
@@ -78,50 +61,50 @@ def _side(side: Side) -> Iterator[Finding]:
 def _server(side: Side) -> Iterator[Finding]:
     server = side.server
     if server.version < _OLDEST:
-        yield _stop(side, f"PostgreSQL {server.version // 10_000} is older than 15: routing only")
+        yield stop(side.what, f"PostgreSQL {server.version // 10_000} is older than 15: routing only")
     elif server.version >= _NEXT:
-        yield _warn(side, f"PostgreSQL {server.version // 10_000} was never tried; 15 to 18 are")
+        yield warn(side.what, f"PostgreSQL {server.version // 10_000} was never tried; 15 to 18 are")
     if server.standby:
-        yield _stop(side, "the server is a standby, which takes no writes; name its primary in the URL")
+        yield stop(side.what, "the server is a standby, which takes no writes; name its primary in the URL")
     if server.wal_level != "logical":
-        yield _stop(
-            side,
+        yield stop(
+            side.what,
             f"wal_level is {server.wal_level}: changes are not in the WAL as rows",
             _setting("wal_level", "logical"),
             restart=True,
         )
     if server.slot_keeps_mb < 0:
-        yield _warn(
-            side,
+        yield warn(
+            side.what,
             "max_slot_wal_keep_size has no bound: should nobody apply, a slot keeps WAL until the disk is full",
             _setting("max_slot_wal_keep_size", "50GB"),
         )
     if server.refusal is not None:
-        yield _stop(side, f"{server.refusal}; a stream needs the server itself, not a pooler before it")
+        yield stop(side.what, f"{server.refusal}; a stream needs the server itself, not a pooler before it")
 
 
 def _role(side: Side) -> Iterator[Finding]:
     role = side.role
     if not role.replicates:
-        yield _stop(side, f"the role {role.name} may not replicate", _sql("alter role {} replication", role.name))
+        yield stop(side.what, f"the role {role.name} may not replicate", _sql("alter role {} replication", role.name))
     if not role.creates:
-        yield _stop(side, f"the role {role.name} may not make its schema", _may_create(role, role.name))
+        yield stop(side.what, f"the role {role.name} may not make its schema", _may_create(role, role.name))
     if not role.stages:
-        yield _stop(
-            side,
+        yield stop(
+            side.what,
             f"the role {role.name} may not make the temporary tables that rows come through",
             _sql("grant temporary on database {} to {}", role.database, role.name),
         )
     if role.origins_missing:
         functions = ", ".join(role.origins_missing)
-        yield _stop(
-            side,
+        yield stop(
+            side.what,
             f"the role {role.name} may not tag what it writes, so that it would come back",
             _sql(f"grant execute on function {functions} to {{}}", role.name),
         )
     if not role.relaxes and any(each.copied and each.constrained for each in side.tables):
-        yield _stop(
-            side,
+        yield stop(
+            side.what,
             f"the role {role.name} may not let a row come before the one that it refers to",
             _sql("grant set on parameter session_replication_role to {}", role.name),
         )
@@ -130,18 +113,32 @@ def _role(side: Side) -> Iterator[Finding]:
 def _tables(side: Side) -> Iterator[Finding]:
     role = side.role
     for schema in dict.fromkeys(name[0] for name in side.closed):
-        yield _stop(
-            side,
+        yield stop(
+            side.what,
             f"the role {role.name} may not use the schema {schema}",
             _sql("grant usage on schema {} to {}", schema, role.name),
         )
     for name in side.absent:
-        yield _stop(side, f"there is no table {'.'.join(name)}; mend its name, or run what makes it")
+        yield stop(side.what, f"there is no table {'.'.join(name)}; mend its name, or run what makes it")
     for table in side.tables:
         yield from _rights(side, table)
         yield from _identity(side, table)
+        yield from judge_shape(_standing(side, table), table.shape)
     yield from _owners(side)
     yield from _shared(side)
+
+
+def _standing(side: Side, table: Table) -> Standing:
+    return Standing(
+        where=side.what,
+        name=table.name,
+        key=table.key,
+        columns=table.columns,
+        role=side.role.name,
+        published=table.published,
+        written=table.written,
+        copied=table.copied,
+    )
 
 
 def _rights(side: Side, table: Table) -> Iterator[Finding]:
@@ -149,10 +146,12 @@ def _rights(side: Side, table: Table) -> Iterator[Finding]:
     if table.rights_missing:
         words = ", ".join(table.rights_missing)
         grant = sql.SQL("grant " + words + " on {} to {}").format(sql.Identifier(*table.name), sql.Identifier(role))
-        yield _stop(side, f"the role {role} may not {words} on {'.'.join(table.name)}", grant.as_string(None))
+        yield stop(side.what, f"the role {role} may not {words} on {'.'.join(table.name)}", grant.as_string(None))
     for sequence in table.sequences:
-        yield _stop(
-            side, f"the role {role} may not set {sequence}", _sql(f"grant update on sequence {sequence} to {{}}", role)
+        yield stop(
+            side.what,
+            f"the role {role} may not set {sequence}",
+            _sql(f"grant usage, update on sequence {sequence} to {{}}", role),
         )
 
 
@@ -164,17 +163,19 @@ def _identity(side: Side, table: Table) -> Iterator[Finding]:
     if not table.key <= table.identity:
         missing = ", ".join(sorted(table.key - table.identity))
         way = "default" if table.key <= table.primary else "full"
-        yield _stop(side, f"a change of {name} does not carry {missing} of the row that was there", _carry(table, way))
+        yield stop(
+            side.what, f"a change of {name} does not carry {missing} of the row that was there", _carry(table, way)
+        )
     elif table.whole and table.virtual:
-        yield _stop(
-            side,
+        yield stop(
+            side.what,
             f"published, {name} would refuse every change: its identity is the whole row, and a generated column is not"
             " stored",
             _carry(table, "default"),
         )
     elif not table.whole and table.long and table.conditional:
-        yield _stop(
-            side,
+        yield stop(
+            side.what,
             f"a row of {name} may come to fulfil the mapping's condition while the source leaves a long value out that"
             " did not change",
             _carry(table, "full"),
@@ -189,17 +190,19 @@ def _owners(side: Side) -> Iterator[Finding]:
     published = [each for each in side.tables if each.published]
     owners = dict.fromkeys(each.owner for each in published)
     if len(owners) > 1:
-        yield _stop(side, f"the tables have several owners ({', '.join(owners)}), and only one may publish them all")
+        yield stop(
+            side.what, f"the tables have several owners ({', '.join(owners)}), and only one may publish them all"
+        )
     for owner in owners:
         table = next(each for each in published if each.owner == owner)
         if not table.acts_as_owner:
-            yield _stop(
-                side,
+            yield stop(
+                side.what,
                 f"the role {side.role.name} may not publish tables of {owner}",
                 _sql("grant {} to {}", owner, side.role.name),
             )
         if not table.owner_creates and owner != side.role.name:
-            yield _stop(side, f"{owner}, who owns the tables, may not publish them", _may_create(side.role, owner))
+            yield stop(side.what, f"{owner}, who owns the tables, may not publish them", _may_create(side.role, owner))
 
 
 def _shared(side: Side) -> Iterator[Finding]:
@@ -207,14 +210,14 @@ def _shared(side: Side) -> Iterator[Finding]:
     role = side.role.name
     for owner in dict.fromkeys(each.owner for each in side.tables if each.owner == role):
         names = ", ".join(".".join(each.name) for each in side.tables if each.owner == owner)
-        yield _warn(
-            side,
+        yield warn(
+            side.what,
             f"the role {role} owns {names}: the sync's own should be a member of the owner, and no more",
             _sql("create role {} login replication in role {}", f"{role}_sync", role),
         )
     if side.role.others:
-        yield _warn(
-            side,
+        yield warn(
+            side.what,
             f"others are logged in with the role {role}, too ({', '.join(side.role.others)}): give the sync its own",
             _sql("create role {} login replication", f"{role}_sync"),
         )
@@ -230,11 +233,3 @@ def _setting(name: str, value: str) -> str:
 
 def _sql(text: str, *names: str) -> str:
     return sql.SQL(text).format(*map(sql.Identifier, names)).as_string(None)
-
-
-def _stop(side: Side, found: str, statement: str | None = None, *, restart: bool = False) -> Finding:
-    return Finding(level=Level.STOP, where=side.what, found=found, statement=statement, restart=restart)
-
-
-def _warn(side: Side, found: str, statement: str | None = None) -> Finding:
-    return Finding(level=Level.WARN, where=side.what, found=found, statement=statement)

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from strangler.sync.catalogue import identifier
 from strangler.sync.check.facts import Role, Room, Server, Side, Table
+from strangler.sync.check.shapes import shape_of
 from strangler.sync.errors import RightMissing, SyncError, Unreachable
 from strangler.sync.verify.pair import first_line
 from strangler.sync.walsender import Walsender
@@ -65,7 +66,8 @@ select n.nspname, c.relname, o.rolname, pg_has_role(o.oid, 'member'),
        array(select s.name from pg_attribute a
              cross join pg_get_serial_sequence(c.oid::regclass::text, a.attname) as s(name)
              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and s.name is not null
-               and not has_sequence_privilege(s.name, 'update')),
+               and a.attname = any(%(columns)s)
+               and not (has_sequence_privilege(s.name, 'update') and has_sequence_privilege(s.name, 'usage'))),
        array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0
              and not a.attisdropped and (c.relreplident = 'f' or exists (
                  select from keys k where a.attnum = any(k.columns)
@@ -99,6 +101,7 @@ class Wanted:
 
     name: str
     key: frozenset[str]
+    columns: frozenset[str]
     published: bool
     written: bool
     copied: bool
@@ -123,12 +126,6 @@ def read(connection: psycopg.Connection, place: Place) -> Side:
     """Return what is known of a database. Raises ``RightMissing``, and ``SyncError`` where it is another kind."""
     try:
         return _read(connection, place)
-    except psycopg.errors.InsufficientPrivilege as exc:
-        role = sql.Identifier(connection.info.user).as_string(connection)
-        raise RightMissing(
-            f"the {place.what} does not tell which server it is of: {first_line(exc)};"
-            f" run there: grant execute on function pg_control_system() to {role}"
-        ) from exc
     except _OTHER_KINDS as exc:
         raise SyncError(
             f"the {place.what} has not what logical decoding wants, and its capabilities can be routed only:"
@@ -137,15 +134,11 @@ def read(connection: psycopg.Connection, place: Place) -> Side:
 
 
 def _read(connection: psycopg.Connection, place: Place) -> Side:
-    tables, closed, absent = [], [], []
-    for each in place.tables:
-        name = tuple(part.strip('"') for part in each.name.split("."))
-        if len(name) > 1 and connection.execute(_CLOSED, [name[0]]).fetchone() is not None:
-            closed.append(name)
-        elif (table := _table(connection, each)) is not None:
-            tables.append(table)
-        else:
-            absent.append(name)
+    names = {each: tuple(part.strip('"') for part in each.name.split(".")) for each in place.tables}
+    closed = [each for each, name in names.items() if _is_closed(connection, name)]
+    seen = [each for each in place.tables if each not in closed]
+    mapped = [identifier(each.name).as_string(connection) for each in seen]
+    tables = {each: table for each in seen if (table := _table(connection, each, mapped)) is not None}
     role = _role(connection)
     server = _server(connection)  # first: a session that is tried takes one of the places that it counts
     return Side(
@@ -155,10 +148,14 @@ def _read(connection: psycopg.Connection, place: Place) -> Side:
         origins=0 if _is_there(connection, _ORIGIN, place.origins[0]) else len(place.origins),
         server=replace(server, refusal=_refusal(place.url)) if role.replicates else server,
         role=role,
-        tables=tuple(tables),
-        closed=tuple(closed),
-        absent=tuple(absent),
+        tables=tuple(tables.values()),
+        closed=tuple(names[each] for each in closed),
+        absent=tuple(names[each] for each in seen if each not in tables),
     )
+
+
+def _is_closed(connection: psycopg.Connection, name: tuple[str, ...]) -> bool:
+    return len(name) > 1 and _is_there(connection, _CLOSED, name[0])
 
 
 def _is_there(connection: psycopg.Connection, query: str, name: str) -> bool:
@@ -166,7 +163,14 @@ def _is_there(connection: psycopg.Connection, query: str, name: str) -> bool:
 
 
 def _server(connection: psycopg.Connection) -> Server:
-    system, version, standby, wal_level, keeps = connection.execute(_SERVER).fetchone() or ()
+    try:
+        system, version, standby, wal_level, keeps = connection.execute(_SERVER).fetchone() or ()
+    except psycopg.errors.InsufficientPrivilege as exc:
+        role = sql.Identifier(connection.info.user).as_string(connection)
+        raise RightMissing(
+            f"{connection.info.dbname} does not tell which server it is of: {first_line(exc)};"
+            f" run there: grant execute on function pg_control_system() to {role}"
+        ) from exc
     slots, senders, origins = (_room(connection, *each) for each in connection.execute(_ROOMS).fetchall())
     return Server(
         system=system,
@@ -210,8 +214,10 @@ def _role(connection: psycopg.Connection) -> Role:
     )
 
 
-def _table(connection: psycopg.Connection, wanted: Wanted) -> Table | None:
-    row = connection.execute(_TABLE, {"table": identifier(wanted.name).as_string(connection)}).fetchone()
+def _table(connection: psycopg.Connection, wanted: Wanted, mapped: Sequence[str]) -> Table | None:
+    quoted = identifier(wanted.name).as_string(connection)
+    asked = {"table": quoted, "columns": [*wanted.key, *wanted.columns]}
+    row = connection.execute(_TABLE, asked).fetchone()
     if row is None:
         return None
     schema, name, owner, acts, creates, missing, sequences, identity, whole, primary, virtual, long, constrained = row
@@ -227,10 +233,12 @@ def _table(connection: psycopg.Connection, wanted: Wanted) -> Table | None:
         rights_missing=tuple(each for each in missing if wanted.written or each == "select"),
         sequences=tuple(sequences) if wanted.copied else (),
         key=wanted.key,
+        columns=wanted.columns,
         identity=frozenset(identity),
         whole=whole,
         primary=frozenset(primary),
         virtual=virtual,
         long=long,
         constrained=constrained,
+        shape=shape_of(connection, quoted, list(wanted.key), mapped),
     )

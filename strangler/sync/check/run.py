@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import psycopg
 
-from strangler.sync.check.judging import Finding, Level, judge
+from strangler.sync.check.finding import Finding, Level, stop, warn
+from strangler.sync.check.judging import judge
 from strangler.sync.check.reading import Place, Wanted, read
 from strangler.sync.check.round_trip import travel
 from strangler.sync.check.trip import judge_claims, judge_trip
@@ -36,6 +37,7 @@ def _here(forward: Direction, back: Direction) -> Place:
         Wanted(
             name=each.source,
             key=frozenset(each.key.values()),
+            columns=frozenset(each.reverse),
             published=True,
             written=not each.reference,
             copied=False,
@@ -48,7 +50,14 @@ def _here(forward: Direction, back: Direction) -> Place:
 
 def _there(forward: Direction, back: Direction) -> Place:
     tables = [
-        Wanted(name=each.target, key=frozenset(each.key), published=not each.reference, written=True, copied=True)
+        Wanted(
+            name=each.target,
+            key=frozenset(each.key),
+            columns=frozenset(each.forward),
+            published=not each.reference,
+            written=True,
+            copied=True,
+        )
         for each in forward.tables
     ]
     names = [forward.name, *origins(forward.name)]
@@ -61,11 +70,11 @@ def _mapping(
     where = forward.file
     if any(each.level is Level.STOP for each in findings):
         # Its expressions are run where they belong, which a right that is missing forbids, too.
-        return [Finding(level=Level.WARN, where=where, found="the mapping is tried when what stops is mended")]
+        return [warn(where, "the mapping is tried when what stops is mended")]
     try:
         return list(_round_trips(forward, source, target))
     except MappingInvalid as exc:
-        return [Finding(level=Level.STOP, where=where, found=each.removeprefix(f"{where}: ")) for each in exc.problems]
+        return [stop(where, each.removeprefix(f"{where}: ")) for each in exc.problems]
 
 
 def _round_trips(forward: Direction, source: psycopg.Connection, target: psycopg.Connection) -> Iterator[Finding]:
@@ -84,9 +93,9 @@ def _round_trip(
     try:
         yield from judge_trip(there, travel(source, target, there, back), file)
     except TimedOut as exc:
-        yield Finding(level=Level.WARN, where=file, found=str(exc))
+        yield warn(file, str(exc))
     except RightMissing as exc:
-        yield Finding(level=Level.STOP, where=file, found=str(exc))
+        yield stop(file, str(exc))
 
 
 def _ends(projection: Projection) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from strangler.sync.check.judging import Finding, Level
+from strangler.sync.check.finding import Finding, stop, warn
 from strangler.sync.mapping import Key, Projection
 from strangler.sync.verify.verdict import Cell
 
@@ -52,12 +52,12 @@ def judge_trip(projection: Projection, trip: Trip, file: str) -> Iterator[Findin
     """Yield what is to be said of a table whose rows went to the other side and back."""
     table = projection.mapping.source
     if not trip.sampled:
-        yield _warn(file, f"{table} has no row to try the mapping with")
+        yield warn(file, f"{table} has no row to try the mapping with")
     if trip.refusal is not None:
-        yield _stop(file, f"{table}: the row {', '.join(trip.refusal.key)} {trip.refusal.words}")
+        yield stop(file, f"{table}: the row {', '.join(trip.refusal.key)} {trip.refusal.words}")
     if trip.strays:
         keys = f"{len(trip.strays):,} of {trip.sampled:,} sampled rows come back under keys that no row has"
-        yield _stop(file, f"{table}: {keys}: {', '.join(trip.strays[0])}; key them by what the service keeps whole")
+        yield stop(file, f"{table}: {keys}: {', '.join(trip.strays[0])}; key them by what the service keeps whole")
     for loss in trip.losses:
         yield _loss(projection, trip, loss, file)
 
@@ -69,7 +69,7 @@ def judge_claims(projection: Projection, file: str) -> Iterator[Finding]:
     silent = [name for name, column in projection.source.columns.items() if name not in told and not column.generated]
     if silent:
         columns = ", ".join(silent)
-        yield _warn(
+        yield warn(
             file,
             f"nothing gives {columns} of {mapping.source} back: a row that the service makes has the default there;"
             f" name them under [table.reverse], or say: {_acknowledged(mapping.acknowledged, silent)}",
@@ -83,19 +83,11 @@ def _loss(projection: Projection, trip: Trip, loss: Loss, file: str) -> Finding:
         f" rows: {loss}"
     )
     if loss.column in mapping.acknowledged:
-        return _warn(file, f"{found}; it is acknowledged")
+        return warn(file, f"{found}; it is acknowledged")
     way = f"mend its expressions, or say: {_acknowledged(mapping.acknowledged, [loss.column])}"
-    return _stop(file, f"{found}; {way}")
+    return stop(file, f"{found}; {way}")
 
 
 def _acknowledged(columns: Sequence[str], more: Sequence[str]) -> str:
     """Return the line of mapping.toml; JSON's strings are TOML's."""
     return f"acknowledged = {json.dumps([*columns, *more], ensure_ascii=False)} in its [[table]]"
-
-
-def _stop(file: str, found: str) -> Finding:
-    return Finding(level=Level.STOP, where=file, found=found)
-
-
-def _warn(file: str, found: str) -> Finding:
-    return Finding(level=Level.WARN, where=file, found=found)
