@@ -11,8 +11,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from strangler.local import Postgres, ensure_role
+from strangler.sync import install
 from strangler.sync.check import Finding, Level, check
-from strangler.sync.direction import Direction, Way
+from strangler.sync.direction import Direction, Way, inverted
 from tests.fixtures.postgres import PASSWORD, MakeDatabase
 from tests.fixtures.streams import Paired, table
 from tests.integration.strangler.sync.test_syncing import Shop, shop  # noqa: F401
@@ -94,6 +95,11 @@ def test_each_statement_mends_what_it_was_printed_for(bare: Bare) -> None:
         "alter table",
         "grant",
     }
+    both = (inverted(bare.forward), bare.forward)
+    for each in both:  # nothing else was wanting
+        install.install(each, copying=each is bare.forward)
+    for each in both:
+        install.remove(each)
 
 
 def test_an_expression_that_its_database_refuses_is_told_once_nothing_else_stops(bare: Bare) -> None:
