@@ -8,6 +8,7 @@ import psycopg
 
 from strangler.sync.check.finding import Finding, Level, stop, warn
 from strangler.sync.check.judging import judge
+from strangler.sync.check.landings import judge_landings
 from strangler.sync.check.reading import Place, Wanted, read
 from strangler.sync.check.round_trip import travel
 from strangler.sync.check.trip import judge_claims, judge_trip
@@ -26,7 +27,7 @@ def check(forward: Direction) -> list[Finding]:
 
 
 def refuse_losses(forward: Direction, source: psycopg.Connection, target: psycopg.Connection) -> None:
-    """Raise ``MappingInvalid`` for columns that do not come back as they were, and that nobody has acknowledged."""
+    """Raise ``MappingInvalid`` for what a stream could not land, and what nobody has acknowledged as lost."""
     lost = [each.found for each in _round_trips(forward, source, target) if each.level is Level.STOP]
     if lost:
         raise MappingInvalid([f"{forward.file}: {each}" for each in lost])
@@ -78,9 +79,12 @@ def _mapping(
 
 
 def _round_trips(forward: Direction, source: psycopg.Connection, target: psycopg.Connection) -> Iterator[Finding]:
-    """Yield what of the source's rows does not come back from the target. Raises ``MappingInvalid``."""
-    projections = forward.projections(source, target)
-    way_back = {_ends(each): each for each in inverted(forward).projections(target, source)}
+    """Yield what a stream could not land, and what would not come back from it. Raises ``MappingInvalid``."""
+    back = inverted(forward)
+    projections, returning = forward.projections(source, target), back.projections(target, source)
+    yield from judge_landings(forward, projections, source, target)
+    yield from judge_landings(back, returning, target, source)
+    way_back = {_ends(each): each for each in returning}
     for each in projections:
         if not each.mapping.reference:
             yield from judge_claims(each, forward.file)

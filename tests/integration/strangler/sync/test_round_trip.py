@@ -167,7 +167,7 @@ def test_no_number_is_spent_and_nothing_is_left(pair: Paired) -> None:
         PRICED,
         "create table item (id bigint primary key, cents bigint, note text, place bigserial,"
         " nth bigint generated always as identity, twice bigint generated always as (cents * 2) stored)",
-        priced(reverse={"price": "twice / 200.0", "note": "note"}),
+        priced(),
         begin=False,
     )
     ends.source("insert into item values (1, 5, 'five')")
@@ -197,3 +197,23 @@ def test_streams_are_not_begun_for_what_loses_something(shop: Shop) -> None:  # 
     assert "author.name does not come back as it was in 1 of 30 sampled rows: of 30, Ann  comes back as Ann" in err
     mapping.write_text(mapping.read_text().replace("[table.forward]", 'acknowledged = ["name"]\n[table.forward]', 1))
     assert shop("start")[0] == 0
+
+
+def test_an_expression_that_only_one_side_can_work_out_is_told_before_a_stream_meets_it(pair: Paired) -> None:
+    function = "create function shout(words text) returns text language sql as 'select upper($1)';"
+    loud = priced(forward={"cents": "price::bigint", "note": "shout(note)"}, acknowledged=("price", "note"))
+    ends = pair(function + PRICED, CENTS, loud, begin=False)
+    [(level, found)] = [each for each in told(ends) if "row to try" not in each[1]]
+    assert (level, found.partition(" (")[0]) == (
+        Level.STOP,
+        "item.note: its own database cannot work out what the source can: function shout(text) does not exist",
+    )
+
+
+def test_a_long_value_among_others_is_told_with_the_identity_that_it_wants(pair: Paired) -> None:
+    mixed = priced(forward={"cents": "price::bigint", "note": "note || id"}, acknowledged=("price", "note"))
+    ends = pair(PRICED, CENTS, mixed, begin=False)
+    [found] = [each for each in check(ends.forward) if "mixes a long value" in each.found]
+    assert found.found.startswith("note of item mixes a long value of item with others")
+    ends.source(found.statement or "")
+    assert not [each for each in check(ends.forward) if "mixes a long value" in each.found]
