@@ -217,3 +217,17 @@ def test_a_long_value_among_others_is_told_with_the_identity_that_it_wants(pair:
     assert found.found.startswith("note of item mixes a long value of item with others")
     ends.source(found.statement or "")
     assert not [each for each in check(ends.forward) if "mixes a long value" in each.found]
+
+
+def test_the_rows_of_all_partitions_are_tried(pair: Paired) -> None:
+    parts = (
+        "create table item (id bigint, price numeric, note text, primary key (id)) partition by range (id);"
+        " create table item_low partition of item for values from (0) to (1000);"
+        " create table item_high partition of item for values from (1000) to (9000)"
+    )
+    ends = pair(parts, CENTS, priced(), begin=False)
+    ends.source("insert into item select n, n, 'same' from generate_series(1, 4000) n")
+    assert told(ends) == []
+    ends.source("update item set price = 0.001 where id < 1000")
+    [(_, found)] = told(ends)
+    assert found.startswith("item.price does not come back as it was in ")
