@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg
@@ -27,6 +27,24 @@ _NONE: Final[frozenset[int]] = frozenset()
 Tombstone = tuple[str, str, list[str], bool, list[int]]
 Parts = dict[frozenset[int], tuple[int, int]]
 """By the positions of the columns that did not come: the number of the part, and how many rows are in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A table's changes as they go into its staging table: COPY's text, and what part of it is what."""
+
+    landing: Landing
+    changes: Changes
+    blocks: list[bytes]
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A batch that is ready for its target; tables in the order of their landings."""
+
+    batch: Batch
+    tables: list[Staged]
 
 
 class Outdated(Exception):
@@ -51,8 +69,15 @@ class Applier:
         """Whether something was applied that is not committed."""
         return self._open is not None
 
-    def apply(self, batch: Batch) -> None:
-        """Apply what ``batch`` has of a transaction that goes on; ``commit`` comes later."""
+    def prepare(self, batch: Batch) -> Load:
+        """Return ``batch`` as it is sent. Nothing is done with the target, which may be busy with another one."""
+        tables = [
+            _staged(landing, batch.tables[name]) for name, landing in self._landings.items() if name in batch.tables
+        ]
+        return Load(batch, tables)
+
+    def apply(self, load: Load) -> None:
+        """Apply what a batch has of a transaction that goes on; ``commit`` comes later."""
         if self._open is None:
             self._open = ExitStack()
             self._open.enter_context(self._target.transaction())
@@ -60,26 +85,27 @@ class Applier:
             if fetches != self.at.fetches:
                 raise Outdated
             self.relaxed = self.at.copying and not self._copying
-        tables = [(each, batch.tables[name]) for name, each in self._landings.items() if name in batch.tables]
-        parts = {id(changes): self._stage(landing, changes) for landing, changes in tables}
+        for each in load.tables:
+            self._stage(each)
         if self._copying:
-            self._bury(tables, batch.xids)
-        for landing, changes in reversed(tables):
-            self._remove(landing, changes)
-        for landing, changes in tables:
+            self._bury(load)
+        for each in reversed(load.tables):
+            self._remove(each.landing, each.changes)
+        for each in load.tables:
             if self._copying:
-                self._write_beside_copy(landing, changes, parts[id(changes)], batch)
+                self._write_beside_copy(each, load.batch)
             else:
-                self._write(landing, changes, parts[id(changes)])
+                self._write(each)
         self._staged = True
-        self._transactions += batch.transactions
-        self._changes += batch.changes
+        self._transactions += load.batch.transactions
+        self._changes += load.batch.changes
 
-    def commit(self, batch: Batch) -> None:
-        """Apply ``batch`` and what came before it, with the watermark at its end. Raises ``Overtaken``."""
+    def commit(self, load: Load) -> None:
+        """Apply a batch and what came before it, with the watermark at its end. Raises ``Overtaken``."""
+        batch = load.batch
         try:
             if batch.tables or self._open is None:
-                self.apply(batch)
+                self.apply(load)
             heartbeat = None if batch.heartbeat is None else batch.heartbeat.decode()
             advance(
                 self._target,
@@ -122,17 +148,13 @@ class Applier:
 
     # --- staging ---
 
-    def _stage(self, landing: Landing, changes: Changes) -> Parts:
-        """Copy the rows in, and return the part of each set of columns that did not come, and its rows."""
-        parts: Parts = {}
-        lines = _lines(landing, changes, parts)
+    def _stage(self, table: Staged) -> None:
         with self._target.cursor() as cursor:
             if self._staged:
-                cursor.execute(landing.clearing())
-            with cursor.copy(landing.copy()) as copy:
-                for block in _blocks(lines):
+                cursor.execute(table.landing.clearing())
+            with cursor.copy(table.landing.copy()) as copy:
+                for block in table.blocks:
                     copy.write(block)
-        return parts
 
     # --- what is done with it ---
 
@@ -144,10 +166,10 @@ class Applier:
         if landing.projection.mapping.where and changes.rows:
             self._target.execute(landing.leave())
 
-    def _write(self, landing: Landing, changes: Changes, parts: Parts) -> None:
-        if changes.moved is not None:
-            self._move(landing, *changes.moved)
-        self._write_rows(landing, parts)
+    def _write(self, table: Staged) -> None:
+        if table.changes.moved is not None:
+            self._move(table.landing, *table.changes.moved)
+        self._write_rows(table.landing, table.parts)
 
     def _write_rows(self, landing: Landing, parts: Parts) -> None:
         for missing, (part, rows) in parts.items():
@@ -176,23 +198,24 @@ class Applier:
 
     # --- while the tables are copied ---
 
-    def _bury(self, tables: Sequence[tuple[Landing, Changes]], xids: list[int]) -> None:
+    def _bury(self, load: Load) -> None:
         """Note the keys that a chunk must not bring back; before anything else, since chunks lock that table."""
         rows = [
-            (self.at.name, landing.projection.mapping.target, list(_texts(key)), is_gone, xids)
-            for landing, changes in tables
-            for key, is_gone in _buried(changes)
+            (self.at.name, each.landing.projection.mapping.target, list(_texts(key)), is_gone, load.batch.xids)
+            for each in load.tables
+            for key, is_gone in _buried(each.changes)
         ]
-        if any(changes.emptied for _, changes in tables):
+        if any(each.changes.emptied for each in load.tables):
             raise StreamBroken("a table was truncated while it was copied; begin the copy anew")
         self._lay(rows)
 
-    def _write_beside_copy(self, landing: Landing, changes: Changes, parts: Parts, batch: Batch) -> None:
+    def _write_beside_copy(self, table: Staged, batch: Batch) -> None:
         """Write rows although some that a chunk brought are of a later time, and may have their unique values by then.
 
         Either of the two rows may go until it is fetched: those that are found at once make room; where an index tells
         more than its columns do, a change that comes alone gives way.
         """
+        landing, changes, parts = table.landing, table.changes, table.parts
         if changes.moved is not None:  # first: by its key as it was, it would have to make room for itself
             self._move(landing, *changes.moved)
         evicted = self._make_room(landing, parts, batch.xids)
@@ -244,6 +267,12 @@ def _texts(key: RowKey) -> Iterable[str]:
     for value in key:
         if isinstance(value, bytes):
             yield value.decode()
+
+
+def _staged(landing: Landing, changes: Changes) -> Staged:
+    parts: Parts = {}
+    blocks = list(_blocks(_lines(landing, changes, parts)))
+    return Staged(landing, changes, blocks, parts)
 
 
 def _lines(landing: Landing, changes: Changes, parts: Parts) -> Iterable[bytes]:

@@ -99,10 +99,11 @@ class Intake:
 
     def take(self, event: Event) -> None:
         """Take the next event. Raises ``StreamBroken`` for what nobody can apply."""
+        if isinstance(event, (Insert, Update, Delete)):
+            if not (self._skipping or self._ours):
+                self._change(event)
+            return
         match event:
-            case Insert() | Update() | Delete():
-                if not (self._skipping or self._ours):
-                    self._change(event)
             case Begin():
                 self.xid, self.final = event.xid, event.final_lsn
                 self.batch.xids.append(event.xid)
@@ -202,11 +203,10 @@ def _arrival(event: Update) -> Insert | Update:
 
 
 def _record(changes: Changes, place: Place, event: Insert | Update | Delete) -> None:
-    match event:
-        case Insert():
-            changes.insert(place.row(event.row))
-        case Update():
-            old = None if event.old is None else place.row(event.old)
-            changes.update(old, place.row(event.row), old_is_key=event.old_is_key)
-        case Delete():
-            changes.delete(place.row(event.old))
+    if isinstance(event, Insert):
+        changes.insert(place.row(event.row))
+    elif isinstance(event, Update):
+        old = None if event.old is None else place.row(event.old)
+        changes.update(old, place.row(event.row), old_is_key=event.old_is_key)
+    else:
+        changes.delete(place.row(event.old))

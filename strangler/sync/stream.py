@@ -1,15 +1,16 @@
 """A stream as it runs: from the source's WAL into the target, batch by batch, for as long as it is wanted.
 
 How much goes into one transaction of the target depends on what is there: as long as more has arrived it is taken
-along, and as soon as nothing has, what is whole is applied. When a batch breaks a constraint, the session begins anew
-from the watermark with more care: a transaction of the source at a time, then a change at a time, in the order of the
-source. What fails even so stops this stream, and no other.
+along, and as soon as nothing has, what is whole is applied, while the next batch is gathered already. When a batch
+breaks a constraint, the session begins anew from the watermark with more care: a transaction of the source at a time,
+then a change at a time, in the order of the source. What fails even so stops this stream, and no other.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from typing import Final
 import psycopg
 
 from strangler.sync import identity, watermark
-from strangler.sync.applying import Applier, Outdated
+from strangler.sync.applying import Applier, Load, Outdated
 from strangler.sync.direction import Direction
 from strangler.sync.ending import seen_by
 from strangler.sync.errors import BatchBroken, CannotApply, StreamBroken, SyncError
@@ -27,11 +28,13 @@ from strangler.sync.filling import relax
 from strangler.sync.intake import PREFIX, Batch, Expected, Intake
 from strangler.sync.landing import land
 from strangler.sync.mapping import Projection
-from strangler.sync.pgoutput import Decoder, Keepalive, read_frame, standby_status
+from strangler.sync.pgoutput import DATA, PAYLOAD, Decoder, Keepalive, read_frame, standby_status
 from strangler.sync.walsender import Walsender, quoted
 
-# A batch of so many changes costs little more a change than any larger one, and is some megabytes.
+# A batch of so many changes costs little more a change than any larger one. What a transaction has beyond twice as many
+# goes to the target before it is whole. Two batches are in memory at once.
 _MOST: Final = 10_000
+_MOST_BYTES: Final = 8 << 20
 _BEAT_S: Final = 1.0
 _HEARTBEAT: Final = (
     "select pg_logical_emit_message(true, %s, pg_current_xact_id()::text || ' ' || clock_timestamp()::text)"
@@ -103,6 +106,11 @@ class _Session:
         self._intake = Intake([_expected(each) for each in projections], at.lsn, self._flush, seen)
         self._decoder = Decoder(1)
         self._beat_at = self._idle_at = 0.0
+        self._hand = ThreadPoolExecutor(1, thread_name_prefix=direction.name)
+        self._pending: Future[None] | None = None
+        self._is_open = False  # something was handed over whose transaction is not whole
+        self._end = at.lsn  # of what was handed over
+        self._bytes = 0
         sender.start(direction.name, at.lsn, _options(direction.name, source.info.server_version))
 
     def run(self, wanted: Callable[[], bool]) -> None:
@@ -113,59 +121,74 @@ class _Session:
         except Outdated:
             pass
         finally:
+            self._hand.shutdown()
             self._applier.abandon()
 
     def _turn(self) -> None:
         self._beat()
+        if self._pending is not None and self._pending.done():
+            self._await()
+        for message in self._sender.arrived():
+            self._take(message)
         whole = self._intake.xid is None and self._intake.batch.transactions > 0
-        message = self._sender.receive(0 if whole else max(0.0, self._beat_at - time.monotonic()))
-        if message is None:
-            if whole:
-                self._commit()
+        patience = 0 if whole else max(0.0, self._beat_at - time.monotonic())
+        if not self._sender.wait(patience) and whole:
+            self._commit()
+
+    def _take(self, message: bytes) -> None:
+        if message[0] != DATA:
+            frame = read_frame(message)
+            if isinstance(frame, Keepalive):
+                self._idle(frame)
             return
-        frame = read_frame(message)
-        if isinstance(frame, Keepalive):
-            self._idle(frame)
-        else:
-            self._intake.take(self._decoder.decode(frame.payload))
+        self._intake.take(self._decoder.decode(message, PAYLOAD))
+        self._bytes += len(message)
+        if self._is_open or self._care is not CARELESS or self._much(1):
             self._bound()
 
+    def _much(self, times: int) -> bool:
+        return self._intake.batch.changes >= times * _MOST or self._bytes >= times * _MOST_BYTES
+
     def _bound(self) -> None:
-        """Apply what has become enough."""
+        """Have applied what has become enough."""
         batch, between = self._intake.batch, self._intake.xid is None
-        enough = self._size or self._applier.is_open or batch.changes >= _MOST
-        if between and batch.transactions and enough:
+        if between and batch.transactions and (self._size or self._is_open or self._much(1)):
             self._commit()
-        elif batch.changes >= (1 if self._size is Size.CHANGE else _MOST):
+        elif self._much(2) or (self._size is Size.CHANGE and batch.changes):
             self._flush()
 
     @property
     def _size(self) -> Size:
-        return self._care.size if self._applier.at.lsn <= self._care.until else Size.MUCH
+        return self._care.size if self._end <= self._care.until else Size.MUCH
 
     def _flush(self) -> None:
-        self._tried(self._applier.apply)
-        self._intake.begin_batch()
+        self._hand_over(self._applier.apply)
+        self._is_open = True
 
     def _commit(self) -> None:
-        self._tried(self._applier.commit)
-        self._intake.begin_batch()
+        self._hand_over(self._applier.commit)
+        self._is_open, self._end = False, self._intake.batch.end
 
-    def _tried(self, apply: Callable[[Batch], None]) -> None:
-        batch = self._intake.batch
+    def _hand_over(self, apply: Callable[[Load], None]) -> None:
+        """Have the batch applied while the next is gathered. Raises what became of the one before."""
+        batch, size = self._intake.batch, self._size
         if batch.tables and not self._direction.owned:
             raise StreamBroken(
                 f"{', '.join(batch.tables)} was written in the {self._direction.source}, which does not own it; nothing"
                 " of that is applied: see who did, undo it there, and begin the sync anew"
             )
-        try:
-            apply(batch)
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error as exc:
-            if self._size is Size.CHANGE:
-                raise CannotApply(f"{_told(batch)} cannot be applied: {_sentence(exc)}") from exc
-            raise BatchBroken(_sentence(exc), self._intake.final) from exc
+        load = self._applier.prepare(batch)
+        self._await()
+        self._pending = self._hand.submit(_tried, apply, load, size, self._intake.final)
+        self._intake.begin_batch()
+        self._bytes = 0
+        if size:
+            self._await()
+
+    def _await(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
 
     # --- time that goes by ---
 
@@ -185,7 +208,7 @@ class _Session:
         Once a heartbeat at most: where both ends are one server, what is noted here is what the way back takes note of.
         """
         batch = self._intake.batch
-        idle = self._intake.xid is None and not batch.transactions and frame.end > self._applier.at.lsn
+        idle = self._intake.xid is None and not batch.transactions and frame.end > self._end
         if idle and time.monotonic() >= self._idle_at:
             self._idle_at = time.monotonic() + _BEAT_S
             batch.end = frame.end
@@ -198,6 +221,17 @@ class _Session:
         flushed = self._applier.at.lsn
         clock = int((datetime.now(UTC) - _EPOCH).total_seconds() * 1_000_000)
         self._sender.send(standby_status(flushed, flushed, flushed, clock))
+
+
+def _tried(apply: Callable[[Load], None], load: Load, size: Size, final: int) -> None:
+    try:
+        apply(load)
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as exc:
+        if size is Size.CHANGE:
+            raise CannotApply(f"{_told(load.batch)} cannot be applied: {_sentence(exc)}") from exc
+        raise BatchBroken(_sentence(exc), final) from exc
 
 
 def _expected(projection: Projection) -> Expected:

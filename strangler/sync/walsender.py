@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -88,24 +88,22 @@ class Walsender:
                 raise Unreachable(_first_line(answer.error_message))
             raise StreamBroken(f"the stream cannot be started: {_first_line(answer.error_message)}")
 
-    def receive(self, patience: float) -> bytes | None:
-        """Return the next message, None when there is none within ``patience`` seconds.
+    def arrived(self) -> Iterator[bytes]:
+        """Yield the messages that are here. Raises ``Unreachable`` or ``StreamBroken`` when the session is over."""
+        while True:
+            size, data = self._session.get_copy_data(1)
+            if size == 0:
+                return
+            if size < 0:
+                raise self._over()
+            yield bytes(data)
 
-        Raises ``Unreachable`` when the session is over.
-        """
-        found = self._next()
-        if found is None and self._readable.poll(max(0.0, patience * 1000)):
-            self._session.consume_input()
-            found = self._next()
-        return found
-
-    def _next(self) -> bytes | None:
-        size, data = self._session.get_copy_data(1)
-        if size > 0:
-            return bytes(data)
-        if size == 0:
-            return None
-        raise self._over()
+    def wait(self, patience: float) -> bool:
+        """Return whether something has come within ``patience`` seconds."""
+        if not self._readable.poll(max(0.0, patience * 1000)):
+            return False
+        self._session.consume_input()
+        return True
 
     def _over(self) -> Unreachable | StreamBroken:
         answer = self._session.get_result() if self._session.status == pq.ConnStatus.OK else None
