@@ -57,7 +57,7 @@ test-next: $(NEXT)/.ready  ## Run the core of the tests on Python 3.13 and the n
 test-django: $(VENV)/.ready  ## Test what the monolith installs on Django 3.2, 4.2 and 6 (ROWS="3.8/3.2" for some)
 	@tests/integration/strangler_django/matrix.sh
 
-# The proxy's hot path compiled, as a wheel brings it, beside the tests that go through it. What is compiled is said in
+# The hot paths of the proxy and the sync compiled, as a wheel brings them, beside the tests that go through it. What is compiled is said in
 # pyproject.toml; it wants a C compiler and Python's headers.
 COMPILED := build/compiled
 $(COMPILED)/.ready: pyproject.toml hatch_build.py $(shell find strangler strangler_proxy -name '*.py') $(VENV)/.ready
@@ -71,12 +71,13 @@ compiled: $(COMPILED)/.ready
 has-compiler:
 	@command -v cc >/dev/null && $(PYTHON) -c 'import sysconfig, pathlib, sys; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
 
-test-compiled: $(COMPILED)/.ready  ## Run the proxy's tests with its hot path compiled, but for those that are slow
+test-compiled: $(COMPILED)/.ready  ## Run the tests of the proxy and the sync with their hot paths compiled, but for those that are slow
 	@rm -rf $(COMPILED)/tests $(COMPILED)/docs && cp -r tests docs pyproject.toml $(COMPILED)
 	@cd $(COMPILED) && export PYTHONPATH=$$PWD && \
 	  ../../$(BIN)/python -c 'import strangler_proxy.forward as hot; assert hot.__file__.endswith(".so"), hot.__file__' && \
 	  ../../$(BIN)/python -m pytest -n $(WORKERS) -m "not interpreted and not slow" $(ARGS) \
-	    tests/conformance tests/unit/strangler_proxy tests/unit/strangler/routing tests/integration/strangler_proxy
+	    tests/conformance tests/unit/strangler_proxy tests/unit/strangler/routing tests/integration/strangler_proxy \
+	    tests/unit/strangler/sync tests/integration/strangler/sync/test_stream.py
 
 wheels: $(VENV)/.ready  ## Build the wheels of the toolkit (STRANGLER_COMPILE=1 for one of this platform) and of what the monolith installs
 	@$(BIN)/python -m hatchling build --target wheel --directory build/wheels
