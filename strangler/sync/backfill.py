@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import TracebackType
 from typing import Final, Self
 
 import psycopg
@@ -224,8 +225,10 @@ class _Ends:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._close()
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close(exc)
 
     def copy(self, claim: record.Claim) -> int:
         """Copy a chunk; whatever goes wrong, the next one has sessions of its own."""
@@ -234,8 +237,8 @@ class _Ends:
             if ends.at is None:
                 return transfer.copy_range(ends.source, ends.target, ends.projection, claim.chunk)
             return filling.fill_range(ends.source, ends.target, ends.projection, claim.chunk, ends.at)
-        except BaseException:
-            self._close()
+        except BaseException as exc:
+            self._close(exc)
             raise
 
     def _opened(self, claim: record.Claim) -> _Open:
@@ -255,9 +258,10 @@ class _Ends:
             filling.begin(target, [projection], at.name)
         return _Open(source, target, projection, at)
 
-    def _close(self) -> None:
+    def _close(self, exc: BaseException | None = None) -> None:
+        """Close both sessions. Told of ``exc`` they do not commit, which fails within a command and would hide it."""
         self._open = None
-        self._stack.close()
+        self._stack.__exit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None)
 
 
 def _planned(setting: Project, claim: record.Claim) -> CapabilityFiles:
