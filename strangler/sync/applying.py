@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg
+from psycopg import sql
 
 from strangler.sync.errors import StreamBroken
-from strangler.sync.filling import settle
+from strangler.sync.filling import alone, settle
 from strangler.sync.images import Changes, RowKey
 from strangler.sync.intake import Batch
 from strangler.sync.landing import GONE, WHOLE, Landing, line
@@ -79,6 +80,7 @@ class Applier:
     def apply(self, load: Load) -> None:
         """Apply what a batch has of a transaction that goes on; ``commit`` comes later."""
         if self._open is None:
+            self._renew()
             self._open = ExitStack()
             self._open.enter_context(self._target.transaction())
             self._copying, self._settled, fetches = self._phase()
@@ -87,7 +89,8 @@ class Applier:
             self.relaxed = self.at.copying and not self._copying
         for each in load.tables:
             self._stage(each)
-        if self._copying:
+        if self._copying and load.tables:
+            alone(self._target, self.at.name)
             self._bury(load)
         for each in reversed(load.tables):
             self._remove(each.landing, each.changes)
@@ -146,6 +149,14 @@ class Applier:
         row = self._target.execute(query, [self.at.name]).fetchone()
         return (row[0], row[1], row[2]) if row else (False, False, self.at.fetches)
 
+    def _renew(self) -> None:
+        # Under an origin PostgreSQL gives all transactions of a session the commit time of the first.
+        self._target.execute(
+            sql.SQL(
+                "select pg_replication_origin_session_reset(); select pg_replication_origin_session_setup({})"
+            ).format(sql.Literal(self.at.name))
+        )
+
     # --- staging ---
 
     def _stage(self, table: Staged) -> None:
@@ -199,7 +210,7 @@ class Applier:
     # --- while the tables are copied ---
 
     def _bury(self, load: Load) -> None:
-        """Note the keys that a chunk must not bring back; before anything else, since chunks lock that table."""
+        """Note the keys that a chunk must not bring back."""
         rows = [
             (self.at.name, each.landing.projection.mapping.target, list(_texts(key)), is_gone, load.batch.xids)
             for each in load.tables

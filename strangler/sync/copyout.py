@@ -16,6 +16,9 @@ from psycopg import pq, sql
 
 # Seen from 32 kB to 256 kB: all alike.
 _BLOCK: Final = 1 << 16
+# How binary COPY begins, with neither flags nor an extension, and how it ends.
+_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_END: Final = b"\xff\xff"
 
 
 class CopyOut:
@@ -57,6 +60,22 @@ class CopyOut:
             if size >= _BLOCK:
                 yield b"".join(held)
                 held, size = [], 0
+        self.rows = self._count()
+        yield b"".join(held)
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield what a binary COPY gives in pieces of about ``size`` bytes, each of them whole for a COPY back.
+
+        Raises as reading the blocks does.
+        """
+        held: list[bytes | memoryview] = []
+        gathered = 0
+        for row in self._messages():  # one each; the first has the head before it, the last is the end alone
+            held.append(row)
+            gathered += len(row)
+            if gathered >= size:
+                yield b"".join((*held, _END))
+                held, gathered = [_HEAD], 0
         self.rows = self._count()
         yield b"".join(held)
 

@@ -19,7 +19,7 @@ from strangler.sync import transfer, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import SyncError
-from strangler.sync.filling import LOCK, begin, buried_keys, catch_up, insert_absent, origins, same_key, written
+from strangler.sync.filling import alone, begin, buried_keys, catch_up, insert_absent, origins, same_key, written
 from strangler.sync.images import RowKey
 from strangler.sync.intake import Seen
 from strangler.sync.mapping import Projection, cast
@@ -56,9 +56,9 @@ def finish(direction: Direction, since: int) -> bool:
         if at is None or not at.copying:
             return True
         with target.transaction():
-            # In the order of the applier: the stream's row first. After the lock no chunk commits: see filling.
+            # In the order of the applier: the stream's row first. From then on no chunk commits: see filling.
             target.execute("select from strangler_sync.stream where name = %s for no key update", [direction.name])
-            target.execute(LOCK)
+            alone(target, direction.name)
             target.execute(
                 "update strangler_sync.stream set copied_at = coalesce(copied_at, %s::pg_lsn) where name = %s",
                 [lsn_text(since), direction.name],
@@ -106,7 +106,7 @@ def _fetch_amended(source: psycopg.Connection, target: psycopg.Connection, proje
     with target.transaction():
         # The applier takes the stream's row first, and so waits: what it has applied is here, and nothing more comes.
         target.execute("select from strangler_sync.stream where name = %s for no key update", [stream])
-        target.execute(LOCK)
+        alone(target, stream)
         wanted = _wanted(target, projection, stream)
         with _snapshot(source) as snapshot:
             # A transaction may be in the WAL, and applied, and not yet visible: then another time.

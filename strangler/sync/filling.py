@@ -2,12 +2,13 @@
 
 A chunk's snapshot and the stream's position cannot be told apart by markers in the WAL: a commit can stand before a
 marker while a snapshot taken after it does not see it yet. So the applier leaves a tombstone for each key that is gone,
-and for each row that it could only have changed in part. A chunk inserts what is absent, locks the tombstones, takes
-out of its own rows those that have one, and commits. A row that went is in the tombstones, or the stream deletes it.
+and for each row that it could only have changed in part. A chunk inserts what is absent and takes out of its own rows
+those that have one, while the applier writes nothing. A row that went is in the tombstones, or the stream deletes it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from psycopg.types.json import Jsonb
 
 from strangler.sync import transfer, watermark
 from strangler.sync.catalogue import identifier
+from strangler.sync.copyout import CopyOut
 from strangler.sync.direction import Direction
 from strangler.sync.errors import RightMissing, SyncError
 from strangler.sync.mapping import Projection, cast
@@ -33,8 +35,8 @@ MORE_ORIGINS: Final = (
 )
 BUSY_S: Final = 0.1
 PATIENCE_S: Final = 30.0
-_GIVE_WAY_MS: Final = 100
-LOCK: Final = "lock table strangler_sync.tombstone in share row exclusive mode"
+# So much is written in 30 ms or so, and as long the stream waits for it.
+_PIECE: Final = 1 << 20
 
 
 def origins(stream: str) -> list[str]:
@@ -45,36 +47,65 @@ def origins(stream: str) -> list[str]:
 def fill_range(
     source: psycopg.Connection, target: psycopg.Connection, projection: Projection, chunk: Chunk, at: Standing
 ) -> int:
-    """Copy one range of keys in one transaction of the target; return how many rows the source gave.
+    """Copy one range of keys; return how many rows the source gave.
 
-    The target's session has begun to. The stream may wait for a row of the chunk while the chunk waits for its
-    tombstones: then the chunk gives way soon, and is written anew. Raises ``SyncError`` when the copy that ``at`` tells
-    of is over, or the stream leaves no gap.
+    The target's session has begun to. Rows are written some at a time, and between them the stream goes on. Raises
+    ``SyncError`` when the copy that ``at`` tells of is over.
     """
-    wanted = projection.rows(chunk.low, chunk.high)
+    absent = True
+    with CopyOut(source, transfer.reading(projection.rows(chunk.low, chunk.high))) as out:
+        for piece in out.pieces(_PIECE):
+            absent = absent and _insert(target, projection, piece, at)
+            if not absent:
+                _insert_rest(target, projection, piece, at)
+    return out.rows
+
+
+def _insert(target: psycopg.Connection, projection: Projection, piece: bytes, at: Standing) -> bool:
+    """Write rows and return True, unless some of them are there already, or have a unique value of others."""
+    try:
+        with target.transaction():
+            _share(target, at.name)
+            transfer.put(target, projection, [piece], identifier(projection.target.name))
+            _take_back(target, projection, at)
+    except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
+        return False
+    return True
+
+
+def _insert_rest(target: psycopg.Connection, projection: Projection, piece: bytes, at: Standing) -> None:
+    """Write those of the rows that are not there."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return _fill(source, target, projection, wanted, at)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as exc:
+            with target.transaction():
+                transfer.make_staging(target, projection)
+                transfer.put(target, projection, [piece], transfer.STAGING)
+                _share(target, at.name)
+                insert_absent(target, projection)
+                _take_back(target, projection, at)
+                _leave_clashes(target, projection, at)
+            return
+        except psycopg.errors.DeadlockDetected:  # with another chunk, whose rows have unique values of these
             if time.monotonic() > until:
-                raise SyncError(f"{chunk}: the stream left no gap for it in {PATIENCE_S:g} s") from exc
+                raise
 
 
-def _fill(
-    source: psycopg.Connection, target: psycopg.Connection, projection: Projection, wanted: sql.Composed, at: Standing
-) -> int:
-    try:
-        with target.transaction():
-            rows = transfer.pipe(source, target, projection, wanted, identifier(projection.target.name))
-            _take_back(target, projection, at)
-    except psycopg.errors.UniqueViolation:
-        with target.transaction():
-            rows = transfer.stage(source, target, projection, wanted)
-            insert_absent(target, projection)
-            _take_back(target, projection, at)
-            _leave_clashes(target, projection, at)
-    return rows
+# Chunks write beside each other, and the applier alone: neither then ever waits for a row of the other's, which ends in
+# waiting for each other. Whoever comes is served in turn.
+
+
+def _share(target: psycopg.Connection, stream: str) -> None:
+    target.execute("select pg_advisory_xact_lock_shared(%s)", [_turn(stream)])
+
+
+def alone(target: psycopg.Connection, stream: str) -> None:
+    """Have no chunk of ``stream`` write until the transaction ends. Who locks the stream's row does that first."""
+    target.execute("select pg_advisory_xact_lock(%s)", [_turn(stream)])
+
+
+def _turn(stream: str) -> int:
+    return int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], signed=True)
 
 
 def begin(target: psycopg.Connection, projections: Sequence[Projection], stream: str) -> None:
@@ -158,11 +189,7 @@ def _leave_clashes(target: psycopg.Connection, projection: Projection, at: Stand
 
 
 def _take_back(target: psycopg.Connection, projection: Projection, at: Standing) -> None:
-    """Delete the rows of this transaction that have a tombstone; until it ends no further one is laid."""
-    # PostgreSQL would see only after a second (deadlock_timeout) that the stream waits for this chunk, too.
-    target.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(_GIVE_WAY_MS)))
-    target.execute(LOCK)
-    target.execute("set local lock_timeout = 0")
+    """Delete the rows of this transaction that have a tombstone."""
     _refuse_late(target, at)
     target.execute(
         sql.SQL(

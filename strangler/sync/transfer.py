@@ -92,12 +92,22 @@ def pipe(
     into: sql.Composable,
 ) -> int:
     """Copy projected ``rows`` of the source into a table of the target that has their columns; return how many came."""
-    read = sql.SQL("copy ({}) to stdout (format binary)").format(rows)
-    write = sql.SQL("copy {} ({}) from stdin (format binary)").format(into, names(projection.columns))
-    with target.cursor() as cursor, CopyOut(source, read) as out, cursor.copy(write) as sink:
-        for block in out:
-            sink.write(block)
+    with CopyOut(source, reading(rows)) as out:
+        put(target, projection, out, into)
     return out.rows
+
+
+def reading(rows: sql.Composed) -> sql.Composed:
+    """Return the COPY that reads projected ``rows``."""
+    return sql.SQL("copy ({}) to stdout (format binary)").format(rows)
+
+
+def put(target: psycopg.Connection, projection: Projection, blocks: Iterable[bytes], into: sql.Composable) -> None:
+    """Copy rows, as they were read from the source, into a table of the target that has their columns."""
+    write = sql.SQL("copy {} ({}) from stdin (format binary)").format(into, names(projection.columns))
+    with target.cursor() as cursor, cursor.copy(write) as sink:
+        for block in blocks:
+            sink.write(block)
 
 
 def _insert_absent(source: psycopg.Connection, target: psycopg.Connection, projection: Projection, chunk: Chunk) -> int:
@@ -123,6 +133,15 @@ def stage(source: psycopg.Connection, target: psycopg.Connection, projection: Pr
 
     Raises ``RightMissing`` with the statement that lets the role do so.
     """
+    make_staging(target, projection)
+    return pipe(source, target, projection, rows, STAGING)
+
+
+def make_staging(target: psycopg.Connection, projection: Projection) -> None:
+    """Make ``STAGING`` with the columns of a projection, and empty.
+
+    Raises ``RightMissing`` with the statement that lets the role do so.
+    """
     columns = names(projection.columns)
     statement = sql.SQL("create temp table {} on commit drop as select {} from {} limit 0")
     try:
@@ -134,7 +153,6 @@ def stage(source: psycopg.Connection, target: psycopg.Connection, projection: Pr
             "rows of this range are there already, and this role may not make a temporary table to compare them;"
             f" run in the service's database: grant temporary on database {parts[0]} to {parts[1]}"
         ) from exc
-    return pipe(source, target, projection, rows, STAGING)
 
 
 def refuse_rows(target: psycopg.Connection, projections: Sequence[Projection]) -> None:

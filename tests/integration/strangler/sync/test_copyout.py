@@ -34,6 +34,27 @@ def test_all_rows_come_in_blocks_and_are_counted(connection: psycopg.Connection)
     assert connection.execute("select 1").fetchone() == (1,)
 
 
+def test_pieces_are_each_whole_for_a_copy_back(connection: psycopg.Connection) -> None:
+    connection.execute("create temp table held (n bigint, said text)")
+    rows = sql.SQL(
+        "copy (select n::bigint, repeat('x', n % 50) from generate_series(1, {}) n) to stdout (format binary)"
+    )
+    for count, least in ((0, 1), (1, 1), (5_000, 10)):
+        connection.execute("truncate held")
+        with CopyOut(connection, rows.format(count)) as out:
+            pieces = list(out.pieces(10_000))
+        assert out.rows == count
+        assert len(pieces) >= least
+        for piece in pieces:
+            assert len(piece) < 11_000
+            with connection.cursor().copy("copy held from stdin (format binary)") as sink:
+                sink.write(piece)
+        told = connection.execute(
+            "select count(*), count(distinct n), coalesce(sum(length(said)), 0) from held"
+        ).fetchone()
+        assert told == (count, count, sum(n % 50 for n in range(1, count + 1)))
+
+
 def test_what_is_left_unread_is_cancelled_and_the_session_goes_on(connection: psycopg.Connection) -> None:
     with CopyOut(connection, rows("n")) as out:
         next(iter(out))

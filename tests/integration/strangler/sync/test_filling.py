@@ -142,6 +142,30 @@ def test_a_value_that_is_unique_goes_from_row_to_row_meanwhile(pair: Paired, see
     house.stop()
 
 
+def change_anybody(draw: random.Random, mine: int) -> list[Statement]:
+    """Return statements on people from one end of the table to the other: each batch meets rows of any chunk."""
+    one, other = (2 * draw.randint(1, 30_000) + mine for _ in range(2))
+    text = "insert into person values (%s, null, 'new') on conflict do nothing"
+    return [
+        ("update person set said = repeat('u', %s) where id = %s", [draw.randint(0, 200), one]),
+        ("delete from person where id = %s", [other]),
+        (text, [2 * draw.randint(1, 40_000) + mine]),
+    ]
+
+
+def test_a_large_chunk_and_a_busy_stream_do_not_wait_for_each_other(pair: Paired) -> None:
+    house = pair(PERSON, PERSON, PEOPLE, begin=False)
+    house.source("insert into person select n, n, repeat('t', 100) from generate_series(1, 60000) n")
+    house.begin(copying=True)
+    [chunk] = chunks(house, 100_000)
+    with writing(house, 1, change_anybody):
+        house.keep(house.forward)
+        assert fill(house, chunk) > 50_000
+        finish(house)
+    house.equal("select * from person order by id", "select * from person order by id")
+    house.stop()
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_both_sides_are_equal_whatever_happens_meanwhile(shop: Pair, seed: int) -> None:
     draw = random.Random(seed)

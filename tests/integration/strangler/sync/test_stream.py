@@ -70,6 +70,16 @@ def test_rows_come_change_and_go(shop: Pair) -> None:
     shop.stop()
 
 
+def test_what_is_applied_has_its_own_time_of_commit(shop: Pair) -> None:
+    """PostgreSQL would give all that a session commits under an origin the time of its first transaction."""
+    shop.start()
+    for number in (1, 2, 3):
+        shop.source(f"insert into author values ({number}, 'Ann')")
+        until(lambda number=number: shop.target(f"select 1 from author where id = {number}"), "it has come")  # type: ignore[misc]
+    times = [time for (time,) in shop.target("select pg_xact_commit_timestamp(xmin) from author order by id")]
+    assert times[0] < times[1] < times[2]
+
+
 def test_a_long_value_that_does_not_change_stays(shop: Pair) -> None:
     shop.start()
     shop.source("insert into author values (1, 'Ann')", "insert into book values (1, 1, 'One', 1, repeat('x', 10000))")
