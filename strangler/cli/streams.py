@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,7 @@ def run(context: typer.Context) -> None:
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
+    sys.setswitchinterval(running.SWITCH_S)
     with _telling(project):
         out.print("strangler sync: running, until Ctrl-C")
         running.run(project, lambda: not over.is_set(), lambda words: err.print(words, markup=False, soft_wrap=True))

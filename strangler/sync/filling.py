@@ -23,6 +23,7 @@ from strangler.sync.catalogue import identifier
 from strangler.sync.copyout import CopyOut
 from strangler.sync.direction import Direction
 from strangler.sync.errors import RightMissing, SyncError
+from strangler.sync.intake import HEARTBEAT, PREFIX
 from strangler.sync.mapping import Projection, cast
 from strangler.sync.pgoutput import lsn_of, lsn_text
 from strangler.sync.plan import Chunk
@@ -35,8 +36,9 @@ MORE_ORIGINS: Final = (
 )
 BUSY_S: Final = 0.1
 PATIENCE_S: Final = 30.0
-# So much is written in 30 ms or so, and as long the stream waits for it.
-_PIECE: Final = 1 << 20
+_LOOK_S: Final = 0.02
+# So much is written in 30 ms or so, and as long the stream waits for it. A quarter costs a tenth more time.
+_PIECE: Final = 2 << 20
 
 
 def origins(stream: str) -> list[str]:
@@ -53,7 +55,8 @@ def fill_range(
     ``SyncError`` when the copy that ``at`` tells of is over.
     """
     absent = True
-    with CopyOut(source, transfer.reading(projection.rows(chunk.low, chunk.high))) as out:
+    read = transfer.reading(projection.rows(chunk.low, chunk.high))
+    with CopyOut(source, read) as out:
         for piece in out.pieces(_PIECE):
             absent = absent and _insert(target, projection, piece, at)
             if not absent:
@@ -65,7 +68,7 @@ def _insert(target: psycopg.Connection, projection: Projection, piece: bytes, at
     """Write rows and return True, unless some of them are there already, or have a unique value of others."""
     try:
         with target.transaction():
-            _share(target, at.name)
+            _share(target, at)
             transfer.put(target, projection, [piece], identifier(projection.target.name))
             _take_back(target, projection, at)
     except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
@@ -81,7 +84,7 @@ def _insert_rest(target: psycopg.Connection, projection: Projection, piece: byte
             with target.transaction():
                 transfer.make_staging(target, projection)
                 transfer.put(target, projection, [piece], transfer.STAGING)
-                _share(target, at.name)
+                _share(target, at)
                 insert_absent(target, projection)
                 _take_back(target, projection, at)
                 _leave_clashes(target, projection, at)
@@ -95,8 +98,24 @@ def _insert_rest(target: psycopg.Connection, projection: Projection, piece: byte
 # waiting for each other. Whoever comes is served in turn.
 
 
-def _share(target: psycopg.Connection, stream: str) -> None:
-    target.execute("select pg_advisory_xact_lock_shared(%s)", [_turn(stream)])
+def _share(target: psycopg.Connection, at: Standing) -> None:
+    """Keep the applier from writing until the transaction ends.
+
+    Raises ``SyncError`` for a chunk whose claim was lost while it ran: no tombstones are laid for it any more.
+    """
+    found = target.execute(
+        sql.SQL(
+            "select pg_advisory_xact_lock_shared({turn}); select from strangler_sync.stream"
+            " where name = {name} and copying and copied_at is null and publication = {publication}"
+        ).format(
+            turn=sql.Literal(_turn(at.name)),
+            name=sql.Literal(at.name),
+            publication=sql.Literal(Jsonb(at.publication)),
+        )
+    )
+    found.nextset()
+    if not found.rowcount:
+        raise SyncError(f"the copy of {at.name} that this chunk belongs to is over; nothing of it was written")
 
 
 def alone(target: psycopg.Connection, stream: str) -> None:
@@ -190,7 +209,6 @@ def _leave_clashes(target: psycopg.Connection, projection: Projection, at: Stand
 
 def _take_back(target: psycopg.Connection, projection: Projection, at: Standing) -> None:
     """Delete the rows of this transaction that have a tombstone."""
-    _refuse_late(target, at)
     target.execute(
         sql.SQL(
             "delete from {table} as there using (select {keys} from strangler_sync.tombstone"
@@ -204,13 +222,6 @@ def _take_back(target: psycopg.Connection, projection: Projection, at: Standing)
             same=same_key(projection, "buried"),
         )
     )
-
-
-def _refuse_late(target: psycopg.Connection, at: Standing) -> None:
-    """Raise ``SyncError`` for a chunk whose claim was lost while it ran: no tombstones are laid for it any more."""
-    query = "select from strangler_sync.stream where name = %s and copying and copied_at is null and publication = %s"
-    if target.execute(query, [at.name, Jsonb(at.publication)]).fetchone() is None:
-        raise SyncError(f"the copy of {at.name} that this chunk belongs to is over; nothing of it was written")
 
 
 def settle(target: psycopg.Connection, projection: Projection, stream: str, left_out: sql.Composed) -> None:
@@ -267,6 +278,7 @@ def catch_up(direction: Direction) -> int:
     """
     with direction.open() as (source, target):
         since = lsn_of(written(source))
+        source.execute(HEARTBEAT, [PREFIX])  # by itself an idle stream says only once a second where it is
         _await_stream(target, direction.name, since)
     return since
 
@@ -284,7 +296,7 @@ def _await_stream(target: psycopg.Connection, name: str, since: int) -> None:
                 f"the stream stands at {lsn_text(at.lsn)}, {since - at.lsn:,} bytes behind; start strangler sync run,"
                 " or see in strangler sync status what stops it; then run this again"
             )
-        time.sleep(BUSY_S)
+        time.sleep(_LOOK_S)
 
 
 def position(direction: Direction) -> int:

@@ -25,6 +25,9 @@ from strangler.sync.pgoutput import (
 
 PREFIX: Final = "strangler"
 """Of messages in the WAL that are ours: heartbeats and markers."""
+HEARTBEAT: Final = (
+    "select pg_logical_emit_message(true, %s, pg_current_xact_id()::text || ' ' || clock_timestamp()::text)"
+)
 OURS: Final = "strangler_"
 """How the name of a stream begins, and of its slot, its publication and its origin, which are called as it is."""
 

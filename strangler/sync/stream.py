@@ -25,7 +25,7 @@ from strangler.sync.direction import Direction
 from strangler.sync.ending import seen_by
 from strangler.sync.errors import BatchBroken, CannotApply, StreamBroken, SyncError
 from strangler.sync.filling import relax
-from strangler.sync.intake import PREFIX, Batch, Expected, Intake
+from strangler.sync.intake import HEARTBEAT, PREFIX, Batch, Expected, Intake
 from strangler.sync.landing import land
 from strangler.sync.mapping import Projection
 from strangler.sync.pgoutput import DATA, PAYLOAD, Decoder, Keepalive, read_frame, standby_status
@@ -36,9 +36,6 @@ from strangler.sync.walsender import Walsender, quoted
 _MOST: Final = 10_000
 _MOST_BYTES: Final = 8 << 20
 _BEAT_S: Final = 1.0
-_HEARTBEAT: Final = (
-    "select pg_logical_emit_message(true, %s, pg_current_xact_id()::text || ' ' || clock_timestamp()::text)"
-)
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _WITH_ORIGIN: Final = 160_000
 
@@ -199,7 +196,7 @@ class _Session:
             return
         self._beat_at = now + _BEAT_S
         identity.prove_publication(self._source, self._applier.at)
-        self._source.execute(_HEARTBEAT, [PREFIX])
+        self._source.execute(HEARTBEAT, [PREFIX])
         self._acknowledge()
 
     def _idle(self, frame: Keepalive) -> None:
