@@ -70,12 +70,14 @@ def verify(
     try:
         project = shell(context).project()
         files = files_of(project, capability)
+        settle = settling(capability, project) if files.tables else pause
         asked = Verifying(
             capability=capability,
             tables=tuple(table or ()),
             told=rows,
             chunk_rows=chunk_rows,
-            settle=settling(capability, project) if files.tables else pause,
+            settle=settle,
+            proving=settle is not pause,
         )
         part = None if table is None else ", ".join(table)
         verdict = watched(keeping(compare(asked, project), project, warn, part=part))

@@ -69,7 +69,7 @@ def complete(
     def settle() -> None:
         filling.catch_up(forward)
 
-    comparing = verify(Verifying(capability=asked.capability, settle=settle), project)
+    comparing = verify(Verifying(capability=asked.capability, settle=settle, proving=True), project)
     verdict = yield from keeping(comparing, project, told)
     if verdict.equal:
         _record(publisher, project, asked, CompleteSync(), _evidence(verdict, forward))

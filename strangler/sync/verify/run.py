@@ -7,7 +7,7 @@ one instant. What differs is therefore looked at again before it counts.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,7 +17,7 @@ import psycopg
 from strangler.project import CapabilityFiles, Project, TableMapping
 from strangler.sync.direction import mapping_file
 from strangler.sync.errors import SyncError, TimedOut, Unreachable
-from strangler.sync.mapping import Projection, project
+from strangler.sync.mapping import Key, Projection, project
 from strangler.sync.verify.looking import Settle
 from strangler.sync.verify.pair import Pair, Patience, first_line, open_pair
 from strangler.sync.verify.table import compared
@@ -37,14 +37,22 @@ def pause() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifying:
-    """What is asked: which capability, which of its ``tables`` (all without any), how many differing rows to tell."""
+    """What is asked: which capability, which of its ``tables`` (all without any), how many differing rows to tell.
+
+    ``proving`` says that ``settle`` waits for a stream: what differs then, and stands still, need not be looked at
+    again. ``rows`` are keys by target table: these rows alone are compared then. ``keyed`` is of how many differing
+    rows of a table the verdict has the keys.
+    """
 
     capability: str
     tables: tuple[str, ...] = ()
     told: int = TOLD
     chunk_rows: int = CHUNK_ROWS
     settle: Settle = pause
+    proving: bool = False
     patience: Patience = field(default_factory=Patience)
+    rows: Mapping[str, Sequence[Key]] | None = None
+    keyed: int = 0
 
 
 def verify(asked: Verifying, setting: Project) -> Generator[Progress, None, Verdict]:
@@ -59,6 +67,8 @@ def verify(asked: Verifying, setting: Project) -> Generator[Progress, None, Verd
     with open_pair(setting, files, asked.patience) as pair:
         tables: list[TableVerdict] = []
         for projection in _projections(pair, mappings, files, setting):
+            if asked.rows is not None and not asked.rows.get(projection.mapping.target):
+                continue
             found = yield from _walk(pair, projection, asked)
             tables.append(found)
     return Verdict(capability=asked.capability, tables=tuple(tables), seconds=time.monotonic() - started)
@@ -85,8 +95,16 @@ def _projections(
 def _walk(pair: Pair, projection: Projection, asked: Verifying) -> Generator[Progress, None, TableVerdict]:
     with _explained():
         table = compared(projection, pair.monolith.connection, pair.service.connection, asked.chunk_rows)
-    walk = Walk(table=table, pair=pair, told=asked.told, chunk_rows=asked.chunk_rows, settle=asked.settle)
-    yield from walk.ranges()
+    walk = Walk(
+        table=table,
+        pair=pair,
+        told=asked.told,
+        chunk_rows=asked.chunk_rows,
+        settle=asked.settle,
+        proving=asked.proving,
+        keyed=asked.keyed,
+    )
+    yield from walk.ranges() if asked.rows is None else walk.rows(asked.rows[projection.mapping.target])
     return walk.verdict()
 
 

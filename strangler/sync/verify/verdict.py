@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from strangler.project.values import printable
+from strangler.sync.mapping import Key
 from strangler.sync.verify.looking import Kind
 
 
@@ -64,7 +65,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableVerdict:
-    """What was found in one table. ``unseen`` ranges differ too; there was too much to look at each row."""
+    """What was found in one table. ``unseen`` ranges differ too; there was too much to look at each row.
+
+    ``keys`` are those of the differing rows, as many as were asked for.
+    """
 
     source: str
     target: str
@@ -80,6 +84,7 @@ class TableVerdict:
     unseen_rows: int
     differences: tuple[Difference, ...]
     seconds: float
+    keys: tuple[Key, ...] = ()
 
     @property
     def found(self) -> int:
@@ -102,6 +107,11 @@ class Verdict:
     @property
     def equal(self) -> bool:
         return all(table.equal for table in self.tables)
+
+    @property
+    def keys(self) -> dict[str, tuple[Key, ...]]:
+        """The keys of differing rows by target table, as many as were asked for."""
+        return {table.target: table.keys for table in self.tables if table.keys}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +143,10 @@ def to_json(verdict: Verdict, width: int) -> dict[str, Any]:
 
 
 def _table_json(table: TableVerdict, width: int) -> dict[str, Any]:
+    values = asdict(replace(table, differences=(), keys=()))
+    del values["keys"]
     return {
-        **asdict(replace(table, differences=())),
+        **values,
         "differences": [_difference_json(each, width) for each in table.differences],
         "equal": table.equal,
         "seconds": round(table.seconds, 3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from strangler.sync.mapping import Key
@@ -36,6 +37,8 @@ class Walk:
     told: int
     chunk_rows: int
     settle: Settle
+    proving: bool = False
+    keyed: int = 0
     _started: float = field(default_factory=time.monotonic)
     _monolith_rows: int = 0
     _service_rows: int = 0
@@ -57,6 +60,15 @@ class Walk:
             self._descend(within, monolith, service)
             yield self._progress(about)
 
+    def rows(self, keys: Sequence[Key]) -> Iterator[Progress]:
+        """Compare the rows of these keys alone, and yield the progress."""
+        for first in range(0, len(keys), _KEYS):
+            monolith, service = map(_by_key, self._ask(_checksums_of(keys[first : first + _KEYS])))
+            self._monolith_rows += len(monolith)
+            self._service_rows += len(service)
+            self._suspects += suspects(monolith, service)
+            yield self._progress(len(keys))
+
     def verdict(self) -> TableVerdict:
         """Look again at what differs and return what is left of it."""
         self._look_again()
@@ -77,6 +89,7 @@ class Walk:
             unseen_rows=sum(max(monolith.rows, service.rows) for _, monolith, service in self._unseen),
             differences=tuple(differences),
             seconds=time.monotonic() - self._started,
+            keys=tuple(islice(self._keys(), self.keyed)),
         )
 
     # --- from the outside in ---
@@ -138,10 +151,16 @@ class Walk:
     def _look_again(self) -> None:
         if self._absent or self._unseen:
             self._settle_ranges()
-        for _ in range(_LOOKS):
+        for look in range(_LOOKS):
             if not self._suspects:
                 return
             monolith = self._checksums(self.pair.monolith, self.table.monolith)
+            if (
+                look
+                and self.proving
+                and all(monolith.get(each.key, ()) == each.monolith[-1] for each in self._suspects)
+            ):
+                return  # the service has had all the time that the stream takes, and there is nothing else to come to
             self.settle()
             service = self._checksums(self.pair.service, self.table.service)
             self._suspects, arrived = look_again(self._suspects, monolith, service)
@@ -192,7 +211,11 @@ class Walk:
         return Difference(key=self._keyed(suspect.key), kind=Kind.DIFFERING, cells=tuple(cells))
 
     def _tell_absent(self) -> Iterator[Difference]:
-        room = self.told - min(self.told, len(self._suspects))
+        for kind, key in self._absent_keys(self.told - min(self.told, len(self._suspects))):
+            yield Difference(key=self._keyed(key), kind=kind)
+
+    def _absent_keys(self, room: int) -> Iterator[tuple[Kind, Key]]:
+        """Yield the keys of at most ``room`` rows of which whole ranges are absent."""
         for within, monolith, _ in self._absent:
             if not room:
                 return
@@ -202,7 +225,12 @@ class Walk:
                 kind, side, reading = Kind.EXTRA, self.pair.service, self.table.service
             for key in _by_key(side.ask(reading.checksums(within, room), reading).result()):
                 room -= 1
-                yield Difference(key=self._keyed(key), kind=kind)
+                yield kind, key
+
+    def _keys(self) -> Iterator[Key]:
+        yield from (each.key for each in self._suspects)
+        for _, key in self._absent_keys(max(0, self.keyed - len(self._suspects))):
+            yield key
 
     def _keyed(self, key: Key) -> dict[str, str]:
         return dict(zip(self.table.projection.mapping.key, key, strict=True))
@@ -222,6 +250,10 @@ class Walk:
 
 def _tallies(within: Range, bounds: Sequence[Key] = ()) -> Question:
     return lambda reading: reading.tallies(within, bounds)
+
+
+def _checksums_of(keys: Sequence[Key]) -> Question:
+    return lambda reading: reading.checksums_of(keys)
 
 
 def _by_piece(rows: Rows) -> dict[int, Tally]:
