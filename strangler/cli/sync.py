@@ -13,7 +13,7 @@ from rich.text import Text
 
 from strangler.capability import Stage
 from strangler.cli import map as mapping
-from strangler.cli import streams, sync_check, verify
+from strangler.cli import repair, streams, sync_check, verify
 from strangler.cli.shell import CapabilityName, Failure, err, files_of, out, shell, show_data, who
 from strangler.ledger import Publisher
 from strangler.project import Project
@@ -35,6 +35,7 @@ def sync() -> None:
 app.command("map")(mapping.draft_map)
 app.command("check")(sync_check.check)
 app.command()(verify.verify)
+app.command()(repair.repair)
 app.command()(streams.start)
 app.command()(streams.run)
 app.command("status")(streams.show_status)

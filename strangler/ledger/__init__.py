@@ -9,7 +9,7 @@ from strangler.ledger.errors import (
     Unknown,
     Unreachable,
 )
-from strangler.ledger.ledger import Change, Entry, Ledger, Publication
+from strangler.ledger.ledger import Change, Entry, Ledger, Line, Publication
 from strangler.ledger.publish import Acknowledgement, Broker, Publisher, Worker
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Entry",
     "Ledger",
     "LedgerError",
+    "Line",
     "NotInstalled",
     "Publication",
     "Publisher",

@@ -107,7 +107,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """What the history says of a step besides the states before and after."""
 
     capability: str
@@ -197,9 +197,19 @@ class Ledger:
             self._write_state(change.capability, after)
             publication = self._publish()
             command = _NAMES[type(change.command)]
-            line = _Line(change.capability, command, change.who, change.reason, change.evidence)
+            line = Line(change.capability, command, change.who, change.reason, change.evidence)
             self._write_history(line, publication.version, before, after)
             return replace(publication, before=before, after=after)
+
+    def note(self, line: Line) -> None:
+        """Write into the history what was done without a transition: no epoch rises, nothing is published.
+
+        Raises ``Unknown``.
+        """
+        with _translated(changing=True), self.connection.transaction():
+            _, state = self._row(line.capability, "")
+            row = self.connection.execute("select version from strangler.publication").fetchone()
+            self._write_history(line, row[0] if row else 0, state, state)
 
     def enrol(
         self, project: Project, *, who: str, reason: str, above: int = 0, drop: Collection[str] = ()
@@ -227,7 +237,7 @@ class Ledger:
             )
             publication = self._publish()
             for name, before, after in changes:
-                line = _Line(name, "enrol" if after else "remove", who, reason)
+                line = Line(name, "enrol" if after else "remove", who, reason)
                 self._write_history(line, publication.version, before, after)
             return publication
 
@@ -274,7 +284,7 @@ class Ledger:
             [files.name, Jsonb(definition_of(files)), state.epoch, Jsonb(state_to_json(state))],
         )
 
-    def _write_history(self, line: _Line, version: int, before: State | None, after: State | None) -> None:
+    def _write_history(self, line: Line, version: int, before: State | None, after: State | None) -> None:
         known = after or before or State()
         self.connection.execute(
             "insert into strangler.history (capability, command, who, reason, version, epoch, before, after, evidence)"

@@ -108,11 +108,11 @@ def _fetch_amended(source: psycopg.Connection, target: psycopg.Connection, proje
         target.execute("select from strangler_sync.stream where name = %s for no key update", [stream])
         alone(target, stream)
         wanted = _wanted(target, projection, stream)
-        with _snapshot(source) as snapshot:
+        with snapshot(source) as seen:
             # A transaction may be in the WAL, and applied, and not yet visible: then another time.
-            visible = [key for key, xids in wanted.items() if all(sees(snapshot, xid) for xid in xids)]
+            visible = [key for key, xids in wanted.items() if all(sees(seen, xid) for xid in xids)]
             for at in range(0, len(visible), _AT_ONCE):
-                _fetch(source, target, projection, stream, visible[at : at + _AT_ONCE], snapshot)
+                _fetch(source, target, projection, stream, visible[at : at + _AT_ONCE], seen)
         if visible:
             target.execute("update strangler_sync.stream set fetches = fetches + 1 where name = %s", [stream])
     return bool(wanted)
@@ -130,7 +130,7 @@ def _wanted(target: psycopg.Connection, projection: Projection, stream: str) -> 
 
 
 @contextmanager
-def _snapshot(source: psycopg.Connection) -> Iterator[str]:
+def snapshot(source: psycopg.Connection) -> Iterator[str]:
     """Read all that follows in one snapshot, and yield it as ``xmin:xmax:running,...``."""
     with source.transaction():
         source.execute("set transaction isolation level repeatable read, read only")

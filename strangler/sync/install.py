@@ -65,7 +65,7 @@ def install(direction: Direction, *, copying: bool) -> None:
         _publish(source, direction)
         with _rights(target):
             for name in (direction.name, *origins(direction.name)):
-                _make_origin(target, name)
+                make_origin(target, name)
             _reserve(target, direction.name)
         with Walsender(direction.source_url, f"strangler {direction.capability} start") as sender:
             server = sender.server()
@@ -203,21 +203,26 @@ def _make_slot(source: psycopg.Connection, name: str) -> str:
 
 
 def _waiting(source: psycopg.Connection, name: str) -> str:
+    return (
+        f"slot {name} waits for transactions that write, {SLOT_PATIENCE_S} s already: {writers(source)};"
+        " end them, or run this again at a quieter hour"
+    )
+
+
+def writers(source: psycopg.Connection) -> str:
+    """Return the oldest transactions that write on this server, for a person."""
     named = "; ".join(
         f"process {pid} ({user}, {application or 'unnamed'}) for {age}: {' '.join(query.split())[:_SHOWN]}"
         for pid, user, application, age, query in source.execute(_WRITERS)
     )
-    return (
-        f"slot {name} waits for transactions that write, {SLOT_PATIENCE_S} s already: {named or 'none is left now'};"
-        " end them, or run this again at a quieter hour"
-    )
+    return named or "none is left now"
 
 
 def _cause(message: str) -> str:
     return next((each for each in _SLOT_CURES if each in message), "")
 
 
-def _make_origin(target: psycopg.Connection, name: str) -> None:
+def make_origin(target: psycopg.Connection, name: str) -> None:
     if not _has_origin(target, name):
         target.execute("select pg_replication_origin_create(%s)", [name])
 
