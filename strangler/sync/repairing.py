@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from dataclasses import asdict
 from typing import Final
@@ -16,6 +17,7 @@ from strangler.sync.syncing import Asked
 from strangler.sync.verdicts import Tell, keeping
 from strangler.sync.verify import Progress, Verdict, Verifying, verify
 
+_PATIENCE_S: Final = 3.0
 MOST: Final = 10_000
 """More rows than this are no accident: whoever wrote them is to be found, and a new copy is quicker, too."""
 
@@ -71,7 +73,7 @@ def prove(verdict: Verdict, project: Project, tell: Tell) -> Generator[Progress,
 def _followed(capability: str, project: Project) -> Direction:
     """Return the stream into the service. Raises ``SyncError`` unless it is applied, and its copy has ended."""
     forward, _ = directions(project.capabilities[capability], project)
-    found = status.of(forward)
+    found = _status(forward)
     if found.problem is not None:
         raise SyncError(f"the stream of {capability} does not go on: {found.problem}")
     if not found.begun:
@@ -88,6 +90,16 @@ def _followed(capability: str, project: Project) -> Direction:
             f"{capability} is being copied; its rows are still to come: strangler sync backfill {capability}"
         )
     return forward
+
+
+def _status(forward: Direction) -> status.Status:
+    """Return how the stream is; one that begins its session anew, as at the end of a copy, is waited for."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        found = status.of(forward)
+        if found.running or not found.begun or time.monotonic() > until:
+            return found
+        time.sleep(filling.BUSY_S)
 
 
 def _refuse_many(capability: str, verdict: Verdict, most: int) -> None:
