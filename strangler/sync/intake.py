@@ -91,6 +91,7 @@ class Intake:
         self._expected = {each.name: each for each in tables}
         self._ours = False  # the transaction was applied by us, from the other side
         self._places: dict[int, Place] = {}
+        self._strange: dict[int, str] = {}  # relations that the mapping has not, by name
         self._since = since
         self._skipping = False
         self._flush = flush
@@ -116,7 +117,7 @@ class Intake:
             case Commit():
                 self._commit(event)
             case Relation():
-                self._places[event.oid] = self._place(event)
+                self._relate(event)
             case Message():
                 if event.prefix == PREFIX and event.transactional:
                     self.batch.heartbeat = event.content
@@ -129,7 +130,10 @@ class Intake:
     def _change(self, event: Insert | Update | Delete) -> None:
         place = self._places.get(event.relation)
         if place is None:
-            return
+            name = self._strange.get(event.relation, "a table")
+            raise StreamBroken(
+                f"the publication tells of {name}, which the mapping has not; leave it to the sync alone"
+            )
         unseen = event if self._seen is None else self._unseen(place, event)
         if unseen is None:
             return
@@ -178,23 +182,28 @@ class Intake:
         self.batch.transactions += 1
         self.batch.end = event.end_lsn
 
-    def _place(self, relation: Relation) -> Place:
+    def _relate(self, relation: Relation) -> None:
         name = f"{relation.schema}.{relation.name}"
         expected = self._expected.get(name)
-        if expected is None:
-            raise StreamBroken(
-                f"the publication tells of {name}, which the mapping has not; leave it to the sync alone"
-            )
-        at = {column.name: number for number, column in enumerate(relation.columns)}
-        for column, oid in expected.columns.items():
-            if column not in at:
-                raise StreamBroken(f"{name}.{column} was dropped or renamed in the source; mend the mapping")
-            if relation.columns[at[column]].type != oid:
-                raise StreamBroken(f"{name}.{column} has another type in the source now; mend the mapping")
-        take = tuple(at[column] for column in expected.columns)
-        same = take == tuple(range(len(relation.columns)))
-        names = list(expected.columns)
-        return Place(table=name, key=tuple(map(names.index, expected.key)), take=None if same else take)
+        if expected is not None:
+            self._places[relation.oid] = _place(name, expected, relation)
+            return
+        # A part of a partitioned table is described, too, and its changes come as the whole's.
+        self._places.pop(relation.oid, None)
+        self._strange[relation.oid] = name
+
+
+def _place(name: str, expected: Expected, relation: Relation) -> Place:
+    at = {column.name: number for number, column in enumerate(relation.columns)}
+    for column, oid in expected.columns.items():
+        if column not in at:
+            raise StreamBroken(f"{name}.{column} was dropped or renamed in the source; mend the mapping")
+        if relation.columns[at[column]].type != oid:
+            raise StreamBroken(f"{name}.{column} has another type in the source now; mend the mapping")
+    take = tuple(at[column] for column in expected.columns)
+    same = take == tuple(range(len(relation.columns)))
+    names = list(expected.columns)
+    return Place(table=name, key=tuple(map(names.index, expected.key)), take=None if same else take)
 
 
 def _arrival(event: Update) -> Insert | Update:

@@ -144,6 +144,26 @@ def test_a_truncated_table_is_empty(shop: Pair) -> None:
     shop.stop()
 
 
+def test_a_table_in_parts_comes_as_one(pair: Paired) -> None:
+    """The source describes each part, too, before it sends a change of the whole."""
+    made = "create table author (id bigint primary key, name text not null)"
+    low, high = "partition of author for values from (0) to (9)", "partition of author for values from (9) to (99)"
+    found = pair(
+        f"{made} partition by range (id); create table low {low}; create table high {high}",
+        made,
+        table("author", "author", {"id": "id"}, {"name": "name"}, reverse={"name": "name"}),
+    )
+    found.start()
+    everyone = "select * from author order by id"
+    found.source("insert into author values (1, 'Ann'), (2, 'Bob'), (10, 'Cid')", "update high set name = 'Cyd'")
+    found.equal(everyone, everyone)
+    found.source("update author set id = 11 where id = 2", "delete from low where id = 1")
+    found.equal(everyone, everyone)
+    found.source("truncate author", "insert into author values (3, 'Dan')")
+    found.equal(everyone, everyone)
+    found.stop()
+
+
 def test_a_large_transaction_comes_whole(shop: Pair) -> None:
     shop.start()
     shop.source(
