@@ -17,7 +17,7 @@ with recursive base (attnum, type) as (
 )
 select a.attname, format_type(a.atttypid, -1), a.atttypid::bigint,
        case t.typtype when 'e' then 'text' else format_type(t.oid, -1) end,
-       a.attnotnull, a.atthasdef or a.attidentity <> '', a.attgenerated <> '',
+       a.attnotnull, a.atthasdef or a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a',
        pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)
 from pg_attribute a join base b using (attnum) join pg_type t on t.oid = b.type and t.typtype <> 'd'
 where a.attrelid = %(table)s order by a.attnum
@@ -42,7 +42,7 @@ class Column:
     """A column as ``COPY`` and ``INSERT`` see it. The type is without length: COPY checks the length itself.
 
     ``sent_as`` is the type whose binary form the column takes from a database that does not know its own: a domain's
-    base, text for an enum. ``sequence`` feeds its default.
+    base, text for an enum. ``sequence`` feeds its default. What is ``always`` numbered takes a value by INSERT alone.
     """
 
     type: str
@@ -51,6 +51,7 @@ class Column:
     not_null: bool
     has_default: bool
     generated: bool
+    always: bool
     sequence: str | None
 
 
@@ -99,7 +100,8 @@ def look_up(connection: psycopg.Connection, name: str) -> Table | None:
             not_null=each[4],
             has_default=each[5],
             generated=each[6],
-            sequence=each[7],
+            always=each[7],
+            sequence=each[8],
         )
         for each in connection.execute(_COLUMNS, {"table": oid})
     }

@@ -158,11 +158,28 @@ class Landing:
             )
 
     def move(self, before: Tuple, after: Tuple) -> sql.Composed:
-        """Return the UPDATE of one row's key."""
+        """Return the statement that gives one row another key."""
+        if any(self.projection.target.columns[name].always for name in self.projection.mapping.key):
+            return self._replace(before, after)
         return sql.SQL("update {} as there set {} where {}").format(
             identifier(self.projection.target.name),
             sql.SQL(", ").join(self._equal("", after)),
             sql.SQL(" and ").join(self._equal("there.", before)),
+        )
+
+    def _replace(self, before: Tuple, after: Tuple) -> sql.Composed:
+        """Return the statement that takes one row out and puts it in again under another key."""
+        target = self.projection.target
+        keys = dict(zip(self.projection.mapping.key, self._literals(after), strict=True))
+        columns = [name for name, column in target.columns.items() if not column.generated]
+        return sql.SQL(
+            "with gone as (delete from {target} as there where {same} returning *)"
+            " insert into {target} ({columns}) overriding system value select {values} from gone"
+        ).format(
+            target=identifier(target.name),
+            same=sql.SQL(" and ").join(self._equal("there.", before)),
+            columns=_names(columns),
+            values=sql.SQL(", ").join(keys.get(name, sql.Identifier(name)) for name in columns),
         )
 
     def forget(self, key: Tuple, beside: Tuple | None) -> sql.Composed:

@@ -95,6 +95,21 @@ def test_a_long_value_that_does_not_change_stays(shop: Pair) -> None:
     shop.stop()
 
 
+def test_a_key_changes_where_the_target_numbers_its_rows_itself(pair: Paired) -> None:
+    """What was not sent of the row is taken from where it stood; its number can only be given by an INSERT."""
+    found = pair(
+        "create table author (id bigint primary key, name text); alter table author alter name set storage external",
+        "create table author (id bigint generated always as identity primary key, name text unique,"
+        " twice bigint generated always as (2 * id) stored)",
+        table("author", "author", {"id": "id"}, {"name": "name"}, reverse={"name": "name"}),
+    )
+    found.start()
+    found.source("insert into author values (1, repeat('x', 2000)), (2, repeat('y', 2000))")
+    found.source("update author set id = 3 where id = 1", "update author set id = 1 where id = 2")
+    found.equal("select id, name, twice from author order by id", "select id, name, 2 * id from author order by id")
+    found.stop()
+
+
 def test_a_stream_goes_on_where_it_was(shop: Pair) -> None:
     shop.start()
     shop.source("insert into author values (1, 'Ann')")
