@@ -32,8 +32,9 @@ from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
 order by xact_start limit 5
 """
 _WITH_GENERATED: Final = 180_000
+# A change is told by the part of a table in which its row stands, as that part's own identity has it.
 _IDENTITY: Final = """
-select c.relreplident::text, array(
+select c.oid::regclass::text, c.relreplident::text, array(
   select a.attname::text from pg_index i, unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1]) as k(n)
   join pg_attribute a on a.attnum = k.n and a.attrelid = c.oid
   where i.indrelid = c.oid
@@ -41,7 +42,8 @@ select c.relreplident::text, array(
   exists (select from pg_attribute where attrelid = c.oid and attgenerated = 'v' and not attisdropped),
   exists (select from pg_attribute where attrelid = c.oid and attnum > 0 and attlen = -1 and attstorage <> 'p'
           and attgenerated = '' and not attisdropped)
-from pg_class c where c.oid = %s
+from pg_class c
+where c.oid = %(table)s or c.oid in (select relid from pg_partition_tree(%(table)s) where isleaf) order by c.oid
 """
 _SLOT_CURES: Final = {
     "all replication slots are in use": "; raise max_replication_slots in the server's configuration, and restart it",
@@ -135,29 +137,30 @@ def _refuse_identities(source: psycopg.Connection, projections: Sequence[Project
 
     Without any identity a published table refuses its own application's updates and deletes.
     """
-    problems = []
-    for each in projections:
-        found = source.execute(_IDENTITY, [each.source.oid]).fetchone()
-        kind, columns, virtual, long = found or ("n", [], False, False)
-        table = identifier(each.source.name).as_string(source)
-        key = set(each.mapping.key.values())
-        if kind != "f" and not key <= set(columns):
-            told = f"tells {', '.join(columns)} of a changed row" if columns else "tells nothing of a changed row"
-            problems.append((each, f"the source {told}, and not the key; {_cure_identity(table, key)}"))
-        elif kind == "f" and virtual:
-            problems.append(
-                (each, "published, it would refuse every change, since its identity is the whole row, and a generated"
-                       f" column is not stored; run there: alter table {table} replica identity default")
-            )  # fmt: skip
-        elif kind != "f" and long and each.mapping.where is not None:
-            problems.append(
-                (each, "a row may come to fulfil its condition while the source leaves a long value out that did not"
-                       f" change; run there: alter table {table} replica identity full")
-            )  # fmt: skip
+    problems = [(each, problem) for each in projections for problem in _identity_problems(source, each)]
     if problems:
         raise MappingInvalid(
             [f"{file}: {each.mapping.source} → {each.mapping.target}: {problem}" for each, problem in problems]
         )
+
+
+def _identity_problems(source: psycopg.Connection, projection: Projection) -> Iterator[str]:
+    key, where = set(projection.mapping.key.values()), projection.mapping.where
+    rows = source.execute(_IDENTITY, {"table": projection.source.oid}).fetchall()
+    for table, kind, columns, virtual, long in rows:
+        if kind != "f" and not key <= set(columns):
+            told = f"tells {', '.join(columns)} of a changed row" if columns else "tells nothing of a changed row"
+            yield f"the source {told}, and not the key; {_cure_identity(table, key)}"
+        elif kind == "f" and virtual:
+            yield (
+                "published, it would refuse every change, since its identity is the whole row, and a generated column"
+                f" is not stored; run there: alter table {table} replica identity default"
+            )
+        elif kind != "f" and long and where is not None:
+            yield (
+                "a row may come to fulfil its condition while the source leaves a long value out that did not change;"
+                f" run there: alter table {table} replica identity full"
+            )
 
 
 def _cure_identity(table: str, key: set[str]) -> str:

@@ -17,6 +17,7 @@ from strangler.local import Postgres
 from strangler.project import Project, Sync, load
 from strangler.sync import install, retention, running, syncing
 from strangler.sync.direction import directions
+from strangler.sync.errors import MappingInvalid
 from strangler.sync.verify import pause
 from tests.fixtures.command import Run, Said, printed_json
 from tests.fixtures.streams import Pair, Paired, table
@@ -344,3 +345,15 @@ def test_a_whole_row_with_a_generated_column_that_is_not_stored_is_not_published
     shop.pair.source("update book set title = title || '!'", "alter table book replica identity default")
     assert shop("start")[0] == 0
     shop.pair.source("update book set title = title || '!'")
+
+
+def test_the_parts_of_a_table_tell_of_their_rows_what_the_condition_needs(pair: Paired) -> None:
+    made = "create table thing (id bigint primary key, body text, flag boolean)"
+    mapping = table("thing", "thing", {"id": "id"}, {"body": "body"}, reverse={"body": "body"}, where="flag")
+    part = "create table part partition of thing for values from (0) to (9)"
+    whole = "alter table thing replica identity full"
+    found = pair(f"{made} partition by range (id); {part}; {whole}", made, mapping, begin=False)
+    with pytest.raises(MappingInvalid, match="run there: alter table part replica identity full"):
+        found.begin()
+    found.source("alter table part replica identity full")
+    found.begin()
