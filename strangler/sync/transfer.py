@@ -18,11 +18,13 @@ from strangler.sync.plan import CHUNK_BYTES, CHUNK_ROWS, Chunk, cut
 _CONNECT_TIMEOUT_S: Final = 5
 # What a role's or a server's own settings must not decide. Row security would silently leave rows out: off, it is an
 # error. Keys are kept as text, so their spelling is fixed, and expressions must give the same wherever they are asked:
-# what is a day is told by UTC. How long a copy may take is not for a web role's timeout.
+# what is a day is told by UTC. How long a copy may take is not for a web role's timeout. What was committed is told to
+# the source, which forgets it, and to the control database: so it must have been flushed.
 _SESSION: Final = (
     "set row_security = off; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set extra_float_digits = 1;"
     " set timezone = 'UTC'; set bytea_output = 'hex'; set lc_monetary = 'C'; set client_encoding = 'UTF8';"
-    " set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
+    " set statement_timeout = 0; set idle_in_transaction_session_timeout = 0;"
+    " select set_config('synchronous_commit', 'local', false) where current_setting('synchronous_commit') = 'off'"
 )
 STAGING: Final = sql.Identifier("pg_temp", "strangler_staging")
 
