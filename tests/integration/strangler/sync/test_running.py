@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from strangler.project import CapabilityFiles, Control, Project, Proxy, Secret, Upstream
+from strangler.project import Project
 from strangler.sync import running
-from tests.fixtures.streams import Pair, Paired, table
+from tests.fixtures.streams import Pair, Paired, project_of, table
 from tests.fixtures.waiting import until
 
 TABLE = "create table author (id bigint primary key, name text not null)"
@@ -27,19 +27,7 @@ def shop(pair: Paired) -> Pair:
 
 @pytest.fixture
 def project(shop: Pair, database_url: str, tmp_path: Path) -> Project:
-    name = shop.forward.capability
-
-    def upstream(called: str, url: str) -> Upstream:
-        return Upstream(name=called, endpoints=("http://127.0.0.1:1",), database=Secret(value=url))
-
-    return Project(
-        root=tmp_path,
-        monolith=upstream("monolith", shop.forward.source_url),
-        services={"books": upstream("books", shop.forward.target_url)},
-        control=Control(database=Secret(value=database_url), redis=Secret(value=None), secret=Secret(value=None)),
-        proxy=Proxy(),
-        capabilities={name: CapabilityFiles(name=name, folder=tmp_path, service="books", routes=(), tables=(AUTHOR,))},
-    )
+    return project_of(shop, tmp_path, database_url)
 
 
 @dataclass
