@@ -19,9 +19,8 @@ import pytest
 
 from strangler.local import Postgres
 from strangler.sync import ending, filling, running, transfer, watermark
-from strangler.sync.applying import Applier
+from strangler.sync.applying import Applier, Load
 from strangler.sync.errors import Unreachable
-from strangler.sync.intake import Batch
 from strangler.sync.plan import Chunk
 from tests.fixtures.designs import Changes, Design
 from tests.fixtures.postgres import crash, making
@@ -239,9 +238,9 @@ def test_a_change_that_is_applied_twice_is_seen(pair: Paired, monkeypatch: pytes
     assert (watched(found), twice(found), backwards(found)) == (2, [], [])
     apply = Applier.apply
 
-    def apply_twice(self: Applier, batch: Batch) -> None:
-        apply(self, batch)
-        apply(self, batch)
+    def apply_twice(self: Applier, load: Load) -> None:
+        apply(self, load)
+        apply(self, load)
 
     monkeypatch.setattr(Applier, "apply", apply_twice)
     found.source("update thing set version = 3 where id = 1")

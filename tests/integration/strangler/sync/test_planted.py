@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from strangler.sync import filling
-from strangler.sync.applying import Applier
-from strangler.sync.intake import Batch, Intake
+from strangler.sync.applying import Applier, Load
+from strangler.sync.intake import Intake
 from strangler.sync.pgoutput import Begin, Event, Relation
 from strangler.sync.verify import TableVerdict, Verifying, verify
 from tests.fixtures.streams import Pair, Paired, project_of, table
@@ -125,14 +125,14 @@ def test_a_batch_that_is_applied_again_later_is_found(
     shop: Pair, verified: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it has is older than the rows by then."""
-    apply, batches = Applier.apply, list[Batch]()
+    apply, loads = Applier.apply, list[Load]()
 
-    def apply_first_again(self: Applier, batch: Batch) -> None:
-        apply(self, batch)
-        if batch.tables:
-            batches.append(batch)
-            if len(batches) == 2:
-                apply(self, batches[0])
+    def apply_first_again(self: Applier, load: Load) -> None:
+        apply(self, load)
+        if load.tables:
+            loads.append(load)
+            if len(loads) == 2:
+                apply(self, loads[0])
 
     monkeypatch.setattr(Applier, "apply", apply_first_again)
     shop.start()
@@ -148,15 +148,15 @@ def test_a_batch_that_is_applied_again_later_is_found(
 def test_a_batch_that_is_committed_again_is_refused(
     shop: Pair, verified: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, again = Applier.commit, list[Batch]()
+    commit, again = Applier.commit, list[Load]()
 
-    def commit_twice(self: Applier, batch: Batch) -> None:
+    def commit_twice(self: Applier, load: Load) -> None:
         at = self.at
-        commit(self, batch)
-        if batch.tables and not again:
-            again.append(batch)
+        commit(self, load)
+        if load.tables and not again:
+            again.append(load)
             self.at = at
-            commit(self, batch)
+            commit(self, load)
 
     monkeypatch.setattr(Applier, "commit", commit_twice)
     shop.keep()
