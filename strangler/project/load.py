@@ -65,6 +65,7 @@ _ASKING: Final = 'a path below /.strangler/, where urls.py has strangler_django,
 _PERMISSIONS: Final = 'permissions such as ["app.change_model"]'
 _ACKNOWLEDGED: Final = 'columns of the source that need not come back as they were, such as ["price"]'
 _RETENTION: Final = "bytes of WAL, 100,000,000 at least"
+_VERIFY_INTERVAL: Final = "seconds, 60 to 31,536,000 (a year)"
 _SIGNING: Final = f'a variable holding at least {MIN_SECRET} random bytes, as in "$NAME"'
 
 
@@ -203,6 +204,7 @@ def _sync(section: Section) -> Sync:
     sync = Sync(
         retention=section.number("retention", _RETENTION, usual.retention, 100_000_000, 1 << 60),
         metrics=plain_of(section, "metrics", usual.metrics),
+        verify_interval=section.seconds("verify_interval", _VERIFY_INTERVAL, usual.verify_interval, 60, 31_536_000),
     )
     section.close()
     return sync

@@ -149,11 +149,13 @@ class Proxy:
 class Sync:
     """How streams are applied. ``retention`` is how many bytes of WAL a slot may keep before it is given up.
 
-    ``metrics`` is where Prometheus asks, "" for nowhere.
+    ``metrics`` is where Prometheus asks, "" for nowhere. ``verify_interval`` is in how many seconds all
+    rows are compared once, 0 for never.
     """
 
     retention: int = 20_000_000_000
     metrics: str = ""
+    verify_interval: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from strangler.sync import transfer, watermark
 from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import BatchBroken, Overtaken, SyncError, Unreachable
 from strangler.sync.retention import Retention
+from strangler.sync.routine import Routine
 from strangler.sync.status import is_streamed
 from strangler.sync.stream import CARELESS, follow
 
@@ -36,6 +37,7 @@ _LOCK: Final = 0x7374_7265_616D
 _LOOK_S: Final = 0.5
 _LOOK_FOR_BEGUN_S: Final = 3.0
 _GUARD_S: Final = 5.0
+_END_S: Final = 5.0
 # A database that restarts is back within seconds; one that is mended by hand should not be asked all the time.
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
@@ -50,7 +52,8 @@ def run(project: Project, wanted: Wanted, told: Callable[[str], None] = _LOG.war
     while wanted():
         try:
             with _alone(project, wanted, told) as alone:
-                _keep_all(chosen, Retention(project, told), lambda: wanted() and alone(), told)
+                watches = _Watches(Retention(project, told), Routine(project, told), chosen)
+                _keep_all(chosen, watches, lambda: wanted() and alone(), told)
         except (Unreachable, psycopg.OperationalError) as exc:
             told(f"the control database is away, and nothing is applied meanwhile: {_first_line(exc)}")
             _pause(_FIRST_PAUSE_S, wanted)
@@ -82,11 +85,10 @@ def _take(control: psycopg.Connection) -> bool:
     return bool(row and row[0])
 
 
-def _keep_all(chosen: Sequence[Direction], retention: Retention, wanted: Wanted, told: Callable[[str], None]) -> None:
+def _keep_all(chosen: Sequence[Direction], watches: _Watches, wanted: Wanted, told: Callable[[str], None]) -> None:
     """Keep every stream that was begun going, those included that are begun meanwhile."""
     over = threading.Event()
-    guard = threading.Thread(target=_guard, args=(chosen, retention, over), name="retention")
-    guard.start()
+    watches.begin(over)
     threads: dict[str, threading.Thread] = {}
     look_at = 0.0
     try:
@@ -100,13 +102,35 @@ def _keep_all(chosen: Sequence[Direction], retention: Retention, wanted: Wanted,
             time.sleep(_LOOK_S)
     finally:
         over.set()
-        for thread in (guard, *threads.values()):
+        watches.end()
+        for thread in threads.values():
             thread.join()
 
 
-def _guard(chosen: Sequence[Direction], retention: Retention, over: threading.Event) -> None:
+class _Watches:
+    """What looks after the streams from time to time, each in a thread of its own."""
+
+    def __init__(self, retention: Retention, routine: Routine, chosen: Sequence[Direction]) -> None:
+        self._looks: dict[str, Callable[[Wanted], None]] = {
+            "retention": lambda _: retention.look(chosen),
+            "routine": routine.look,
+        }
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, over: threading.Event) -> None:
+        for name, look in self._looks.items():
+            thread = threading.Thread(target=_watch, args=(look, over), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def end(self) -> None:
+        for thread in self._threads:
+            thread.join(_END_S)  # a comparison may wait for a stream that does not move; it writes nothing
+
+
+def _watch(look: Callable[[Wanted], None], over: threading.Event) -> None:
     while not over.wait(_GUARD_S):
-        retention.look(chosen)
+        look(lambda: not over.is_set())
 
 
 def _begun(chosen: Sequence[Direction], threads: Mapping[str, threading.Thread]) -> Iterator[Direction]:
