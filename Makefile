@@ -13,7 +13,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next test-django test-compiled compiled wheels has-next has-compiler lint format bench soak chaos faults fuzz docs lock clean
+.PHONY: help demo test test-next test-django test-compiled compiled wheels has-next has-compiler lint format bench soak chaos kills faults fuzz docs lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,11 @@ soak: $(VENV)/.ready  ## Send a million requests and 100,000 connections through
 
 chaos: $(VENV)/.ready  ## Kill one part after the other under traffic, and print what failed
 	@$(BIN)/python -m tests.chaos
+
+# How often each part is killed.
+TIMES ?= 20
+kills: $(VENV)/.ready  ## Kill what keeps two databases equal, TIMES=20 each part, and print what was lost or came twice
+	@$(BIN)/python -m tests.chaos streams $(TIMES)
 
 faults: $(VENV)/.ready  ## Have stacks and clients do wrong, and print what that did to innocent requests
 	@$(BIN)/python -m tests.chaos faults
