@@ -16,6 +16,12 @@ from strangler.sync.mapping import Key, Projection
 from strangler.sync.plan import CHUNK_BYTES, CHUNK_ROWS, Chunk, cut
 
 _CONNECT_TIMEOUT_S: Final = 5
+# A machine that vanishes says no goodbye, and by default its peer goes on waiting for two hours: whoever applies would
+# stand still, and what it has locked would keep whoever takes over out. Both ends ask after ten seconds of silence, and
+# give up after 22. (No limit for what is sent and not taken: a chunk may wait for its turn longer than that.)
+_IDLE_S: Final = 10
+_INTERVAL_S: Final = 3
+_COUNT: Final = 4
 # What a role's or a server's own settings must not decide. Row security would silently leave rows out: off, it is an
 # error. Keys are kept as text, so their spelling is fixed, and expressions must give the same wherever they are asked:
 # what is a day is told by UTC. How long a copy may take is not for a web role's timeout. What was committed is told to
@@ -24,6 +30,8 @@ _SESSION: Final = (
     "set row_security = off; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set extra_float_digits = 1;"
     " set timezone = 'UTC'; set bytea_output = 'hex'; set lc_monetary = 'C'; set client_encoding = 'UTF8';"
     " set statement_timeout = 0; set idle_in_transaction_session_timeout = 0;"
+    f" set tcp_keepalives_idle = {_IDLE_S}; set tcp_keepalives_interval = {_INTERVAL_S};"
+    f" set tcp_keepalives_count = {_COUNT};"
     " select set_config('synchronous_commit', 'local', false) where current_setting('synchronous_commit') = 'off'"
 )
 STAGING: Final = sql.Identifier("pg_temp", "strangler_staging")
@@ -34,7 +42,13 @@ def open_database(url: str, what: str, application: str = "strangler backfill") 
     """Connect to one of the databases. Raises ``Unreachable`` with its name, never its URL."""
     try:
         connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name=application
+            url,
+            autocommit=True,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name=application,
+            keepalives_idle=_IDLE_S,
+            keepalives_interval=_INTERVAL_S,
+            keepalives_count=_COUNT,
         )
     except psycopg.OperationalError as exc:
         raise Unreachable(f"the {what} does not answer: {str(exc).strip().splitlines()[0]}") from exc

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 
 import psycopg
@@ -12,7 +14,7 @@ from strangler.project import Project, Secret, TableMapping
 from strangler.sync import backfill
 from strangler.sync.errors import ChunkFailed, RightMissing, SyncError
 from strangler.sync.mapping import project
-from strangler.sync.transfer import plan
+from strangler.sync.transfer import open_database, plan
 from tests.fixtures.copying import Library, MakeLibrary
 from tests.fixtures.postgres import PASSWORD
 
@@ -30,6 +32,17 @@ def copy_all(library: Library, *, chunk_rows: int = 3, replace: bool = False) ->
         pass
     backfill.prove(library.files, library.project, run)
     return run
+
+
+def test_both_ends_notice_that_the_other_has_vanished(library: Library) -> None:
+    with open_database(library.project.monolith.database.reveal(), "monolith's database") as connection:
+        server = [
+            connection.execute(f"show tcp_keepalives_{name}").fetchone() for name in ("idle", "interval", "count")
+        ]
+        with socket.socket(fileno=os.dup(connection.fileno())) as ours:
+            options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            client = [ours.getsockopt(socket.IPPROTO_TCP, option) for option in options]
+    assert (server, client) == ([("10",), ("3",), ("4",)], [10, 3, 4])
 
 
 def test_fixed_lengths_arrive_whole(make_library: MakeLibrary) -> None:
