@@ -48,7 +48,7 @@ class StreamBroken(SyncError):
 
 
 class CannotApply(SyncError):
-    """A change breaks a constraint of the target, even alone and in its order. Mend the row that the message names."""
+    """A change is refused by the target, even alone and in its order. Do there what the message ends with."""
 
 
 class BatchBroken(SyncError):

@@ -25,10 +25,11 @@ from strangler.sync.direction import Direction
 from strangler.sync.ending import seen_by
 from strangler.sync.errors import BatchBroken, CannotApply, StreamBroken, SyncError
 from strangler.sync.filling import relax
-from strangler.sync.intake import HEARTBEAT, PREFIX, Batch, Expected, Intake
+from strangler.sync.intake import HEARTBEAT, PREFIX, Expected, Intake
 from strangler.sync.landing import land
 from strangler.sync.mapping import Projection
-from strangler.sync.pgoutput import DATA, PAYLOAD, Decoder, Keepalive, read_frame, standby_status
+from strangler.sync.pgoutput import DATA, PAYLOAD, Decoder, Event, Keepalive, read_frame, standby_status
+from strangler.sync.refusal import Mapped, Refused, told
 from strangler.sync.walsender import Walsender, quoted
 
 # A batch of so many changes costs little more a change than any larger one. What a transaction has beyond twice as many
@@ -108,6 +109,8 @@ class _Session:
         self._is_open = False  # something was handed over whose transaction is not whole
         self._end = at.lsn  # of what was handed over
         self._bytes = 0
+        self._event: Event | None = None  # that came last: where a change is applied alone, it is this one
+        self._tables = {each.source.qualified: _mapped(each) for each in projections}
         sender.start(direction.name, at.lsn, _options(direction.name, source.info.server_version))
 
     def run(self, wanted: Callable[[], bool]) -> None:
@@ -138,7 +141,8 @@ class _Session:
             if isinstance(frame, Keepalive):
                 self._idle(frame)
             return
-        self._intake.take(self._decoder.decode(message, PAYLOAD))
+        self._event = self._decoder.decode(message, PAYLOAD)
+        self._intake.take(self._event)
         self._bytes += len(message)
         if self._is_open or self._care is not CARELESS or self._much(1):
             self._bound()
@@ -176,11 +180,22 @@ class _Session:
             )
         load = self._applier.prepare(batch)
         self._await()
-        self._pending = self._hand.submit(_tried, apply, load, size, self._intake.final)
+        self._pending = self._hand.submit(self._try, apply, load, size, self._intake.final, self._event)
         self._intake.begin_batch()
         self._bytes = 0
         if size:
             self._await()
+
+    def _try(self, apply: Callable[[Load], None], load: Load, size: Size, final: int, event: Event | None) -> None:
+        try:
+            apply(load)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as exc:
+            refused = Refused.of(exc)
+            if size is Size.CHANGE:
+                raise CannotApply(told(load.batch, event, refused, self._tables)) from exc
+            raise BatchBroken(str(refused), final) from exc
 
     def _await(self) -> None:
         pending, self._pending = self._pending, None
@@ -220,17 +235,6 @@ class _Session:
         self._sender.send(standby_status(flushed, flushed, flushed, clock))
 
 
-def _tried(apply: Callable[[Load], None], load: Load, size: Size, final: int) -> None:
-    try:
-        apply(load)
-    except psycopg.OperationalError:
-        raise
-    except psycopg.Error as exc:
-        if size is Size.CHANGE:
-            raise CannotApply(f"{_told(load.batch)} cannot be applied: {_sentence(exc)}") from exc
-        raise BatchBroken(_sentence(exc), final) from exc
-
-
 def _expected(projection: Projection) -> Expected:
     columns = projection.source.columns
     return Expected(
@@ -240,19 +244,8 @@ def _expected(projection: Projection) -> Expected:
     )
 
 
-def _told(batch: Batch) -> str:
-    """Return which rows a batch is about."""
-    rows = [
-        f"{name} ({b', '.join(value for value in key if isinstance(value, bytes)).decode()})"
-        for name, changes in batch.tables.items()
-        for key in [*changes.gone, *changes.rows]
-    ]
-    return ", ".join(rows) or "what is checked at a transaction's end"
-
-
-def _sentence(exc: psycopg.Error) -> str:
-    detail = f" ({exc.diag.message_detail})" if exc.diag.message_detail else ""
-    return str(exc).strip().splitlines()[0] + detail
+def _mapped(projection: Projection) -> Mapped:
+    return Mapped(target=projection.target.name, key=tuple(projection.mapping.key.values()))
 
 
 def _options(name: str, server: int) -> dict[str, str]:

@@ -1,0 +1,116 @@
+"""Why a target refuses a change, for whoever mends it: which row, which statement, what forbids it, and the way on.
+
+Of the row only its key is told. What PostgreSQL adds in its DETAIL is the whole row at times, or values of other
+columns, and what an input function refuses it quotes: none of that belongs into a log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import psycopg
+
+from strangler.sync.images import Changes
+from strangler.sync.intake import Batch
+from strangler.sync.pgoutput import Delete, Event, Insert, Truncate, Update
+from strangler.sync.telling import brief
+
+_VALUE: Final = 60  # of a key, as verify tells it
+_KEYS: Final = 4
+_REASON: Final = 300
+_VERBS: Final[Mapping[type[Event], str]] = {
+    Insert: "insert into",
+    Update: "update of",
+    Delete: "delete from",
+    Truncate: "truncate of",
+}
+_COLUMNS: Final = re.compile(r"Key \((.+?)\)=\(")
+_DATA: Final = "22"  # the class of data exceptions, which quote the value that was refused
+_QUOTED: Final = re.compile(r'".*"', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """A table of the source as the stream writes it: its name in the target, and the columns of its key."""
+
+    target: str
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """What a database has said of a statement: SQLSTATE, the first line, and what it names."""
+
+    state: str
+    reason: str
+    constraint: str | None = None
+    table: str | None = None
+    detail: str | None = None
+
+    @classmethod
+    def of(cls, exc: psycopg.Error) -> Refused:
+        diag = exc.diag
+        return cls(
+            state=exc.sqlstate or "",
+            reason=diag.message_primary or (str(exc).strip().splitlines() or [repr(exc)])[0],
+            constraint=diag.constraint_name,
+            table=diag.table_name,
+            detail=diag.message_detail,
+        )
+
+    def __str__(self) -> str:
+        reason = _QUOTED.sub('"…"', self.reason) if self.state.startswith(_DATA) else self.reason
+        columns = _COLUMNS.match(self.detail or "")
+        of = f" (columns {columns[1]})" if columns else ""
+        named = "" if self.constraint is None or self.constraint in reason else f" (constraint {self.constraint})"
+        return brief(f"{reason}{of}{named}", _REASON)
+
+
+def told(batch: Batch, event: Event | None, refused: Refused, tables: Mapping[str, Mapped]) -> str:
+    """Return the whole sentence for ``event``, which came alone; ``batch`` has what it comes to."""
+    rows = [row for name, changes in batch.tables.items() for row in _rows(name, changes, tables[name])]
+    written = ", ".join(tables[name].target for name in batch.tables)
+    what = f"{_verb(event)} {written}" if written else "what is checked at a transaction's end"
+    which = ", ".join(rows) if rows else f"a transaction that changed {refused.table or 'some rows'}"
+    return f"{which} cannot be applied: {what}: {refused}; next: {way_on(refused, event, written)}"
+
+
+def way_on(refused: Refused, event: Event | None, written: str) -> str:
+    """Return what is to be done in the target: the change stands in the WAL as it was, whatever its row is now."""
+    table = refused.table or written or "the table"
+    constraint = refused.constraint or "what forbids it"
+    match refused.state:
+        case "23505" | "23P01":
+            do = f"find the other row of {table} with these values and who wrote it, and change or delete that row"
+        case "23503" if isinstance(event, Delete | Truncate):
+            do = f"delete the rows of {table} that refer to it, or drop {constraint}"
+        case "23503":
+            do = f"put in the row that {table} refers to, or drop {constraint}"
+        case "23502":
+            do = f"drop the not null of {table}"
+        case "23514":
+            do = f"drop or widen {constraint} of {table}"
+        case "42501":
+            do = "grant the sync's role what is missing"
+        case state if state.startswith("42"):
+            do = f"bring {table} and the mapping together again: its schema has changed"
+        case state if state.startswith(_DATA):
+            do = f"widen the column of {table} that is too narrow for the value"
+        case _:
+            do = f"see what {table} does with such a row, its triggers too"
+    return f"{do}, there in the target; it is tried again every few seconds, and what came after it waits"
+
+
+def _verb(event: Event | None) -> str:
+    return next((verb for kind, verb in _VERBS.items() if isinstance(event, kind)), "change of")
+
+
+def _rows(name: str, changes: Changes, mapped: Mapped) -> Iterator[str]:
+    moved = changes.moved[:1] if changes.moved is not None else ()
+    for key in islice((*changes.gone, *moved, *changes.rows), _KEYS):
+        values = [brief(value.decode(), _VALUE) if isinstance(value, bytes) else "NULL" for value in key]
+        yield f"{name} ({', '.join(f'{column} = {value}' for column, value in zip(mapped.key, values, strict=True))})"
