@@ -45,6 +45,12 @@ STREAMS: Final = (
     Gauge("lag_seconds", "Age of the last heartbeat that came through it.", lambda each: each.lag_s),
     Gauge("lag_transactions", "Begun since on the source's server, at most so many.", lambda e: e.lag_transactions),
     Gauge("kept_bytes", "WAL that its source's server keeps for it.", lambda each: each.kept_bytes),
+    Gauge(
+        "held_seconds",
+        "Age of the oldest transaction that keeps its slot back; 0 where none does for long.",
+        lambda each: each.held.oldest_s if each.held else None,
+    ),
+    Gauge("held_transactions", "That keep its slot back.", lambda each: each.held.count if each.held else None),
     Gauge("transactions", "Applied since it was begun.", lambda e: e.transactions if e.begun else None),
     Gauge("changes", "Rows changed since it was begun.", lambda each: each.changes if each.begun else None),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ from strangler.project import Project, ProjectInvalid
 from strangler.sync import install, status, transfer, watermark
 from strangler.sync.direction import Direction, Way
 from strangler.sync.errors import SyncError, Unreachable
+from strangler.sync.holding import Holders
 from strangler.sync.status import Status
 
 Tell = Callable[[str], None]
@@ -39,11 +41,15 @@ class Retention:
     def __init__(self, project: Project, tell: Tell) -> None:
         self._project, self._tell = project, tell
         self._said: dict[str, Verdict] = {}
+        self._holders = Holders(tell)
 
     def look(self, directions: Sequence[Direction]) -> None:
-        """Look at every slot, warn of those that keep much, and give up those that keep more than the budget."""
+        """Look at every slot: name what keeps it back, warn of those that keep much, give up those past the budget."""
         for each in directions:
-            self._judge(each, status.of(each))
+            found = status.of(each)
+            if found.held is not None:
+                self._holders.hear(each.source, each.name, found.held, time.monotonic())
+            self._judge(each, found)
 
     def _judge(self, direction: Direction, found: Status) -> None:
         budget = self._project.sync.retention

@@ -14,6 +14,7 @@ from strangler.sync import record, transfer, verdicts, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction, Way, directions
 from strangler.sync.errors import Unreachable
+from strangler.sync.holding import Held, held
 from strangler.sync.plan import Progress
 from strangler.sync.verdicts import NOTHING_KNOWN, Last
 
@@ -30,10 +31,13 @@ select greatest(0, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %(lsn)s))::bigin
        s.active, pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, s.wal_status
 from (values (1)) as one left join pg_replication_slots s on s.slot_name = %(name)s
 """
-# Counting is for verify: an estimate costs nothing, and shows a table that stays empty.
+# Counting is for verify: an estimate costs nothing, and shows a table that stays empty. A partitioned table's rows are
+# its parts', whose numbers are kept up to date without being asked to.
 _ESTIMATE: Final = """
-select greatest(c.reltuples, coalesce(s.n_live_tup, 0))::bigint
-from pg_class c left join pg_stat_user_tables s on s.relid = c.oid where c.oid = to_regclass(%s)
+select sum(greatest(c.reltuples, coalesce(s.n_live_tup, 0)))::bigint
+from pg_class c left join pg_stat_user_tables s on s.relid = c.oid
+where c.relkind <> 'p' and (c.oid = to_regclass(%(table)s)
+                            or c.oid in (select relid from pg_partition_tree(to_regclass(%(table)s)) where isleaf))
 """
 
 
@@ -42,8 +46,8 @@ class Status:
     """One stream. ``lag_bytes`` is how much WAL is still to be read, ``lag_s`` how old the last heartbeat is that came,
     ``lag_transactions`` how many the whole server has begun since.
 
-    ``kept_bytes`` is how much WAL the source keeps for it, ``running`` whether anybody reads. ``problem`` tells why it
-    does not go on, or why that cannot be known.
+    ``kept_bytes`` is how much WAL the source keeps for it, ``held`` which transactions have it keep more, ``running``
+    whether anybody reads. ``problem`` tells why it does not go on, or why that cannot be known.
     """
 
     way: Way
@@ -58,6 +62,7 @@ class Status:
     changes: int = 0
     running: bool = False
     kept_bytes: int | None = None
+    held: Held | None = None
     problem: str | None = None
 
     @property
@@ -68,7 +73,14 @@ class Status:
 
     def to_json(self) -> dict[str, Any]:
         applied = self.applied_at.isoformat() if self.applied_at else None
-        return {**asdict(self), "way": str(self.way), "applied_at": applied, "follows": self.follows}
+        kept_by = self.held and self.held.to_json()
+        return {
+            **asdict(self),
+            "way": str(self.way),
+            "applied_at": applied,
+            "held": kept_by,
+            "follows": self.follows,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +107,8 @@ class Sync:
             "verified": self.verified.whole and self.verified.whole.to_json(),
             "verified_in_part": self.verified.part and self.verified.part.to_json(),
             "tables": {
-                name: {"source_rows": source, "target_rows": target} for name, (source, target) in self.tables.items()
+                name: {"source_rows": source, "target_rows": target, "estimated": True}
+                for name, (source, target) in self.tables.items()
             },
         }
 
@@ -150,6 +163,7 @@ def _between(direction: Direction, source: psycopg.Connection, target: psycopg.C
         changes=changes,
         running=bool(active),
         kept_bytes=kept,
+        held=held(source, xid),
         problem=given_up or gone or lost or stopped,
     )
 
@@ -174,7 +188,7 @@ def _tables(files: CapabilityFiles, forward: Direction) -> dict[str, tuple[int |
 
 
 def _estimate(connection: psycopg.Connection, table: str) -> int | None:
-    row = connection.execute(_ESTIMATE, [identifier(table).as_string(connection)]).fetchone()
+    row = connection.execute(_ESTIMATE, {"table": identifier(table).as_string(connection)}).fetchone()
     return row[0] if row else None
 
 

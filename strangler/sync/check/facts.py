@@ -36,7 +36,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """The sync's own role, and what it may do beside reading and writing tables.
+    """The sync's own role, and what it may do beside reading and writing tables; ``sees`` what others' sessions do.
 
     ``others`` are applications that are logged in with it, and are none of ours.
     """
@@ -48,6 +48,7 @@ class Role:
     stages: bool
     origins_missing: tuple[str, ...]
     relaxes: bool
+    sees: bool
     others: tuple[str, ...] = ()
 
 

@@ -10,6 +10,7 @@ from psycopg import sql
 from strangler.sync.check.facts import Role, Room, Side, Table
 from strangler.sync.check.finding import Finding, stop, warn
 from strangler.sync.check.shape import Standing, judge_shape
+from strangler.sync.holding import reading
 
 _OLDEST: Final = 150_000
 _NEXT: Final = 190_000  # the first release that was never tried
@@ -107,6 +108,13 @@ def _role(side: Side) -> Iterator[Finding]:
             side.what,
             f"the role {role.name} may not let a row come before the one that it refers to",
             _sql("grant set on parameter session_replication_role to {}", role.name),
+        )
+    if side.publishes and not role.sees:
+        yield warn(
+            side.what,
+            f"the role {role.name} does not see what others' transactions do: one that keeps a slot back is named by"
+            " its process alone",
+            reading(role.name),
         )
 
 

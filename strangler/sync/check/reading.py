@@ -40,7 +40,8 @@ select current_user, current_database(),
            select from pg_roles m where m.rolname = 'rds_replication' and pg_has_role(current_user, m.oid, 'member')),
        has_database_privilege(current_database(), 'create'),
        has_database_privilege(current_database(), 'temporary'),
-       has_parameter_privilege('session_replication_role', 'set')
+       has_parameter_privilege('session_replication_role', 'set'),
+       pg_has_role(current_user, 'pg_read_all_stats', 'usage')
 from pg_roles where rolname = current_user
 """
 _OTHERS: Final = """
@@ -199,7 +200,7 @@ def _refusal(url: str) -> str | None:
 
 
 def _role(connection: psycopg.Connection) -> Role:
-    name, database, replicates, creates, stages, relaxes = connection.execute(_ROLE).fetchone() or ()
+    name, database, replicates, creates, stages, relaxes, sees = connection.execute(_ROLE).fetchone() or ()
     functions = [f"pg_replication_origin_{each}" for each in _ORIGINS]
     missing = tuple(each[0] for each in connection.execute(_FUNCTIONS, [functions]))
     return Role(
@@ -210,6 +211,7 @@ def _role(connection: psycopg.Connection) -> Role:
         stages=stages,
         origins_missing=missing,
         relaxes=relaxes,
+        sees=sees,
         others=tuple(each[0] for each in connection.execute(_OTHERS)),
     )
 

@@ -27,7 +27,16 @@ SERVER = Server(
     origins=Room(setting="max_active_replication_origins", places=10, free=10),
     slot_keeps_mb=1024,
 )
-ROLE = Role(name="sync", database="shop", replicates=True, creates=True, stages=True, origins_missing=(), relaxes=True)
+ROLE = Role(
+    name="sync",
+    database="shop",
+    replicates=True,
+    creates=True,
+    stages=True,
+    origins_missing=(),
+    relaxes=True,
+    sees=True,
+)
 TABLE = Table(
     name=("public", "book"),
     published=True,
@@ -108,6 +117,7 @@ def test_a_server_without_logical_decoding_is_told_with_its_statement_and_its_re
         (table(long=True, conditional=True), Level.STOP, 'alter table "public"."book" replica identity full'),
         (replace(SIDE, closed=(("back office", "book"),)), Level.STOP, 'grant usage on schema "back office" to "sync"'),
         (replace(SIDE, absent=(("book",),)), Level.STOP, None),
+        (replace(SIDE, role=replace(ROLE, sees=False)), Level.WARN, 'grant pg_read_all_stats to "sync"'),
     ],
 )
 def test_what_is_found_comes_with_what_mends_it(side: Side, level: Level, statement: str | None) -> None:
