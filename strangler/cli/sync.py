@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Annotated, Final
 
 import typer
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
@@ -20,7 +22,7 @@ from strangler.project import Project
 from strangler.sync import syncing
 from strangler.sync.backfill import Submit
 from strangler.sync.copying import Copying, copy
-from strangler.sync.plan import FREELY, Progress, Throttle
+from strangler.sync.plan import Progress, Throttle
 
 app = typer.Typer(help="The service's copy of a capability's tables.", no_args_is_help=True)
 
@@ -58,6 +60,10 @@ def backfill(
     max_lag: Annotated[
         float | None, typer.Option("--max-lag", min=1, help="Wait while the stream is so many seconds behind.")
     ] = None,
+    max_source_load: Annotated[
+        int | None,
+        typer.Option("--max-source-load", min=1, help="Wait while more sessions than this are active on the source."),
+    ] = None,
 ) -> None:
     """Copy a capability's rows into its service; an unfinished copy is carried on."""
     project = shell(context).project()
@@ -69,10 +75,10 @@ def backfill(
         replace=replace,
         submit=None if inline else _submitter(project),
         chunk_rows=chunk_rows,
-        throttle=Throttle(rows_per_s=rows_per_second, lag_s=max_lag),
+        throttle=Throttle(rows_per_s=rows_per_second, lag_s=max_lag, busy=max_source_load),
     )
     with Publisher.open(project) as publisher:
-        rows = _show(copy(asked, project, publisher), capability, throttled=asked.throttle != FREELY)
+        rows = _show(copy(asked, project, publisher), capability)
         state = publisher.ledger.state(capability)
         if state.stage is Stage.SYNCING:
             _complete(syncing.Asked(capability=capability, who=who(), reason=reason), project, publisher)
@@ -100,27 +106,66 @@ def _submitter(project: Project) -> Submit:
     return submitter(project)
 
 
-def _show(progress: Iterator[Progress], capability: str, *, throttled: bool) -> int:
-    rows, silent_since, warned = 0, time.monotonic(), False
+def _show(progress: Iterator[Progress], capability: str) -> int:
+    last: Progress | None = None
     with _bar() as bar:
         task = bar.add_task(capability, total=None, remaining="")
-        for step in progress:
-            if step.rows_done != rows:
-                silent_since = time.monotonic()
-            rows = step.rows_done
-            left = step.remaining_s
-            words = "" if left is None or left < 1 else f"about {left:,.0f} s left"
-            bar.update(task, total=max(step.rows, step.rows_done), completed=step.rows_done, remaining=words)
-            if not (warned or throttled) and rows < step.rows and time.monotonic() - silent_since > _SILENCE_S:
-                warned = True
-                bar.console.print("no worker takes chunks; is one running? (strangler up, or --inline)", style="yellow")
-    return rows
+        remarks = _Remarks(bar.console, capability)
+        try:
+            for step in progress:
+                last = step
+                total = max(step.rows, step.rows_done)
+                bar.waits = step.waits
+                bar.update(task, total=total, completed=step.rows_done, remaining=_remaining(step))
+                remarks.hear(step, time.monotonic())
+        except KeyboardInterrupt:
+            if last is not None:
+                done = f"{last.rows_done:,} of {last.rows:,} rows"
+                words = f"{capability}: paused, {done} are copied; the same command goes on from there"
+                err.print(words, style="yellow", markup=False, soft_wrap=True)
+            raise
+    return last.rows_done if last else 0
 
 
-def _bar() -> Bar:
-    return Bar(
+def _remaining(step: Progress) -> str:
+    left = step.remaining_s
+    return "" if left is None or left < 1 else f"about {left:,.0f} s left"
+
+
+class _Remarks:
+    """What is said beside the bar, at most every 10 s: that no worker is there, and without a terminal why it waits."""
+
+    def __init__(self, console: Console, capability: str) -> None:
+        self._console, self._capability = console, capability
+        self._rows, self._moved_at = -1, 0.0
+        self._warned, self._said_at = False, -math.inf
+
+    def hear(self, step: Progress, now: float) -> None:
+        if step.rows_done != self._rows or step.waits is not None:
+            self._rows, self._moved_at = step.rows_done, now
+        elif not self._warned and step.rows_done < step.rows and now - self._moved_at > _SILENCE_S:
+            self._warned = True
+            self._console.print("no worker takes chunks; is one running? (strangler up, or --inline)", style="yellow")
+        if step.waits is not None and not self._console.is_terminal and now - self._said_at > _SILENCE_S:
+            self._said_at = now
+            self._console.print(f"{self._capability} waits: {step.waits}", markup=False, soft_wrap=True)
+
+
+class _Bar(Bar):
+    """The bar, and below it what the copy waits for."""
+
+    waits: str | None = None
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        if self.waits is not None:
+            yield Text(f"waits: {self.waits}", style="yellow")
+
+
+def _bar() -> _Bar:
+    return _Bar(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         TaskProgressColumn(),
         MofNCompleteColumn(),
         TextColumn("rows"),

@@ -27,7 +27,7 @@ from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Way, mapping_file, stream_name
 from strangler.sync.errors import ChunkFailed, OutOfDate, SyncError, Unreachable
 from strangler.sync.mapping import Projection, digest, project
-from strangler.sync.plan import FREELY, HandOut, Progress, Throttle
+from strangler.sync.plan import FREELY, HandOut, Progress, Seen, Throttle
 from strangler.sync.watermark import Standing
 
 _LOOK_S: Final = 0.1
@@ -73,13 +73,15 @@ def prepare(files: CapabilityFiles, setting: Project, *, replace: bool, chunk_ro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """A throttle, and what tells how many seconds the stream is behind, None where nothing does."""
+    """A throttle, and what looks at what it wants to know."""
 
     throttle: Throttle = FREELY
-    lag: Callable[[], float | None] = lambda: None
+    look: Callable[[], Seen] = Seen
 
-    def room(self, progress: Progress, given: int) -> int:
-        return self.throttle.room(progress, given, self.lag() if self.throttle.lag_s is not None else None)
+    def ask(self, progress: Progress, given: int) -> tuple[int, str | None]:
+        """Return how many chunks may be given out now, and what keeps others from it."""
+        seen = self.look() if self.throttle.looks else Seen()
+        return self.throttle.room(progress, given, seen), self.throttle.waits(progress, given, seen)
 
 
 FREE: Final = Pace()
@@ -98,13 +100,14 @@ def follow(setting: Project, run: int, submit: Submit, pace: Pace = FREE) -> Ite
         yield progress
         while progress.chunks_done < progress.chunks:
             record.raise_failure(control, run)
-            room = pace.room(progress, hand_out.given)
+            room, waits = pace.ask(progress, hand_out.given)
             waiting = record.next_chunks(control, run)
-            for number in hand_out.due(waiting, progress.chunks_done, time.monotonic(), room):
+            now, abreast = time.monotonic(), pace.throttle.abreast
+            for number in hand_out.due(waiting, progress.chunks_done, now, room, abreast):
                 submit(run, number)
             time.sleep(_LOOK_S)
             progress = record.progress(control, run, time.monotonic() - started, progress.rows_before)
-            yield progress
+            yield replace(progress, waits=waits)
 
 
 def copy_here(setting: Project, run: int, pace: Pace = FREE) -> Iterator[Progress]:
@@ -118,10 +121,10 @@ def copy_here(setting: Project, run: int, pace: Pace = FREE) -> Iterator[Progres
         yield progress
         while waiting := record.next_chunks(control, run):
             for number in waiting:
-                while pace.room(progress, given) < 1:
-                    time.sleep(_LOOK_S)
-                    progress = replace(progress, seconds=time.monotonic() - started)
+                while waits := pace.ask(progress, given)[1]:
+                    progress = replace(progress, seconds=time.monotonic() - started, waits=waits)
                     yield progress
+                    time.sleep(_LOOK_S)
                 given += 1
                 if _copy_chunk(control, ends, run, number) is None:
                     time.sleep(_LOOK_S)  # somebody else is at it

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+import psycopg
+
 from strangler.capability import Command, Data, DiscardCopy, Stage, TakeSnapshot, transit
 from strangler.ledger import Change, Publisher
 from strangler.project import Project
-from strangler.sync import backfill, ending, status
+from strangler.sync import backfill, ending, load, status, transfer
 from strangler.sync.direction import Direction, directions
-from strangler.sync.errors import NotEmpty, SyncError
-from strangler.sync.plan import FREELY, Progress, Throttle
+from strangler.sync.errors import NotEmpty, SyncError, Unreachable
+from strangler.sync.plan import FREELY, Progress, Seen, Throttle
 
 _ASK_S: Final = 1.0
 
@@ -63,7 +66,7 @@ def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Pro
     run = backfill.prepare(
         files, project, replace=asked.replace, chunk_rows=asked.chunk_rows or asked.throttle.chunk_rows
     )
-    pace = backfill.Pace(throttle=asked.throttle, lag=_lag(forward))
+    pace = backfill.Pace(throttle=asked.throttle, look=_look(forward, asked.throttle))
     if asked.submit is None:
         yield from backfill.copy_here(project, run, pace)
     else:
@@ -75,17 +78,30 @@ def copy(asked: Copying, project: Project, publisher: Publisher) -> Iterator[Pro
     backfill.close(project, run)
 
 
-def _lag(forward: Direction) -> Callable[[], float | None]:
-    """Return what tells how many seconds the stream is behind; it asks once a second at most."""
-    asked_at, known = 0.0, None
+def _look(forward: Direction, throttle: Throttle) -> Callable[[], Seen]:
+    """Return what looks at what ``throttle`` wants to know; it asks once a second at most."""
+    asked_at, known = -math.inf, Seen()
 
-    def lag() -> float | None:
+    def look() -> Seen:
         nonlocal asked_at, known
         if time.monotonic() - asked_at > _ASK_S:
-            known, asked_at = status.of(forward).lag_s, time.monotonic()
+            known = Seen(
+                lag_s=None if throttle.lag_s is None else status.of(forward).lag_s,
+                busy=None if throttle.busy is None else _busy(forward),
+            )
+            asked_at = time.monotonic()
         return known
 
-    return lag
+    return look
+
+
+def _busy(forward: Direction) -> int | None:
+    """Return how many sessions of others are at work on the source; None where it does not answer."""
+    try:
+        with transfer.open_database(forward.source_url, forward.source) as source:
+            return load.busy(source)
+    except (Unreachable, psycopg.Error):
+        return None  # the copy finds that out by itself, and waits or says so
 
 
 def _record(publisher: Publisher, project: Project, asked: Copying, command: Command) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,8 @@ _LONGEST_PAUSE_S: Final = 60.0
 # claiming and recording it is lost in it: a million rows in chunks of 20,000 took a fifth longer.
 CHUNK_ROWS: Final = 100_000
 CHUNK_BYTES: Final = 32 << 20
+# What is given out waits for nothing any more: under a throttle that looks at something, some seconds' work at most.
+_ABREAST: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is: chunks and rows done and in all, and seconds since this sitting began."""
+    """How far a run is: chunks and rows done and in all, and seconds since this sitting began.
+
+    ``waits`` is what keeps further chunks from being given out, None where nothing does.
+    """
 
     run: int
     chunks: int
@@ -45,6 +50,7 @@ class Progress:
     rows_done: int
     rows_before: int
     seconds: float
+    waits: str | None = None
 
     @property
     def remaining_s(self) -> float | None:
@@ -56,25 +62,64 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was seen last: how many seconds the stream is behind, how many sessions are ``busy`` on the source.
+
+    None where it is not known: that keeps nothing from going on.
+    """
+
+    lag_s: float | None = None
+    busy: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Throttle:
-    """How fast a copy may go: so many rows a second, and only while the stream beside it is so few seconds behind."""
+    """How fast a copy may go.
+
+    So many rows a second, only while the stream beside it is at most so many seconds behind, and only while at most so
+    many sessions of others are at work on the source.
+    """
 
     rows_per_s: float | None = None
     lag_s: float | None = None
+    busy: int | None = None
+
+    @property
+    def looks(self) -> bool:
+        """Whether it wants to know what is to be ``Seen``."""
+        return self.lag_s is not None or self.busy is not None
+
+    @property
+    def abreast(self) -> int | None:
+        """How many chunks may be given out and not done: those wait for nothing any more. None for any number."""
+        return _ABREAST if self.looks else None
 
     @property
     def chunk_rows(self) -> int | None:
         """How many rows a chunk has, so that one a second is given out; None where nothing says how many."""
         return None if self.rows_per_s is None else min(max(1, int(self.rows_per_s)), CHUNK_ROWS)
 
-    def room(self, progress: Progress, given: int, lag_s: float | None) -> int:
-        """Return how many chunks may be given out now, when ``given`` were in this sitting and the stream lags so."""
-        if self.lag_s is not None and lag_s is not None and lag_s > self.lag_s:
+    def room(self, progress: Progress, given: int, seen: Seen) -> int:
+        """Return how many chunks may be given out now, when ``given`` were in this sitting."""
+        if self._exceeded(seen) is not None:
             return 0
         if self.rows_per_s is None:
             return progress.chunks
         due = self.rows_per_s * progress.seconds * progress.chunks / max(1, progress.rows)
         return max(0, int(due) + 1 - given)
+
+    def waits(self, progress: Progress, given: int, seen: Seen) -> str | None:
+        """Return what there is no room for, in words; None where there is room."""
+        if self.room(progress, given, seen) > 0:
+            return None
+        return self._exceeded(seen) or f"at most {self.rows_per_s:,.0f} rows/s"
+
+    def _exceeded(self, seen: Seen) -> str | None:
+        if self.lag_s is not None and seen.lag_s is not None and seen.lag_s > self.lag_s:
+            return f"the stream is {seen.lag_s:,.1f} s behind, at most {self.lag_s:g}"
+        if self.busy is not None and seen.busy is not None and seen.busy > self.busy:
+            return f"source has {seen.busy:,} active sessions, at most {self.busy:,}"
+        return None
 
 
 FREELY: Final = Throttle()
@@ -104,13 +149,18 @@ class HandOut:
     given: int = 0
     _given: set[int] = field(default_factory=set)
 
-    def due(self, waiting: Iterable[int], done: int, now: float, room: int) -> list[int]:
-        """Return which of the ``waiting`` to give out, at most ``room``, when ``done`` are done at ``now`` (s)."""
+    def due(self, waiting: Sequence[int], done: int, now: float, room: int, abreast: int | None = None) -> list[int]:
+        """Return which of the ``waiting`` to give out, when ``done`` are done at ``now`` (s).
+
+        At most ``room``, and no more than ``abreast`` together with those that are given out and not done.
+        """
         if done != self.done:
             self.done, self.moved_at, self.pause = done, now, _PAUSE_S
         elif now - self.moved_at > self.pause:
             self._given.clear()
             self.moved_at, self.pause = now, min(2 * self.pause, _LONGEST_PAUSE_S)
+        under_way = len(self._given.intersection(waiting))
+        room = room if abreast is None else max(0, min(room, abreast - under_way))
         due = [number for number in waiting if number not in self._given][:room]
         self._given.update(due)
         self.given += len(due)

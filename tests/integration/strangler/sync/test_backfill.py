@@ -1,19 +1,29 @@
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from strangler.capability import Data, Refused, SetReads
 from strangler.ledger import Change, Publisher
+from strangler.local import Postgres
 from strangler.project import Project, Secret, TableMapping
-from strangler.sync import backfill
+from strangler.sync import backfill, load
 from strangler.sync.copying import Copying, copy
 from strangler.sync.errors import ChunkFailed, MappingInvalid, NotEmpty, SyncError, Unreachable
 from strangler.sync.plan import Throttle
 from tests.fixtures.copying import Library
+from tests.fixtures.waiting import until
 
 COPIED = """
 select id, title, price_cents, tags, facts, cover, weight::text, printed::text, section, mark from title order by id
@@ -237,3 +247,70 @@ def test_a_throttled_copy_takes_its_time_and_copies_all(library: Library) -> Non
         *_, last = copy(asked, library.project, publisher)
     assert last.rows_done == 2273 + 20 + 1200
     assert time.monotonic() - began > 0.9 * (last.rows_done - 2 * 300) / 3_000
+
+
+@contextmanager
+def at_work(postgres: Postgres, sessions: int) -> Iterator[None]:
+    """So many sessions of somebody else have written, and not committed yet."""
+    with ExitStack() as stack:
+        for number in range(sessions):
+            other = stack.enter_context(psycopg.connect(postgres.url()))
+            other.execute(f"create table at_work_{number} (id int)".encode())
+            stack.callback(other.rollback)
+        yield
+
+
+def test_a_copy_waits_while_more_sessions_are_at_work_on_the_source(library: Library, postgres: Postgres) -> None:
+    asked = Copying(capability="books", who="ann", reason="trying", chunk_rows=300, throttle=Throttle(busy=1))
+    with Publisher.open(library.project) as publisher, ExitStack() as stack:
+        stack.enter_context(at_work(postgres, 2))
+        waits = 0
+        for progress in copy(asked, library.project, publisher):
+            if progress.waits is not None:
+                assert (progress.waits, progress.rows_done) == ("source has 2 active sessions, at most 1", 0)
+                waits += 1
+            if waits == 3:
+                stack.close()
+    assert waits >= 3
+    assert progress.rows_done == 2273 + 20 + 1200
+
+
+def test_anybody_sees_who_is_at_work_and_the_sync_does_not_count(library: Library, postgres: Postgres) -> None:
+    with psycopg.connect(library.source, autocommit=True) as looking:
+        assert load.busy(looking) == 0
+        with at_work(postgres, 1), psycopg.connect(postgres.url(), application_name="strangler books forward") as ours:
+            ours.execute("create table ours (id int)")
+            assert load.busy(looking) == 1
+            ours.rollback()
+        with psycopg.connect(postgres.url(), autocommit=True) as other:
+
+            def read() -> None:
+                with suppress(psycopg.errors.QueryCanceled):
+                    other.execute("select pg_sleep(30)")
+
+            reading = threading.Thread(target=read)
+            reading.start()
+            until(lambda: load.busy(looking) == 1, "who only reads is at work, too")
+            other.cancel_safe()
+            reading.join(20)
+        with psycopg.connect(postgres.url()) as idle:
+            idle.execute("select 1")
+            assert load.busy(looking) == 0
+
+
+def test_ctrl_c_pauses_a_copy_and_the_same_command_goes_on(library: Library, project_file: Path) -> None:
+    words = [sys.executable, "-m", "strangler", "--project", str(project_file), "sync", "backfill", "books", "--inline"]
+    slow = subprocess.Popen(
+        [*words, "--rows-per-second", "300"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    until(lambda: library.rows(library.target, "select count(*) > 0 from title") == [(True,)], "some are copied", 30)
+    slow.send_signal(signal.SIGINT)
+    _, said = slow.communicate(timeout=30)
+    assert slow.returncode == 130
+    paused = re.search(r"books: paused, ([0-9,]+) of 3,493 rows are copied; the same command goes on from there", said)
+    assert paused is not None, said
+    assert "books waits: at most 300 rows/s" in said
+    assert 0 < int(paused[1].replace(",", "")) < 3_493
+    rest = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (rest.returncode, "3,493 rows copied; the service holds a snapshot" in rest.stdout) == (0, True), rest
+    assert library.rows(library.target, "select count(*) from title") == [(2273,)]
