@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from strangler.cli.frame import Frame, Proxy, Row, Side
+from strangler.sync.telling import duration
 
 _STACKS: Final = {"monolith": "blue", "service": "green"}
 _STAGES: Final = {**_STACKS, "canary": "yellow"}
@@ -156,16 +157,6 @@ def _keys(sort: str) -> Text:
 
 def _s(number: float) -> str:
     return "" if number == 1 else "s"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it, in its two largest units: "3 s", "2 min 5 s", "4 d 1 h"."""
-    rest = max(0, int(seconds))
-    for size, unit, small_size, small in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
-        if rest >= size:
-            part = rest % size // small_size
-            return f"{rest // size} {unit} {part} {small}" if part else f"{rest // size} {unit}"
-    return f"{rest} s"
 
 
 # --- cells ---

@@ -8,16 +8,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from strangler.capability import State
+from strangler.capability import Stack, State
 from strangler.cli.shell import (
     AsJson,
     CapabilityName,
@@ -29,14 +30,19 @@ from strangler.cli.shell import (
     out,
     print_json,
     shell,
+    show_share,
     show_stage,
     who,
 )
 from strangler.ledger import Publisher
 from strangler.project import Project
+from strangler.project.values import printable
 from strangler.sync import running, syncing
+from strangler.sync.holding import Key
 from strangler.sync.status import FRESH_S, Status, Sync, status
+from strangler.sync.telling import duration
 from strangler.sync.verdicts import Kept
+from strangler.sync.way_back import Gate, WayBack, way_back
 
 _REFRESH_S: Final = 1.0
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
@@ -105,7 +111,7 @@ def show_status(
     names = [files_of(project, name).name for name in capability or ()]
     if as_json:
         states = _states(project)
-        print_json([{"stage": _stage(states, each), **each.to_json()} for each in status(project, names)])
+        print_json([_plain(each, states.get(each.capability)) for each in status(project, names)])
     elif watch:
         with _until_interrupted(), Live(_view(project, names), console=out, auto_refresh=False) as live:
             while True:
@@ -139,8 +145,9 @@ def _states(project: Project) -> dict[str, State]:
         return publisher.ledger.states()
 
 
-def _stage(states: dict[str, State], each: Sync) -> str | None:
-    return str(states[each.capability].stage) if each.capability in states else None
+def _plain(sync: Sync, state: State | None) -> dict[str, Any]:
+    back = state and way_back(state, sync.forward, sync.back).to_json()
+    return {"stage": state and str(state.stage), **sync.to_json(), "way_back": back}
 
 
 def _view(project: Project, names: Sequence[str]) -> RenderableType:
@@ -150,25 +157,69 @@ def _view(project: Project, names: Sequence[str]) -> RenderableType:
     parts: list[RenderableType] = []
     for each in found:
         state = states.get(each.capability)
-        parts += [Text() if parts else "", *_sync(each, show_stage(state) if state else "[dim]not published[/]")]
+        parts += [Text() if parts else "", *shown(each, state)]
     return Group(*parts[1:])
 
 
-def _sync(sync: Sync, stage: str) -> Iterator[RenderableType]:
+def shown(sync: Sync, state: State | None) -> Iterator[RenderableType]:
+    """Yield what a person reads of a capability's streams."""
+    stage = show_stage(state) if state else "[dim]not published[/]"
     yield f"[bold]{escape(sync.capability)}[/]  {stage}"
     yield _streams(sync)
     for each in (sync.forward, sync.back):
         if each.problem is not None:
-            yield Text(f"  {_name(each)}: {each.problem}", style="red")
+            yield _indented(f"{_name(each)}: {printable(each.problem)}", "red")
+    if state is not None:
+        yield _going_back(way_back(state, sync.forward, sync.back))
+    yield from _held(sync)
     if sync.copy is not None:
         done, rows = sync.copy.rows_done, max(sync.copy.rows, sync.copy.rows_done)
         left = sync.copy.remaining_s
-        remaining = f", about {left:,.0f} s left at its pace" if left else ""
+        remaining = f", about {duration(left)} left at its pace" if left else ""
         yield f"  copy: {done:,} of {rows:,} rows{remaining}"
     yield from _verified(sync)
     if sync.tables:
         counts = ", ".join(f"{name} {_about(here)} | {_about(there)}" for name, (here, there) in sync.tables.items())
-        yield Text(f"  rows, estimated, monolith | service: {counts}", style="dim")
+        yield _indented(f"rows, estimated, monolith | service: {counts}", "dim")
+
+
+def _indented(words: str, style: str) -> Padding:
+    """Return a sentence that stays behind its indent where it is broken."""
+    return Padding(Text(words, style=style), (0, 0, 0, 2))
+
+
+def _held(sync: Sync) -> Iterator[RenderableType]:
+    """Yield what keeps either slot back; where both databases are one server's, once."""
+    shown: set[Key] = set()
+    for server, each in (("monolith", sync.forward), ("service", sync.back)):
+        if each.held is None:
+            continue
+        by = [holder for holder in each.held.by if holder.key not in shown]
+        shown.update(holder.key for holder in by)
+        for holder in by:
+            yield _indented(f"the {server} keeps WAL for {holder}", "yellow")
+        more = each.held.count - len(each.held.by)
+        if by and more > 0:
+            yield _indented(f"and for {more:,} more", "yellow")
+        if by and each.held.grant is not None:
+            yield _indented(f"to see what is hidden, run there: {each.held.grant}", "dim")
+
+
+def _going_back(found: WayBack) -> RenderableType:
+    if found.owner is Stack.MONOLITH:
+        reads = [f"{show_share(found.share)} of the reads"] if found.share else []
+        reads += [f"cohort {name}" for name in found.cohorts]
+        which = f"{' and '.join(reads)} would return to the monolith" if reads else "no reads are with the service"
+        return _indented(f"going back loses nothing; {which}", "")
+    if found.gate is Gate.NONE:
+        return _indented("there is no way back: no stream leads to the monolith", "bold red")
+    pending = ", ".join(
+        filter(None, (_bytes(found.pending_bytes), _age(found.pending_s), _transactions(found.pending_transactions)))
+    )
+    if found.rows_lost == 0:
+        return _indented(f"going back loses nothing; the monolith has yet to apply {pending}", "")
+    unknown = pending or "nobody knows how much"
+    return _indented(f"going back would lose what the monolith has not applied: {unknown}", "bold red")
 
 
 def _verified(sync: Sync) -> Iterator[Text]:
@@ -190,20 +241,31 @@ def _ago(each: Kept) -> str:
 
 
 def _streams(sync: Sync) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2))
-    for title in ("", "", "behind", "", "", "applied", "kept by its source"):
-        table.add_column(title, justify="left" if not title else "right", no_wrap=True)
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("", "", "behind", "", "transactions", "changes", "WAL kept"):
+        table.add_column(title, justify="right" if table.columns[1:] else "left", no_wrap=True)
+    table.columns[1].justify = "left"
     for each in (sync.forward, sync.back):
         table.add_row(
             _name(each),
             _state(each),
             _bytes(each.lag_bytes),
-            "" if each.lag_s is None else f"{max(0.0, each.lag_s):.1f} s",
-            "" if each.lag_transactions is None else f"≤ {max(0, each.lag_transactions):,} transactions",
-            f"{each.changes:,} changes" if each.begun else "",
+            _age(each.lag_s),
+            "" if each.lag_transactions is None else f"≤ {max(0, each.lag_transactions):,}",
+            f"{each.changes:,}" if each.begun else "",
             _bytes(each.kept_bytes),
         )
     return table
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{max(0.0, seconds):.1f} s" if seconds < 60 else duration(seconds)
+
+
+def _transactions(count: int | None) -> str:
+    return "" if count is None else f"≤ {max(0, count):,} transactions"
 
 
 def _name(each: Status) -> str:
@@ -218,7 +280,7 @@ def _state(each: Status) -> str:
     if not each.running:
         return "[yellow]nobody applies[/]"
     if each.lag_s is None or each.lag_s > FRESH_S:
-        return "[yellow]behind[/]"
+        return "[yellow]behind[/]" if each.way == "forward" else "[yellow]not fresh[/]"
     if each.way == "reverse":
         return "[green]open[/]"
     return "[blue]copying[/]" if each.copying else "[green]following[/]"

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from strangler.project.values import printable
-from strangler.sync.telling import brief
+from strangler.sync.telling import brief, duration
 
 OLD_S: Final = 30.0
 """A server writes down every 15 s which transactions are open, and a slot moves at these times alone (PostgreSQL's
@@ -70,7 +70,7 @@ class Holder:
     def __str__(self) -> str:
         who = f"process {self.pid}" if self.gid is None else f"prepared transaction {self.gid}"
         whose = ", ".join(filter(None, (self.user, self.application)))
-        since = "since when is hidden" if self.open_s is None else f"open for {self.open_s:,.0f} s"
+        since = "since when is hidden" if self.open_s is None else f"open for {duration(self.open_s)}"
         doing = "" if self.state in (None, "prepared") else f", {self.state}"
         said = f": {self.query}" if self.query else ""
         return f"{who} ({whose}) in {self.database}, {since}{doing}{said}"

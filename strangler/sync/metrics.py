@@ -40,6 +40,7 @@ STREAMS: Final = (
     Gauge("begun", "Whether the stream was begun (0 or 1).", lambda each: each.begun),
     Gauge("follows", "Whether what its source has reaches its target within moments (0 or 1).", lambda e: e.follows),
     Gauge("running", "Whether a process applies it (0 or 1).", lambda each: each.running),
+    Gauge("copying", "Whether its tables are being copied beside it (0 or 1).", lambda each: each.copying),
     Gauge("stopped", "Whether something keeps it from going on (0 or 1).", lambda each: each.problem is not None),
     Gauge("lag_bytes", "WAL of its source that is still to be applied.", lambda each: each.lag_bytes),
     Gauge("lag_seconds", "Age of the last heartbeat that came through it.", lambda each: each.lag_s),
@@ -60,6 +61,21 @@ COPIES: Final = (
 )
 VERIFIES: Final = (
     CapabilityGauge(
+        "verify_rows",
+        "Compared when all rows were last.",
+        lambda each: each.verified.whole.rows if each.verified.whole else None,
+    ),
+    CapabilityGauge(
+        "verify_differing_rows",
+        "Found different then.",
+        lambda each: each.verified.whole.differing if each.verified.whole else None,
+    ),
+    CapabilityGauge(
+        "verify_took_seconds",
+        "How long that took.",
+        lambda each: each.verified.whole.seconds if each.verified.whole else None,
+    ),
+    CapabilityGauge(
         "verify_age_seconds",
         "Since the last comparison of all rows ended.",
         lambda each: each.verified.whole.age_s if each.verified.whole else None,
@@ -69,6 +85,13 @@ VERIFIES: Final = (
         "Whether it found both sides equal, and no later one of some rows has found them different (0 or 1).",
         lambda each: each.verified.equal,
     ),
+)
+
+
+TABLE_LABELS: Final = ("capability", "table")
+SIDES: Final = (
+    ("source_rows_estimate", "About so many rows a table has in the monolith.", 0),
+    ("target_rows_estimate", "About so many rows a table has in its service.", 1),
 )
 
 
@@ -95,6 +118,12 @@ def families(found: Iterable[Sync]) -> Iterator[Metric]:
         family = GaugeMetricFamily(PREFIX + of_all.name, of_all.text, labels=CAPABILITY_LABELS)
         for sync in everything:
             _add(family, (sync.capability,), of_all.read(sync))
+        yield family
+    for name, text, side in SIDES:
+        family = GaugeMetricFamily(PREFIX + name, text, labels=TABLE_LABELS)
+        for sync in everything:
+            for table, estimates in sync.tables.items():
+                _add(family, (sync.capability, table), estimates[side])
         yield family
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from strangler.sync.metrics import CAPABILITY_LABELS, COPIES, PREFIX, STREAM_LABELS, STREAMS, VERIFIES
+from strangler.sync.metrics import CAPABILITY_LABELS, COPIES, PREFIX, SIDES, STREAM_LABELS, STREAMS, VERIFIES
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
-NAMES = [each.name for each in (*STREAMS, *COPIES, *VERIFIES)]
+NAMES = [*(each.name for each in (*STREAMS, *COPIES, *VERIFIES)), *(name for name, _, _ in SIDES)]
 RULES = yaml.safe_load((REFERENCE / "alerts.yml").read_text())["groups"][1]["rules"]
 
 

@@ -15,7 +15,7 @@ import pytest
 from strangler.ledger import Publisher
 from strangler.local import Postgres
 from strangler.project import Project, Sync, load
-from strangler.sync import install, retention, running, syncing
+from strangler.sync import holding, install, retention, running, syncing
 from strangler.sync.direction import directions
 from strangler.sync.errors import MappingInvalid
 from strangler.sync.verify import pause
@@ -151,8 +151,14 @@ def test_a_whole_life_leaves_nothing_behind(shop: Shop) -> None:
         assert (found["stage"], found["copy"]) == ("shadow", None)
         assert [found[way]["follows"] for way in ("forward", "reverse")] == [True, True]
         assert found["forward"]["lag_s"] < 10 > found["forward"]["lag_bytes"] / 1e6
-        assert found["tables"]["book"].keys() == {"source_rows", "target_rows"}
+        assert found["tables"]["book"].keys() == {"source_rows", "target_rows", "estimated"}
         assert "stage shadow → canary" in shop.say("set", "books", "--reads", "5%", "--reason", "first")[1]
+        [found] = printed_json(shop.say("sync", "status", "--json"))
+        going_back = {name: found["way_back"][name] for name in ("gate", "owner", "service_share", "rows_lost")}
+        assert going_back == {"gate": "open", "owner": "monolith", "service_share": 500, "rows_lost": 0}
+        assert found["way_back"]["pending_bytes"] == found["forward"]["lag_bytes"]
+        told = shop.say("sync", "status")[1]
+        assert "going back loses nothing; 5 % of the reads would return to the monolith" in told
         code, out, _ = shop("verify")
         assert (code, "equal" in out) == (0, True)
         assert "set reads to 0 first" in shop("remove")[2]
@@ -295,6 +301,22 @@ def test_a_slot_that_keeps_too_much_is_given_up_and_readers_are_taken_back(shop:
     assert "was given up" in heard[0]
     assert "was given up" in shop.say("sync", "status")[1].replace("\n", " ")
     assert shop("remove")[0] == 0
+
+
+def test_the_status_names_who_has_a_server_keep_wal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "OLD_S", 0.0)
+    shop("start")
+    with psycopg.connect(shop.pair.forward.source_url, application_name="night job") as other:
+        other.execute("insert into author values (77, 'Nobody')")
+        [found] = printed_json(shop.say("sync", "status", "--json"))
+        [holder] = found["forward"]["held"]["by"]
+        assert (holder["pid"], holder["application"]) == (other.info.backend_pid, "night job")
+        assert found["forward"]["held"]["oldest_s"] == holder["open_s"] > 0
+        told = shop.say("sync", "status")[1]
+        assert told.count(f"the monolith keeps WAL for process {other.info.backend_pid} (") == 1
+        other.rollback()
+    [found] = printed_json(shop.say("sync", "status", "--json"))
+    assert found["forward"]["held"] == {"count": 0, "by": [], "grant": None, "oldest_s": 0.0}
 
 
 def test_one_that_reads_is_ended_when_its_stream_is_given_up(shop: Shop) -> None:

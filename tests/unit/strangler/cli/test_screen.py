@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from strangler.cli.frame import Frame, Proxy, Row, Side
-from strangler.cli.screen import SORTS, duration, screen
+from strangler.cli.screen import SORTS, screen
+from strangler.sync.telling import duration
 
 PROXY = Proxy(name="10.0.0.4:8900", versions=(17,), age=7512.0, workers=2, connections=1312, in_flight=40)
 CATALOG = Row(

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strangler.capability import Data, Stack, Stage, State
+from strangler.sync.direction import Way
+from strangler.sync.status import Status
+from strangler.sync.way_back import Gate, way_back
+
+FORWARD = Status(
+    way=Way.FORWARD, begun=True, running=True, lag_s=0.4, lag_bytes=7, lag_transactions=3, kept_bytes=9, changes=3
+)
+BACK = replace(FORWARD, way=Way.REVERSE, lag_s=0.6, lag_bytes=70, lag_transactions=2)
+SHADOW = State(stage=Stage.SHADOW, data=Data.STREAMED)
+CANARY = State(
+    stage=Stage.CANARY, data=Data.STREAMED, share=500, cohorts={"beta": Stack.SERVICE, "shy": Stack.MONOLITH}
+)
+SERVICE = State(stage=Stage.SERVICE, owner=Stack.SERVICE, share=10_000, data=Data.STREAMED)
+STOPPED = replace(BACK, problem="no")
+
+
+def test_before_a_cutover_nothing_is_lost_and_readers_return() -> None:
+    assert way_back(CANARY, FORWARD, BACK).to_json() == {
+        "gate": "open",
+        "owner": "monolith",
+        "service_share": 500,
+        "service_cohorts": ["beta"],
+        "rows_lost": 0,
+        "pending_bytes": 7,
+        "pending_s": 0.4,
+        "pending_transactions": 3,
+    }
+
+
+def test_after_a_cutover_what_the_monolith_has_not_is_waited_for() -> None:
+    found = way_back(SERVICE, FORWARD, BACK)
+    assert (found.gate, found.owner, found.rows_lost) == (Gate.OPEN, Stack.SERVICE, 0)
+    assert (found.pending_bytes, found.pending_s, found.pending_transactions) == (70, 0.6, 2)
+
+
+@pytest.mark.parametrize(
+    ("state", "back", "gate"),
+    [
+        (SHADOW, BACK, Gate.OPEN),
+        (SHADOW, STOPPED, Gate.STOPPED),
+        (SHADOW, replace(BACK, lag_s=11.0), Gate.NOT_FRESH),
+        (SHADOW, replace(BACK, running=False), Gate.NOT_FRESH),
+        (State(), Status(way=Way.REVERSE), Gate.NONE),
+        (State(stage=Stage.RETIRED, owner=Stack.SERVICE, share=10_000), BACK, Gate.NONE),
+    ],
+)
+def test_it_is_open_while_heartbeats_come_through(state: State, back: Status, gate: Gate) -> None:
+    assert way_back(state, FORWARD, back).gate is gate
+
+
+backs = st.builds(
+    Status,
+    way=st.just(Way.REVERSE),
+    begun=st.booleans(),
+    running=st.booleans(),
+    lag_s=st.none() | st.floats(0, 100),
+    problem=st.none() | st.just("no"),
+)
+
+
+@given(st.sampled_from([State(), SHADOW, CANARY, SERVICE]), backs)
+def test_nothing_is_called_safe_that_nobody_has_seen_arrive(state: State, back: Status) -> None:
+    found = way_back(state, FORWARD, back)
+    assert (found.rows_lost == 0) == (state.owner is Stack.MONOLITH or back.follows)
