@@ -21,7 +21,7 @@ from strangler.project import Project, Secret, TableMapping
 from strangler.sync import backfill, load
 from strangler.sync.copying import Copying, copy
 from strangler.sync.errors import ChunkFailed, MappingInvalid, NotEmpty, SyncError, Unreachable
-from strangler.sync.plan import Throttle
+from strangler.sync.plan import Seen, Throttle
 from tests.fixtures.copying import Library
 from tests.fixtures.waiting import until
 
@@ -273,6 +273,18 @@ def test_a_copy_waits_while_more_sessions_are_at_work_on_the_source(library: Lib
                 stack.close()
     assert waits >= 3
     assert progress.rows_done == 2273 + 20 + 1200
+
+
+def test_what_is_handed_out_under_a_throttle_that_looks_is_little(library: Library) -> None:
+    number = backfill.prepare(library.files, library.project, replace=False, chunk_rows=100)
+    pace = backfill.Pace(throttle=Throttle(busy=8), look=lambda: Seen(busy=8))
+    handed: list[int] = []
+    most = 0
+    for progress in backfill.follow(library.project, number, lambda _, chunk: handed.append(chunk), pace):
+        most = max(most, len(handed) - progress.chunks_done)
+        if len(handed) > progress.chunks_done:
+            backfill.copy_chunk(library.project, number, handed[progress.chunks_done])
+    assert (most, len(handed)) == (4, progress.chunks)
 
 
 def test_anybody_sees_who_is_at_work_and_the_sync_does_not_count(library: Library, postgres: Postgres) -> None:

@@ -157,8 +157,8 @@ def test_a_whole_life_leaves_nothing_behind(shop: Shop) -> None:
         going_back = {name: found["way_back"][name] for name in ("gate", "owner", "service_share", "rows_lost")}
         assert going_back == {"gate": "open", "owner": "monolith", "service_share": 500, "rows_lost": 0}
         assert found["way_back"]["pending_bytes"] == found["forward"]["lag_bytes"]
-        told = shop.say("sync", "status")[1]
-        assert "going back loses nothing; 5 % of the reads would return to the monolith" in told
+        view = shop.say("sync", "status")[1]
+        assert "going back loses nothing; 5 % of the reads would return to the monolith" in view
         code, out, _ = shop("verify")
         assert (code, "equal" in out) == (0, True)
         assert "set reads to 0 first" in shop("remove")[2]
