@@ -69,7 +69,7 @@ class Holder:
 
     def __str__(self) -> str:
         who = f"process {self.pid}" if self.gid is None else f"prepared transaction {self.gid}"
-        whose = ", ".join(filter(None, (self.user, self.application)))
+        whose = ", ".join(filter(None, (self.user or "the server itself", self.application)))
         since = "since when is hidden" if self.open_s is None else f"open for {duration(self.open_s)}"
         doing = "" if self.state in (None, "prepared") else f", {self.state}"
         said = f": {self.query}" if self.query else ""

@@ -12,12 +12,14 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from strangler.project.values import printable
 from strangler.sync import identity, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import MappingInvalid, RightMissing, SyncError, TimedOut
 from strangler.sync.filling import MORE_ORIGINS, origins
 from strangler.sync.mapping import Projection
+from strangler.sync.telling import brief
 from strangler.sync.walsender import Walsender
 
 SLOT_PATIENCE_S: Final = 30
@@ -27,7 +29,8 @@ _LOOK_S: Final = 0.1
 _SHOWN: Final = 80
 # Those of other databases, too: a slot waits for every one. Somebody else's query may be hidden from this role.
 _WRITERS: Final = """
-select pid, usename::text, application_name, date_trunc('second', clock_timestamp() - xact_start)::text, query
+select pid, coalesce(usename::text, 'the server itself'), application_name,
+       date_trunc('second', clock_timestamp() - xact_start)::text, query
 from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
 order by xact_start limit 5
 """
@@ -215,7 +218,7 @@ def _waiting(source: psycopg.Connection, name: str) -> str:
 def writers(source: psycopg.Connection) -> str:
     """Return the oldest transactions that write on this server, for a person."""
     named = "; ".join(
-        f"process {pid} ({user}, {application or 'unnamed'}) for {age}: {' '.join(query.split())[:_SHOWN]}"
+        f"process {pid} ({printable(user)}, {printable(application) or 'unnamed'}) for {age}: {brief(query, _SHOWN)}"
         for pid, user, application, age, query in source.execute(_WRITERS)
     )
     return named or "none is left now"

@@ -14,6 +14,7 @@ from typing import Final
 
 import psycopg
 
+from strangler.project.values import printable
 from strangler.sync.images import Changes
 from strangler.sync.intake import Batch
 from strangler.sync.pgoutput import Delete, Event, Insert, Truncate, Update
@@ -76,7 +77,7 @@ def told(batch: Batch, event: Event | None, refused: Refused, tables: Mapping[st
     written = ", ".join(tables[name].target for name in batch.tables)
     what = f"{_verb(event)} {written}" if written else "what is checked at a transaction's end"
     which = ", ".join(rows) if rows else f"a transaction that changed {refused.table or 'some rows'}"
-    return f"{which} cannot be applied: {what}: {refused}; next: {way_on(refused, event, written)}"
+    return printable(f"{which} cannot be applied: {what}: {refused}; next: {way_on(refused, event, written)}")
 
 
 def way_on(refused: Refused, event: Event | None, written: str) -> str:

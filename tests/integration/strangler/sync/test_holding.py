@@ -57,7 +57,7 @@ def session(url: str, *statements: str, name: str = "night job") -> Iterator[psy
 def written_down(postgres: Postgres) -> None:
     """Have the server write down which transactions are open, as it does by itself every 15 s."""
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute("select pg_log_standby_snapshot()")
+        connection.execute("checkpoint")
 
 
 def steps(pair: Pair, postgres: Postgres) -> bool:

@@ -38,3 +38,14 @@ def test_what_has_ended_is_forgotten() -> None:
     for found in (Held(count=1, by=(KNOWN,)), Held(), Held(count=1, by=(KNOWN,))):
         holders.hear("monolith's database", "forward", found, 0.0)
     assert len(told) == 2
+
+
+def test_a_session_of_nobody_is_the_server_s_own() -> None:
+    own = replace(KNOWN, user="", application="", query="autovacuum: ANALYZE book")
+    assert str(own) == "process 43 (the server itself) in shop, open for 1 min 39 s, active: autovacuum: ANALYZE book"
+
+
+def test_a_prepared_one_is_ended_by_its_name() -> None:
+    prepared = replace(KNOWN, pid=None, gid="it's", state="prepared", query="", application="")
+    assert str(prepared) == "prepared transaction it's (app) in shop, open for 1 min 39 s"
+    assert prepared.cure == "commit prepared 'it''s', or rollback prepared 'it''s', in shop"

@@ -28,6 +28,14 @@ def test_the_row_the_statement_the_reason_and_the_way_on_are_told() -> None:
     )
 
 
+def test_a_table_s_name_moves_no_cursor() -> None:
+    found = Batch()
+    found.of("public.\x1b[2J", (0,)).delete((b"1",))
+    tables = {"public.\x1b[2J": Mapped(target="there\n", key=("id",))}
+    sentence = told(found, Delete(7, 1, (b"1",), True), REFUSED, tables)
+    assert sentence.startswith(r"public.\x1b[2J (id = 1) cannot be applied: delete from there\n: violates")
+
+
 def test_what_only_the_end_of_a_transaction_breaks_has_no_row() -> None:
     assert told(Batch(), None, REFUSED, TABLES).startswith(
         "a transaction that changed title cannot be applied: what is checked at a transaction's end: violates"
