@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+BEGIN_ANEW: Final = (
+    "put that back; or mend the mapping and the service's table, then begin anew: strangler sync remove, strangler sync"
+    " start --replace"
+)
+"""The way on where rows are not what was copied any more."""
+FULL: Final = (
+    "run in the source: alter table ... replica identity full, then begin anew: strangler sync remove, strangler sync"
+    " start --replace"
+)
+"""The way on where a change did not carry what is needed of the row that was there."""
+
 
 class SyncError(Exception):
     """A copy could not be made. What is copied already stays, and the next run carries on from there."""
@@ -45,6 +58,10 @@ class NotComparable(SyncError):
 
 class StreamBroken(SyncError):
     """A stream cannot go on, and would lose or double rows if it did. What was applied stays; the message says why."""
+
+
+class Widened(StreamBroken):
+    """A column's values may be wider than the session thought. Begin it anew, if the catalogue says so, too."""
 
 
 class CannotApply(SyncError):

@@ -34,7 +34,7 @@ def publication(source: psycopg.Connection, name: str) -> Any:
     return row[0] if row else None
 
 
-def prove(source: psycopg.Connection, server: Server, at: Standing, mapping: str) -> None:
+def prove_server(server: Server, at: Standing, mapping: str) -> None:
     """Raise ``StreamBroken`` when what ``at`` was begun with is not what is there; ``mapping`` is a digest of it."""
     if at.given_up is not None:
         raise StreamBroken(at.given_up)
@@ -49,8 +49,6 @@ def prove(source: psycopg.Connection, server: Server, at: Standing, mapping: str
         raise StreamBroken(
             f"the server was promoted or restored since (timeline {server.timeline} after {at.timeline}); {_ANEW}"
         )
-    prove_publication(source, at)
-    _prove_slot(source, at)
 
 
 def prove_publication(source: psycopg.Connection, at: Standing) -> None:
@@ -59,7 +57,8 @@ def prove_publication(source: psycopg.Connection, at: Standing) -> None:
         raise StreamBroken(f"publication {at.name} was dropped, made anew or altered; {_ANEW}")
 
 
-def _prove_slot(source: psycopg.Connection, at: Standing) -> None:
+def prove_slot(source: psycopg.Connection, at: Standing) -> None:
+    """Raise ``StreamBroken`` when the slot is not the one of the beginning, or keeps no longer what is needed."""
     row = source.execute(_SLOT, [at.name]).fetchone()
     if row is None:
         raise StreamBroken(f"slot {at.name} is gone; {_ANEW}")

@@ -13,11 +13,12 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from strangler.project.values import printable
-from strangler.sync import identity, watermark
+from strangler.sync import identity, outlining, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import MappingInvalid, RightMissing, SyncError, TimedOut
 from strangler.sync.filling import MORE_ORIGINS, origins
+from strangler.sync.landing import land
 from strangler.sync.mapping import Projection
 from strangler.sync.telling import brief
 from strangler.sync.walsender import Walsender
@@ -61,13 +62,16 @@ def install(direction: Direction, *, copying: bool) -> None:
     Raises ``RightMissing`` with the statement that mends it, ``MappingInvalid``.
     """
     with direction.open() as (source, target):
-        _refuse_identities(source, direction.projections(source, target), direction.file)
+        projections = direction.projections(source, target)
+        _refuse_identities(source, projections, direction.file)
         _prepare(source)
         _prepare(target)
         if watermark.standing(target, direction.name) is not None:
             return
         drop_slot(source, direction.name)
         _publish(source, direction)
+        landings = [land(each, number, target) for number, each in enumerate(projections)]
+        outline = outlining.outlined(source, landings)  # before the slot: nothing changes unseen between them
         with _rights(target):
             for name in (direction.name, *origins(direction.name)):
                 make_origin(target, name)
@@ -77,8 +81,8 @@ def install(direction: Direction, *, copying: bool) -> None:
             with _rights(source):
                 position = _make_slot(source, direction.name)
         target.execute(
-            "insert into strangler_sync.stream (name, lsn, system, timeline, publication, mapping, copying)"
-            " values (%s, %s, %s, %s, %s, %s, %s)",
+            "insert into strangler_sync.stream (name, lsn, system, timeline, publication, mapping, copying, outline)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 direction.name,
                 position,
@@ -87,6 +91,7 @@ def install(direction: Direction, *, copying: bool) -> None:
                 Jsonb(identity.publication(source, direction.name)),
                 direction.mapping,
                 copying,
+                outlining.dumped(outline),
             ],
         )
 

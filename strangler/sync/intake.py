@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from strangler.sync.errors import StreamBroken
+from strangler.sync.errors import BEGIN_ANEW, FULL, StreamBroken, Widened
 from strangler.sync.images import Barrier, Changes, RowKey, filled
+from strangler.sync.outline import is_wider
 from strangler.sync.pgoutput import (
     UNCHANGED,
     Begin,
@@ -41,17 +42,25 @@ class Expected:
     """A table of the stream: the columns that are staged, each with its type's number, and those of the key."""
 
     name: str
+    oid: int
     columns: Mapping[str, int]
     key: tuple[str, ...]
+    conditional: bool = False
 
 
 @dataclass(slots=True)
 class Place:
-    """Where the changes of a relation go, as the source describes it now. ``take`` picks the staged columns."""
+    """Where the changes of a relation go, as the source describes it now. ``take`` picks the staged columns.
+
+    Where one is ``wary``, updates and deletes are looked at first: the source may be ``mute`` about the key of the row
+    that was there, or the mapping have a condition, which wants whole rows.
+    """
 
     table: str
     key: tuple[int, ...]
     take: tuple[int, ...] | None
+    wary: bool
+    mute: bool
 
     def row(self, row: Tuple) -> Tuple:
         return row if self.take is None else tuple([row[at] for at in self.take])
@@ -91,7 +100,7 @@ class Intake:
         self._expected = {each.name: each for each in tables}
         self._ours = False  # the transaction was applied by us, from the other side
         self._places: dict[int, Place] = {}
-        self._strange: dict[int, str] = {}  # relations that the mapping has not, by name
+        self._strange: dict[int, str] = {}  # relations that the mapping has not, and what to say of their rows
         self._since = since
         self._skipping = False
         self._flush = flush
@@ -130,10 +139,9 @@ class Intake:
     def _change(self, event: Insert | Update | Delete) -> None:
         place = self._places.get(event.relation)
         if place is None:
-            name = self._strange.get(event.relation, "a table")
-            raise StreamBroken(
-                f"the publication tells of {name}, which the mapping has not; leave it to the sync alone"
-            )
+            raise StreamBroken(self._strange.get(event.relation, "a row came of a table that was never described"))
+        if place.wary and not isinstance(event, Insert):
+            _understand(place, event)
         unseen = event if self._seen is None else self._unseen(place, event)
         if unseen is None:
             return
@@ -190,20 +198,51 @@ class Intake:
             return
         # A part of a partitioned table is described, too, and its changes come as the whole's.
         self._places.pop(relation.oid, None)
-        self._strange[relation.oid] = name
+        self._strange[relation.oid] = self._complaint(relation.oid, name)
+
+    def _complaint(self, oid: int, name: str) -> str:
+        renamed = [each.name for each in self._expected.values() if each.oid == oid]
+        if renamed:
+            return f"{renamed[0]} is called {name} in the source; {BEGIN_ANEW}"
+        return f"the publication tells of {name}, which the mapping has not; leave it to the sync alone"
 
 
 def _place(name: str, expected: Expected, relation: Relation) -> Place:
     at = {column.name: number for number, column in enumerate(relation.columns)}
     for column, oid in expected.columns.items():
         if column not in at:
-            raise StreamBroken(f"{name}.{column} was dropped or renamed in the source; mend the mapping")
-        if relation.columns[at[column]].type != oid:
-            raise StreamBroken(f"{name}.{column} has another type in the source now; mend the mapping")
+            raise StreamBroken(f"{name}.{column} was dropped or renamed in the source; {BEGIN_ANEW}")
+        sent = relation.columns[at[column]].type
+        if is_wider(oid, sent):
+            raise Widened(f"{name}.{column} has a wider type in rows to come than the source has now; {BEGIN_ANEW}")
+        if sent != oid and not is_wider(sent, oid):
+            raise StreamBroken(f"{name}.{column} has another type in the source; {BEGIN_ANEW}")
     take = tuple(at[column] for column in expected.columns)
     same = take == tuple(range(len(relation.columns)))
     names = list(expected.columns)
-    return Place(table=name, key=tuple(map(names.index, expected.key)), take=None if same else take)
+    mute = not {*expected.key} <= {column.name for column in relation.columns if column.is_key}
+    return Place(
+        table=name,
+        key=tuple(map(names.index, expected.key)),
+        take=None if same else take,
+        wary=mute or expected.conditional,
+        mute=mute,
+    )
+
+
+def _understand(place: Place, event: Update | Delete) -> None:
+    """Raise ``StreamBroken`` for what would leave the row as it was, or take one for left out that is not."""
+    if place.mute:
+        raise StreamBroken(
+            f"a change of {place.table} does not tell the mapping's key of the row that was there; {FULL}"
+        )
+    if isinstance(event, Delete) or (event.old is not None and not event.old_is_key):
+        return
+    if UNCHANGED in place.row(event.row):
+        raise StreamBroken(
+            f"a row of {place.table} came without a long value that did not change, and its mapping has a condition;"
+            f" {FULL}"
+        )
 
 
 def _arrival(event: Update) -> Insert | Update:

@@ -8,7 +8,7 @@ each part that it has, whatever the number of its rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from typing import cast as typed
 
@@ -28,7 +28,10 @@ _NULL: Final = b"\\N"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landing:
-    """One table's way into its target; ``uses`` tells which source columns each target column is made of."""
+    """One table's way into its target; ``uses`` tells which source columns each target column is made of.
+
+    ``columns`` are those of the source that are used at all: what becomes of others is not the stream's concern.
+    """
 
     projection: Projection
     staging: sql.Identifier
@@ -40,7 +43,7 @@ class Landing:
 
     def creation(self) -> sql.Composed:
         """Return the statement that makes the staging table of a session."""
-        columns = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(self.types[name])) for name in self.columns]
+        columns = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(type_)) for name, type_ in self.types.items()]
         return sql.SQL("create temp table {} ({} integer not null, {}) on commit delete rows").format(
             self.staging, _PART, sql.SQL(", ").join(columns)
         )
@@ -228,14 +231,17 @@ def land(projection: Projection, number: int, target: psycopg.Connection) -> Lan
 
     Raises ``MappingInvalid`` when the target cannot work out an expression that the source can.
     """
-    types = {name: _staged_type(target, column.sent_as) for name, column in projection.source.columns.items()}
+    types = {
+        name: _staged_type(target, column.sent_as)
+        for name, column in projection.source.columns.items()
+        if not column.generated
+    }
     staging = sql.Identifier("pg_temp", f"strangler_staging_{number}")
-    columns = tuple(name for name, column in projection.source.columns.items() if not column.generated)
-    landing = Landing(projection=projection, staging=staging, columns=columns, types=types, uses={})
+    landing = Landing(projection=projection, staging=staging, columns=tuple(types), types=types, uses={})
     target.execute(landing.creation())
-    return Landing(
-        projection=projection, staging=staging, columns=columns, types=types, uses=_uses(landing, number, target)
-    )
+    uses = _uses(landing, number, target)
+    wanted = _used(landing, projection.condition, number, target).union(projection.mapping.key.values(), *uses.values())
+    return replace(landing, columns=tuple(name for name in types if name in wanted), uses=uses)
 
 
 def _staged_type(target: psycopg.Connection, name: str) -> str:
@@ -250,6 +256,17 @@ def _uses(landing: Landing, number: int, target: psycopg.Connection) -> dict[str
     """Return which source columns each target column is made of, as PostgreSQL itself understands the expressions."""
     projection = landing.projection
     found: dict[str, frozenset[str]] = {}
+    for name, value in zip(projection.columns, projection.casts(), strict=True):
+        try:
+            found[name] = _used(landing, value, number, target)
+        except psycopg.errors.Error as exc:
+            words = f"{projection.target.name}.{name}: its own database cannot work out what the source can"
+            raise MappingInvalid([f"{words}: {str(exc).splitlines()[0]}"]) from exc
+    return found
+
+
+def _used(landing: Landing, value: sql.Composable, number: int, target: psycopg.Connection) -> frozenset[str]:
+    """Return which source columns SQL over a staged row is made of."""
     view = sql.Identifier("pg_temp", f"strangler_uses_{number}")
     query = (
         "select array_agg(a.attname::text) from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass"
@@ -257,18 +274,12 @@ def _uses(landing: Landing, number: int, target: psycopg.Connection) -> dict[str
         " join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid"
         " where r.ev_class = %s::regclass and d.refobjid <> r.ev_class"
     )
-    for name, value in zip(projection.columns, projection.casts(), strict=True):
-        with target.transaction(force_rollback=True):
-            try:
-                target.execute(
-                    sql.SQL("create temp view {} as select {} as value from {}").format(view, value, landing.staging)
-                )
-            except psycopg.errors.Error as exc:
-                words = f"{projection.target.name}.{name}: its own database cannot work out what the source can"
-                raise MappingInvalid([f"{words}: {str(exc).splitlines()[0]}"]) from exc
-            row = target.execute(query, [view.as_string(target)]).fetchone()
-            found[name] = frozenset(row[0] or ()) if row else frozenset()
-    return found
+    with target.transaction(force_rollback=True):
+        target.execute(
+            sql.SQL("create temp view {} as select {} as value from {}").format(view, value, landing.staging)
+        )
+        row = target.execute(query, [view.as_string(target)]).fetchone()
+        return frozenset(row[0] or ()) if row else frozenset()
 
 
 def line(part: int, row: Tuple) -> bytes:

@@ -21,8 +21,10 @@ create table if not exists strangler_sync.stream (
   transactions bigint not null default 0,
   changes bigint not null default 0,
   stopped text,
-  given_up text
+  given_up text,
+  outline jsonb -- of the source's tables, as far as the mapping uses them
 );
+alter table strangler_sync.stream add column if not exists outline jsonb; -- of a stream that was begun before there was
 
 -- Keys that a chunk of the backfill must not bring: of rows that are gone, and of rows that changed before they were
 -- here, which are fetched at its end; with the transactions of which one did so.

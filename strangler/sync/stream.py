@@ -19,14 +19,14 @@ from typing import Final
 
 import psycopg
 
-from strangler.sync import identity, watermark
+from strangler.sync import identity, outline, outlining, watermark
 from strangler.sync.applying import Applier, Load, Outdated
 from strangler.sync.direction import Direction
 from strangler.sync.ending import seen_by
-from strangler.sync.errors import BatchBroken, CannotApply, StreamBroken, SyncError
+from strangler.sync.errors import BatchBroken, CannotApply, StreamBroken, SyncError, Widened
 from strangler.sync.filling import relax
 from strangler.sync.intake import HEARTBEAT, PREFIX, Expected, Intake
-from strangler.sync.landing import land
+from strangler.sync.landing import Landing, land
 from strangler.sync.mapping import Projection
 from strangler.sync.pgoutput import DATA, PAYLOAD, Decoder, Event, Keepalive, read_frame, standby_status
 from strangler.sync.refusal import Mapped, Refused, told
@@ -91,17 +91,25 @@ class _Session:
         at = watermark.standing(target, direction.name)
         if at is None:
             raise SyncError(f"{direction.name} was never begun")
-        identity.prove(source, sender.server(), at, direction.mapping)
+        identity.prove_server(sender.server(), at, direction.mapping)
+        kept = outlining.kept(at.outline)
+        if kept is not None:  # first: a table that was dropped has left its publication, too
+            outline.prove(kept, outlining.read(source, [*kept]), direction.source)
+        identity.prove_publication(source, at)
+        identity.prove_slot(source, at)
         projections = direction.projections(source, target)
         target.execute("select pg_replication_origin_session_setup(%s)", [direction.name])
         if at.copying:
             relax(target, projections)
         landings = [land(each, number, target) for number, each in enumerate(projections)]
         self._direction, self._source, self._sender, self._care = direction, source, sender, care
+        self._outline = outlining.outlined(source, landings)
+        if self._outline != kept:
+            watermark.keep_outline(target, at.name, outlining.dumped(self._outline))
         self._applier = Applier(target, landings, at)
         names = {each.mapping.target: each.source.qualified for each in projections}
         seen = seen_by(target, direction.name, names) if at.copying else None
-        self._intake = Intake([_expected(each) for each in projections], at.lsn, self._flush, seen)
+        self._intake = Intake([_expected(each) for each in landings], at.lsn, self._flush, seen)
         self._decoder = Decoder(1)
         self._beat_at = self._idle_at = 0.0
         self._hand = ThreadPoolExecutor(1, thread_name_prefix=direction.name)
@@ -120,6 +128,9 @@ class _Session:
                 self._turn()
         except Outdated:
             pass
+        except Widened:
+            if outlining.as_it_is(self._source, self._outline):
+                raise
         finally:
             self._hand.shutdown()
             self._applier.abandon()
@@ -210,6 +221,7 @@ class _Session:
         if now < self._beat_at:
             return
         self._beat_at = now + _BEAT_S
+        outline.prove(self._outline, outlining.read(self._source, [*self._outline]), self._direction.source)
         identity.prove_publication(self._source, self._applier.at)
         self._source.execute(HEARTBEAT, [PREFIX])
         self._acknowledge()
@@ -235,12 +247,14 @@ class _Session:
         self._sender.send(standby_status(flushed, flushed, flushed, clock))
 
 
-def _expected(projection: Projection) -> Expected:
-    columns = projection.source.columns
+def _expected(landing: Landing) -> Expected:
+    mapping, source = landing.projection.mapping, landing.projection.source
     return Expected(
-        name=projection.source.qualified,
-        columns={name: column.type_oid for name, column in columns.items() if not column.generated},
-        key=tuple(projection.mapping.key.values()),
+        name=source.qualified,
+        oid=source.oid,
+        columns={name: source.columns[name].type_oid for name in landing.columns},
+        key=tuple(mapping.key.values()),
+        conditional=mapping.where is not None,
     )
 
 

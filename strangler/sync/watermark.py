@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from strangler.sync.errors import Overtaken
 from strangler.sync.pgoutput import lsn_of, lsn_text
@@ -38,6 +39,7 @@ class Standing:
     mapping: str
     given_up: str | None
     fetches: int
+    outline: Any
 
 
 def exists(target: psycopg.Connection) -> bool:
@@ -49,7 +51,7 @@ def exists(target: psycopg.Connection) -> bool:
 def standing(target: psycopg.Connection, name: str) -> Standing | None:
     """Return where stream ``name`` stands, None where there is none."""
     row = target.execute(
-        "select lsn::text, epoch, copying, system, timeline, publication, mapping, given_up, fetches"
+        "select lsn::text, epoch, copying, system, timeline, publication, mapping, given_up, fetches, outline"
         " from strangler_sync.stream where name = %s",
         [name],
     ).fetchone()
@@ -66,6 +68,7 @@ def standing(target: psycopg.Connection, name: str) -> Standing | None:
         mapping=row[6],
         given_up=row[7],
         fetches=row[8],
+        outline=row[9],
     )
 
 
@@ -97,6 +100,11 @@ def advance(
 def stop(target: psycopg.Connection, name: str, why: str) -> None:
     """Note why a stream does not go on, for whoever asks."""
     target.execute("update strangler_sync.stream set stopped = %s where name = %s", [why, name])
+
+
+def keep_outline(target: psycopg.Connection, name: str, outline: Jsonb) -> None:
+    """Keep what the source's tables are like, for whoever follows the stream next."""
+    target.execute("update strangler_sync.stream set outline = %s where name = %s", [outline, name])
 
 
 def give_up(target: psycopg.Connection, name: str, why: str) -> None:
