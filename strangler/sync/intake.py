@@ -88,11 +88,17 @@ class Intake:
     """Takes a stream's events in their order.
 
     ``flush`` is called when what the batch has must be applied, within the same transaction, before what comes next.
-    What ``seen`` knows of already is left out.
+    What ``seen`` knows of already is left out. ``described`` is called when the source describes a table, before rows
+    come as it says: it may have been altered.
     """
 
     def __init__(
-        self, tables: Sequence[Expected], since: int, flush: Callable[[], None], seen: Seen | None = None
+        self,
+        tables: Sequence[Expected],
+        since: int,
+        flush: Callable[[], None],
+        described: Callable[[], None],
+        seen: Seen | None = None,
     ) -> None:
         self.batch = Batch()
         self.xid: int | None = None  # of the transaction that has begun, and not ended
@@ -104,6 +110,7 @@ class Intake:
         self._since = since
         self._skipping = False
         self._flush = flush
+        self._described = described
         self._seen = seen
 
     def begin_batch(self) -> None:
@@ -194,6 +201,7 @@ class Intake:
         name = f"{relation.schema}.{relation.name}"
         expected = self._expected.get(name)
         if expected is not None:
+            self._described()
             self._places[relation.oid] = _place(name, expected, relation)
             return
         # A part of a partitioned table is described, too, and its changes come as the whole's.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -36,10 +36,19 @@ _QUOTED: Final = re.compile(r'".*"', re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
-    """A table of the source as the stream writes it: its name in the target, and the columns of its key."""
+    """A table of the source as the stream writes it: its name in the target, and the columns of its key.
+
+    ``types`` are those of the target's columns that are written.
+    """
 
     target: str
     key: tuple[str, ...]
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    def suspects(self, refused: Refused) -> Iterator[str]:
+        """Yield the columns of the type that a value does not fit: of those PostgreSQL names the type alone."""
+        if refused.state.startswith(_DATA):
+            yield from (f"{self.target}.{name}" for name, type_ in self.types.items() if type_ in refused.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +86,9 @@ def told(batch: Batch, event: Event | None, refused: Refused, tables: Mapping[st
     written = ", ".join(tables[name].target for name in batch.tables)
     what = f"{_verb(event)} {written}" if written else "what is checked at a transaction's end"
     which = ", ".join(rows) if rows else f"a transaction that changed {refused.table or 'some rows'}"
-    return printable(f"{which} cannot be applied: {what}: {refused}; next: {way_on(refused, event, written)}")
+    suspects = [column for name in batch.tables for column in tables[name].suspects(refused)]
+    why = f"{refused}, as {', '.join(suspects)} {'is' if len(suspects) == 1 else 'are'}" if suspects else str(refused)
+    return printable(f"{which} cannot be applied: {what}: {why}; next: {way_on(refused, event, written)}")
 
 
 def way_on(refused: Refused, event: Event | None, written: str) -> str:

@@ -109,7 +109,7 @@ class _Session:
         self._applier = Applier(target, landings, at)
         names = {each.mapping.target: each.source.qualified for each in projections}
         seen = seen_by(target, direction.name, names) if at.copying else None
-        self._intake = Intake([_expected(each) for each in landings], at.lsn, self._flush, seen)
+        self._intake = Intake([_expected(each) for each in landings], at.lsn, self._flush, self._prove, seen)
         self._decoder = Decoder(1)
         self._beat_at = self._idle_at = 0.0
         self._hand = ThreadPoolExecutor(1, thread_name_prefix=direction.name)
@@ -221,10 +221,14 @@ class _Session:
         if now < self._beat_at:
             return
         self._beat_at = now + _BEAT_S
-        outline.prove(self._outline, outlining.read(self._source, [*self._outline]), self._direction.source)
+        self._prove()
         identity.prove_publication(self._source, self._applier.at)
         self._source.execute(HEARTBEAT, [PREFIX])
         self._acknowledge()
+
+    def _prove(self) -> None:
+        """Raise ``StreamBroken`` when a table was altered so that rows are not what was copied any more."""
+        outline.prove(self._outline, outlining.read(self._source, [*self._outline]), self._direction.source)
 
     def _idle(self, frame: Keepalive) -> None:
         """Take note that there is nothing up to a position: an idle owner must not look as if it were behind.
@@ -259,7 +263,9 @@ def _expected(landing: Landing) -> Expected:
 
 
 def _mapped(projection: Projection) -> Mapped:
-    return Mapped(target=projection.target.name, key=tuple(projection.mapping.key.values()))
+    mapping, target = projection.mapping, projection.target
+    types = {name: target.columns[name].type for name in projection.columns}
+    return Mapped(target=target.name, key=tuple(mapping.key.values()), types=types)
 
 
 def _options(name: str, server: int) -> dict[str, str]:

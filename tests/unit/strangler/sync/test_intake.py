@@ -112,7 +112,7 @@ def run(
         intake.begin_batch()
 
     expected = Expected(name=TABLE, oid=7, columns={"id": 25, "plain": 25, "long": 25}, key=("id",))
-    intake = Intake([expected], 0, flush, seen)
+    intake = Intake([expected], 0, flush, lambda: None, seen)
     intake.take(RELATION)
     for number, events in enumerate(streams[passed:], passed + 1):
         for event in (Begin(number, 0, number), *events, Commit(number, number, 0)):
