@@ -40,6 +40,7 @@ def test_the_wheel_holds_the_package_and_nothing_of_the_toolkit(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("strangler_django-*-py3-none-any.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    modules = {path.name for path in (ROOT / "strangler_django").glob("*.py")}
+    folder = ROOT / "strangler_django"
+    modules = {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
     package = {name for name in names if ".dist-info/" not in name}
     assert package == {f"strangler_django/{name}" for name in {*modules, "py.typed"}}
