@@ -19,13 +19,16 @@ from psycopg.conninfo import conninfo_to_dict
 from strangler import asking
 from strangler.ledger import Ledger, LedgerError, NotInstalled, Publication
 from strangler.ledger.ledger import definition_of
-from strangler.project import CapabilityFiles, Project, ProjectInvalid, Secret, Upstream
+from strangler.project import CapabilityFiles, Manage, Project, ProjectInvalid, Secret, Upstream
 from strangler.project.values import Control, Identity, Tls, Tracing
 from strangler.routing.address import parse_endpoint
 from strangler.routing.keys import Keys
 from strangler.routing.table import is_sealed
 from strangler.sync import backfill
+from strangler.sync.check import WHERE, concerns, mapped
 from strangler.sync.errors import SyncError
+from strangler.sync.manage import ask
+from strangler.sync.pending import Listing
 
 # A server that needs longer to say anything at all is as good as down for whoever waits behind the proxy.
 _TIMEOUT_S: Final = 5
@@ -34,11 +37,12 @@ _OLDEST_POSTGRES: Final = 150_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was looked at, and what is wrong with it; ``wrong`` None means that it holds."""
+    """What was looked at, and what is wrong with it; ``wrong`` None means that it holds. Some ``warning`` is to be known."""
 
     subject: str
     detail: str = ""
     wrong: str | None = None
+    warning: str | None = None
 
 
 Probe = tuple[str, Callable[[], str]]
@@ -46,6 +50,10 @@ Probe = tuple[str, Callable[[], str]]
 
 class Wrong(Exception):
     """A probe failed; the message says what was found and what would do."""
+
+
+class Warned(Exception):
+    """A probe holds now; the message says what is to come."""
 
 
 def check(project: Project) -> list[Finding]:
@@ -61,6 +69,8 @@ def _find(probe: Probe) -> Finding:
         return Finding(subject=subject, detail=look())
     except Wrong as exc:
         return Finding(subject=subject, wrong=str(exc))
+    except Warned as exc:
+        return Finding(subject=subject, warning=str(exc))
     except ProjectInvalid as exc:
         return Finding(subject=subject, wrong="; ".join(map(str, exc.problems)))
 
@@ -83,6 +93,8 @@ def _probes(project: Project) -> Iterator[Probe]:
     for files in project.capabilities.values():
         if files.tables:
             yield f"mapping of {files.name}", partial(_mapping, files, project)
+    if project.manage is not None:
+        yield WHERE, partial(_migrations, project.manage, project)
 
 
 def _with_tables(project: Project) -> list[Upstream]:
@@ -227,3 +239,24 @@ def _mapping(files: CapabilityFiles, project: Project) -> str:
     except SyncError as exc:
         raise Wrong(str(exc)) from exc
     return f"{len(fit)} {'table fits' if len(fit) == 1 else 'tables fit'} both databases"
+
+
+def _migrations(manage: Manage, project: Project) -> str:
+    """Say how many migrations are pending. Raises ``Warned`` for those that ``sync check`` has something to say of."""
+    try:
+        listing = ask(manage, project.root)
+    except SyncError as exc:
+        raise Wrong(str(exc)) from exc
+    concerned = {name: _concerned(listing, files, project) for name, files in project.capabilities.items()}
+    if any(concerned.values()):
+        told = "; ".join(
+            f"{', '.join(each)}: see strangler sync check {name}" for name, each in concerned.items() if each
+        )
+        raise Warned(f"some are pending that concern mapped tables: {told}")
+    pending = len(listing.migrations)
+    return f"{pending} pending, of no mapped table" if pending else "none is pending"
+
+
+def _concerned(listing: Listing, files: CapabilityFiles, project: Project) -> list[str]:
+    tables = mapped(files.tables)
+    return list(dict.fromkeys(each.name for each in listing.operations if concerns(each, listing, tables)))

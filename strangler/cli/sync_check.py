@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Final
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
 from strangler.cli.shell import AsJson, CapabilityName, Failure, complain, err, files_of, out, print_json, shell
-from strangler.project import ProjectInvalid
+from strangler.project import Project, ProjectInvalid
 from strangler.project.values import printable
-from strangler.sync.check import Finding, Level
+from strangler.sync.check import NOT_LOOKED_AT, WHERE, Finding, Level
 from strangler.sync.check import check as look
-from strangler.sync.direction import directions
-from strangler.sync.errors import SyncError
+from strangler.sync.direction import Direction, directions
+from strangler.sync.errors import NotListed, SyncError
+from strangler.sync.manage import ask
+from strangler.sync.pending import Listing, parse
 
 _STOPPED: Final = 1
 _NOT_CHECKED: Final = 2
 _MARKS: Final = {Level.STOP: ("✗", "red"), Level.WARN: ("!", "yellow")}
 
 
-def check(context: typer.Context, capability: CapabilityName, as_json: AsJson = False) -> None:
+def check(
+    context: typer.Context,
+    capability: CapabilityName,
+    migrations: Annotated[
+        str,
+        typer.Option("--migrations", metavar="FILE", help="Pending migrations, as manage.py lists them; - for stdin."),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """Say what stands in the way of a capability's streams, with the statements that mend it. Writes nothing.
 
     Exit code 0 when nothing does, 1 when something does, 2 when it could not be looked at.
     """
     try:
         project = shell(context).project()
-        findings = look(directions(files_of(project, capability), project)[0])
+        forward = directions(files_of(project, capability), project)[0]
+        findings = [*look(forward, _read(migrations))] if migrations else _asked(forward, project)
     except (SyncError, ProjectInvalid, Failure) as exc:
         complain(exc)
         raise typer.Exit(_NOT_CHECKED) from exc
@@ -39,6 +52,26 @@ def check(context: typer.Context, capability: CapabilityName, as_json: AsJson = 
         _show(capability, findings)
     if any(each.level is Level.STOP for each in findings):
         raise typer.Exit(_STOPPED)
+
+
+def _read(name: str) -> Listing:
+    """Return the listing that a file has. Raises ``Failure``, ``NotListed``."""
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise Failure(f"--migrations {name} cannot be read: {exc}") from exc
+    return parse(text, "standard input" if name == "-" else name)
+
+
+def _asked(forward: Direction, project: Project) -> list[Finding]:
+    """Return the findings where manage.py itself is asked, or that nobody is."""
+    if project.manage is None:
+        return [*look(forward), Finding(level=Level.WARN, where=WHERE, found=NOT_LOOKED_AT)]
+    try:
+        listing = ask(project.manage, project.root)
+    except NotListed as exc:
+        return [*look(forward), Finding(level=Level.STOP, where=WHERE, found=str(exc))]
+    return [*look(forward, listing)]
 
 
 def _show(capability: str, findings: Sequence[Finding]) -> None:

@@ -4,6 +4,7 @@ from strangler.project.load import load, require
 from strangler.project.values import (
     CapabilityFiles,
     Control,
+    Manage,
     Problem,
     Project,
     ProjectInvalid,
@@ -17,6 +18,7 @@ from strangler.project.values import (
 __all__ = [
     "CapabilityFiles",
     "Control",
+    "Manage",
     "Problem",
     "Project",
     "ProjectInvalid",

@@ -13,6 +13,7 @@ from typing import Any, Final
 from strangler.capability import Stack
 from strangler.project.bounds import limits_of, shed_of, timeouts_of
 from strangler.project.entrance import NETWORKS, check_network, listen_of, networks_of, plain_of, socket_mode_of, tls_of
+from strangler.project.manage import manage_of
 from strangler.project.protect import protect_of, reach_of
 from strangler.project.rates import check_capabilities, rates_of
 from strangler.project.section import (
@@ -85,9 +86,11 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Project:
         raise ProjectInvalid(tuple(problems))
     top.environment = Environment(env, _env_file(top, root))
     services = _services(top)
+    monolith = top.section("monolith")
     project = Project(
         root=root,
-        monolith=_upstream(top.section("monolith"), MONOLITH),
+        manage=manage_of(monolith),
+        monolith=_upstream(monolith, MONOLITH),
         services=services,
         control=_control(top.section("control")),
         proxy=_proxy(top.section("proxy"), root),

@@ -159,6 +159,14 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Manage:
+    """The words that run the monolith's manage.py, without a shell, and what its environment has beside this one's."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, Secret]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """How the proxy asks the monolith who a visitor is; of ``permissions``, services learn which the visitor has."""
 
@@ -232,6 +240,7 @@ class Project:
     capabilities: Mapping[str, CapabilityFiles] = field(default_factory=dict)
     identity: Identity | None = None
     sync: Sync = Sync()
+    manage: Manage | None = None
 
     @property
     def upstreams(self) -> dict[str, tuple[str, ...]]:

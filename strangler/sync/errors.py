@@ -56,6 +56,10 @@ class NotComparable(SyncError):
     """The two databases cannot be compared by checksums; the message says why."""
 
 
+class NotListed(SyncError):
+    """What the monolith's pending migrations are could not be learnt. Mend what the message names."""
+
+
 class StreamBroken(SyncError):
     """A stream cannot go on, and would lose or double rows if it did. What was applied stays; the message says why."""
 

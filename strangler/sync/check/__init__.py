@@ -3,6 +3,23 @@
 from strangler.sync.check.facts import Role, Room, Server, Side, Table
 from strangler.sync.check.finding import Finding, Level
 from strangler.sync.check.judging import judge
+from strangler.sync.check.migrations import NOT_LOOKED_AT, WHERE, concerns, judge_migrations, mapped
 from strangler.sync.check.run import check, refuse_losses
 
-__all__ = ["Finding", "Level", "Role", "Room", "Server", "Side", "Table", "check", "judge", "refuse_losses"]
+__all__ = [
+    "NOT_LOOKED_AT",
+    "WHERE",
+    "Finding",
+    "Level",
+    "Role",
+    "Room",
+    "Server",
+    "Side",
+    "Table",
+    "check",
+    "concerns",
+    "judge",
+    "judge_migrations",
+    "mapped",
+    "refuse_losses",
+]

@@ -9,21 +9,30 @@ import psycopg
 from strangler.sync.check.finding import Finding, Level, stop, warn
 from strangler.sync.check.judging import judge
 from strangler.sync.check.landings import judge_landings
+from strangler.sync.check.migrations import Mapped, judge_migrations, mapped
 from strangler.sync.check.reading import Place, Wanted, read
 from strangler.sync.check.round_trip import travel
 from strangler.sync.check.trip import judge_claims, judge_trip
 from strangler.sync.direction import Direction, inverted
 from strangler.sync.errors import MappingInvalid, RightMissing, TimedOut
 from strangler.sync.filling import origins
+from strangler.sync.landing import land
 from strangler.sync.mapping import Projection
+from strangler.sync.pending import Listing
 
 
-def check(forward: Direction) -> list[Finding]:
-    """Return what stands in the way of the streams of a capability. Raises ``Unreachable``."""
+def check(forward: Direction, listing: Listing | None = None) -> list[Finding]:
+    """Return what stands in the way of the streams of a capability, pending migrations of the ``listing`` included.
+
+    Raises ``Unreachable``.
+    """
     back = inverted(forward)
     with forward.open() as (source, target):
         findings = judge((read(source, _here(forward, back)), read(target, _there(forward, back))))
-        return findings + _mapping(forward, source, target, findings)
+        findings += _mapping(forward, source, target, findings)
+        if listing is not None:
+            findings += judge_migrations(listing, _mapped(forward, source, target), source.info.dbname)
+        return findings
 
 
 def refuse_losses(forward: Direction, source: psycopg.Connection, target: psycopg.Connection) -> None:
@@ -63,6 +72,17 @@ def _there(forward: Direction, back: Direction) -> Place:
     ]
     names = [forward.name, *origins(forward.name)]
     return Place(what=forward.target, url=forward.target_url, slot=back.name, origins=names, tables=tables)
+
+
+def _mapped(forward: Direction, source: psycopg.Connection, target: psycopg.Connection) -> dict[str, Mapped]:
+    """Return the tables that are mapped, with the columns that are used: all of them while that cannot be told."""
+    try:
+        with target.transaction(force_rollback=True):
+            projections = forward.projections(source, target)
+            landings = {each.mapping.target: land(each, number, target) for number, each in enumerate(projections)}
+    except (MappingInvalid, psycopg.Error):
+        return mapped(forward.tables)
+    return mapped(forward.tables, {name: frozenset(each.columns) for name, each in landings.items()})
 
 
 def _mapping(
