@@ -37,7 +37,7 @@ _OLDEST_POSTGRES: Final = 150_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was looked at, and what is wrong with it; ``wrong`` None means that it holds. Some ``warning`` is to be known."""
+    """What was looked at, and what is wrong with it; None means that it holds, ``warning`` or not."""
 
     subject: str
     detail: str = ""

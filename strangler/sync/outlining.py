@@ -9,6 +9,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.types.json import Jsonb
 
+from strangler.sync import outline
 from strangler.sync.landing import Landing
 from strangler.sync.outline import Column, Outline, Table
 
@@ -49,9 +50,16 @@ def outlined(source: psycopg.Connection, landings: Sequence[Landing]) -> dict[in
             name=table.name,
             columns={number: each for number, each in table.columns.items() if each.name in used[oid]},
             key=frozenset(number for number, each in table.columns.items() if each.name in key[oid]),
+            unique=table.unique,
         )
         for oid, table in there.items()
     }
+
+
+def prove(source: psycopg.Connection, kept: Outline | None, where: str) -> None:
+    """Raise ``StreamBroken`` with everything that is not as it was kept, if anything was."""
+    if kept is not None:
+        outline.prove(kept, read(source, [*kept]), where)
 
 
 def as_it_is(source: psycopg.Connection, found: Outline) -> bool:
@@ -72,7 +80,12 @@ def kept(stored: Any) -> dict[int, Table] | None:
     if stored is None:
         return None
     return {
-        int(oid): Table(name=each["name"], columns=_columns(each["columns"]), key=frozenset(each["key"]))
+        int(oid): Table(
+            name=each["name"],
+            columns=_columns(each["columns"]),
+            key=frozenset(each["key"]),
+            unique=tuple(map(frozenset, each["unique"])),
+        )
         for oid, each in stored.items()
     }
 
@@ -83,6 +96,7 @@ def dumped(found: Outline) -> Jsonb:
             oid: {
                 "name": each.name,
                 "key": sorted(each.key),
+                "unique": [sorted(names) for names in each.unique],
                 "columns": {number: asdict(column) for number, column in each.columns.items()},
             }
             for oid, each in found.items()

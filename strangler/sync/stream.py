@@ -23,7 +23,7 @@ from strangler.sync import identity, outline, outlining, watermark
 from strangler.sync.applying import Applier, Load, Outdated
 from strangler.sync.direction import Direction
 from strangler.sync.ending import seen_by
-from strangler.sync.errors import BatchBroken, CannotApply, StreamBroken, SyncError, Widened
+from strangler.sync.errors import BatchBroken, CannotApply, MappingInvalid, StreamBroken, SyncError, Widened
 from strangler.sync.filling import relax
 from strangler.sync.intake import HEARTBEAT, PREFIX, Expected, Intake
 from strangler.sync.landing import Landing, land
@@ -93,11 +93,14 @@ class _Session:
             raise SyncError(f"{direction.name} was never begun")
         identity.prove_server(sender.server(), at, direction.mapping)
         kept = outlining.kept(at.outline)
-        if kept is not None:  # first: a table that was dropped has left its publication, too
-            outline.prove(kept, outlining.read(source, [*kept]), direction.source)
+        outlining.prove(source, kept, direction.source)  # first: a table that was dropped has left its publication, too
         identity.prove_publication(source, at)
         identity.prove_slot(source, at)
-        projections = direction.projections(source, target)
+        try:
+            projections = direction.projections(source, target)
+        except MappingInvalid:
+            outlining.prove(source, kept, direction.source)  # altered just now, it says more
+            raise
         target.execute("select pg_replication_origin_session_setup(%s)", [direction.name])
         if at.copying:
             relax(target, projections)
@@ -105,6 +108,7 @@ class _Session:
         self._direction, self._source, self._sender, self._care = direction, source, sender, care
         self._outline = outlining.outlined(source, landings)
         if self._outline != kept:
+            outline.prove(kept or {}, self._outline, direction.source)
             watermark.keep_outline(target, at.name, outlining.dumped(self._outline))
         self._applier = Applier(target, landings, at)
         names = {each.mapping.target: each.source.qualified for each in projections}
@@ -228,7 +232,7 @@ class _Session:
 
     def _prove(self) -> None:
         """Raise ``StreamBroken`` when a table was altered so that rows are not what was copied any more."""
-        outline.prove(self._outline, outlining.read(self._source, [*self._outline]), self._direction.source)
+        outlining.prove(self._source, self._outline, self._direction.source)
 
     def _idle(self, frame: Keepalive) -> None:
         """Take note that there is nothing up to a position: an idle owner must not look as if it were behind.
