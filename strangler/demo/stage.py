@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -77,6 +78,7 @@ class Stage:
 
     def furnish(self, postgres: Postgres | None, valkey: Valkey | None) -> None:
         """Make roles and databases in the engines that run now, name everything, and write ``demo.env``."""
+        self.variables["PYTHON"] = sys.executable
         self.variables |= {name: str(port) for name, port in self.ports.items()}
         self.variables |= {name: self.folder.secret(name) for name in (SECRET, *self.setting.secrets)}
         if postgres is not None:

@@ -51,7 +51,8 @@ def exists(target: psycopg.Connection) -> bool:
 def standing(target: psycopg.Connection, name: str) -> Standing | None:
     """Return where stream ``name`` stands, None where there is none."""
     row = target.execute(
-        "select lsn::text, epoch, copying, system, timeline, publication, mapping, given_up, fetches, outline"
+        "select lsn::text, epoch, copying, system, timeline, publication, mapping, given_up, fetches,"
+        " to_jsonb(stream) -> 'outline'"  # a stream that was begun before there was one has no such column
         " from strangler_sync.stream where name = %s",
         [name],
     ).fetchone()
@@ -104,6 +105,7 @@ def stop(target: psycopg.Connection, name: str, why: str) -> None:
 
 def keep_outline(target: psycopg.Connection, name: str, outline: Jsonb) -> None:
     """Keep what the source's tables are like, for whoever follows the stream next."""
+    target.execute("alter table strangler_sync.stream add column if not exists outline jsonb")
     target.execute("update strangler_sync.stream set outline = %s where name = %s", [outline, name])
 
 

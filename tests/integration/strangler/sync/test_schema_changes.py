@@ -279,6 +279,18 @@ def test_a_target_that_does_not_take_a_row_says_why_until_it_is_mended(
     found.stop()
 
 
+def test_a_stream_that_was_begun_before_outlines_were_kept_keeps_one_from_then_on(pair: Paired) -> None:
+    found = pair(SOURCE, TARGET, BOOK)
+    found.target("alter table strangler_sync.stream drop column outline")
+    found.source(BEFORE.format(1, 10))
+    found.keep()
+    found.equal(ITEMS, BOOKS)
+    found.source("alter table book rename column title to name")
+    until(lambda: found.target(REASON) != [(None,)], "it is stopped", 20)
+    assert "public.book.title is called name now" in found.target(REASON)[0][0]
+    found.stop()
+
+
 def refused(found: Pair) -> str:
     """Return why a session does not begin, or does not go on."""
     with pytest.raises(SyncError) as caught:
