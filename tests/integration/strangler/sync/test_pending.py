@@ -35,9 +35,15 @@ DATABASES = {"default": {
     "ENGINE": "django.db.backends.postgresql", "NAME": url["dbname"], "USER": url["user"],
     "PASSWORD": url["password"], "HOST": url["host"], "PORT": url["port"],
 }}
-INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "strangler_django", "shelf"]
-MIGRATION_MODULES = {"auth": None, "contenttypes": None}
+INSTALLED_APPS = ["strangler_django", "shelf"]
+AUTH_USER_MODEL = "shelf.Reader"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+"""
+MODELS = """
+from django.db import models
+class Reader(models.Model):
+    class Meta:
+        managed = False
 """
 INITIAL = """
 from django.db import migrations, models
@@ -87,6 +93,7 @@ def monolith(shop: Shop) -> Shop:  # noqa: F811
         "manage.py": MANAGE,
         "settings.py": SETTINGS,
         "shelf/__init__.py": "",
+        "shelf/models.py": MODELS,
         "shelf/migrations/__init__.py": "",
         "shelf/migrations/0001_initial.py": INITIAL,
         "shelf/migrations/0002_next.py": NEXT,
@@ -166,6 +173,9 @@ def test_what_another_machine_has_listed_is_read_from_a_file(
         assert (code, printed, complaint in complained) == (2, "", True)
 
 
+CHANGED = "select id, name from author where id in (1, 91) order by id"
+
+
 def test_what_is_said_to_pass_does(monolith: Shop) -> None:
     """What is said comes true: Django itself applies the migration under streams that run."""
     monolith("start")
@@ -177,7 +187,7 @@ def test_what_is_said_to_pass_does(monolith: Shop) -> None:
     monolith.pair.source(
         "insert into author (id, name) values (91, 'New')", "update author set name = 'N' where id = 1"
     )
-    monolith.pair.equal("select name from author where id in (1, 91)", "select name from author where id in (91)")
+    monolith.pair.equal(CHANGED, CHANGED)
 
 
 def test_check_tells_of_what_concerns_mapped_tables(monolith: Shop) -> None:

@@ -82,6 +82,7 @@ APART = "a route for one capability only, or conditions that tell them apart"
 VARIABLE = 'a variable, as in "$NAME"'
 A_COUNT = "a whole number from 1 to 1000000"
 SECONDS = "seconds from 0.001 to 86400"
+A_COMMAND = 'the words of a command such as ["python", "manage.py"]'
 REACH_KEYS = (
     "connect_timeout, connections, database, endpoints, first_byte_timeout, health, health_interval, health_timeout, "
     "pending, requests, resolve, total_timeout"
@@ -729,7 +730,28 @@ CASES: dict[str, tuple[Files, str]] = {
     ),
     "unknown key of a stack": (
         monolith("zzz = 1"),
-        f"{TOP}: [monolith]: found unknown key 'zzz'; wanted one of {REACH_KEYS}",
+        f"{TOP}: [monolith]: found unknown key 'zzz'; wanted one of {REACH_KEYS.replace('pending', 'manage, pending')}",
+    ),
+    "a manage.py that is not said": (
+        monolith("[monolith.manage]"),
+        f"{TOP}: [monolith.manage] command: found nothing; wanted {A_COMMAND}",
+    ),
+    "a manage.py that is no words": (
+        monolith("[monolith.manage]\ncommand = 7"),
+        f"{TOP}: [monolith.manage] command: found 7; wanted {A_COMMAND}",
+    ),
+    "a variable that no environment has": (
+        monolith('[monolith.manage]\ncommand = "x"\nenvironment = { "A-B" = "1" }'),
+        f"{TOP}: [monolith.manage.environment]: found a variable named 'A-B'; wanted names of letters, digits and _",
+    ),
+    "a variable that is no text": (
+        monolith('[monolith.manage]\ncommand = "x"\nenvironment = { A = 1 }'),
+        f"{TOP}: [monolith.manage.environment] A: found a value that is no text (not shown); wanted a text",
+    ),
+    "a password among what manage.py is given": (
+        monolith('[monolith.manage]\ncommand = "x"\nenvironment = { A = "postgresql://ann:secret@there" }'),
+        f"{TOP}: [monolith.manage.environment] A: found a secret written into the file;"
+        ' wanted a variable, as in "$NAME"',
     ),
     "a bulkhead that lets nobody through": (
         protect("bulkhead = 0"),
