@@ -14,6 +14,7 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
+from strangler.sync.changed import Noted, Tidying
 from strangler.sync.errors import StreamBroken
 from strangler.sync.filling import alone, settle
 from strangler.sync.images import Changes, RowKey
@@ -64,6 +65,7 @@ class Applier:
         self._copying, self._settled = at.copying, False
         self._staged = False
         self._transactions = self._changes = 0
+        self._noted, self._tidying = Noted(), Tidying(at.name)
 
     @property
     def is_open(self) -> bool:
@@ -99,6 +101,9 @@ class Applier:
                 self._write_beside_copy(each, load.batch)
             else:
                 self._write(each)
+        if not self._copying:
+            for each in load.tables:
+                self._noted.take(each.landing.projection.mapping.target, each.changes)
         self._staged = True
         self._transactions += load.batch.transactions
         self._changes += load.batch.changes
@@ -110,6 +115,7 @@ class Applier:
             if batch.tables or self._open is None:
                 self.apply(load)
             heartbeat = None if batch.heartbeat is None else batch.heartbeat.decode()
+            noted = self._noted.lines()
             advance(
                 self._target,
                 self.at,
@@ -117,7 +123,9 @@ class Applier:
                 transactions=self._transactions,
                 changes=self._changes,
                 heartbeat=heartbeat,
+                noted=None if self._copying else noted,
             )
+            self._tidying.after(self._target, noted)
         except BaseException:
             self.abandon()
             raise
@@ -135,6 +143,7 @@ class Applier:
     def _close(self) -> ExitStack | None:
         opened, self._open, self._staged = self._open, None, False
         self._transactions = self._changes = 0
+        self._noted = Noted()
         return opened
 
     def _phase(self) -> tuple[bool, bool, int]:

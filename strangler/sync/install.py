@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from strangler.project.values import printable
-from strangler.sync import identity, outlining, watermark
+from strangler.sync import changed, identity, outlining, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import MappingInvalid, RightMissing, SyncError, TimedOut
@@ -53,6 +53,8 @@ _SLOT_CURES: Final = {
     "all replication slots are in use": "; raise max_replication_slots in the server's configuration, and restart it",
     "wal_level": "; run there as a superuser: alter system set wal_level = 'logical', and restart the server",
 }
+# Any fixed number does, as long as nobody else takes this advisory lock in the two databases.
+_LOCK: Final = 0x7374_7261_6E67
 _OBJECTS: Final = files("strangler.sync") / "objects.sql"
 
 
@@ -121,8 +123,16 @@ def remove_from_source(source: psycopg.Connection, direction: Direction) -> None
 
 
 def _prepare(connection: psycopg.Connection) -> None:
-    with _rights(connection):
+    with _rights(connection), connection.transaction():
+        # Streams of several capabilities may begin at once, and "if not exists" is no lock.
+        connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
         connection.execute(sql.SQL(_OBJECTS.read_text(encoding="utf-8")))
+
+
+def bring_up(target: psycopg.Connection) -> None:
+    """Make what this release keeps in a stream's target, and the release that began the stream did not."""
+    if not changed.exists(target):
+        _prepare(target)
 
 
 def _publish(source: psycopg.Connection, direction: Direction) -> None:

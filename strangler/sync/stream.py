@@ -19,7 +19,7 @@ from typing import Final
 
 import psycopg
 
-from strangler.sync import identity, outline, outlining, watermark
+from strangler.sync import identity, install, outline, outlining, watermark
 from strangler.sync.applying import Applier, Load, Outdated
 from strangler.sync.direction import Direction
 from strangler.sync.ending import seen_by
@@ -96,6 +96,7 @@ class _Session:
         outlining.prove(source, kept, direction.source)  # first: a table that was dropped has left its publication, too
         identity.prove_publication(source, at)
         identity.prove_slot(source, at)
+        install.bring_up(target)
         try:
             projections = direction.projections(source, target)
         except MappingInvalid:

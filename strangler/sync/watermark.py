@@ -1,23 +1,37 @@
 """How far a stream is applied: a row in its target, which every transaction of the applier sets under a condition.
 
+The same statement records which rows the transaction changed: see ``changed``.
+
 An applier that was stopped and wakes later finds another position than the one it left, and may not write. The progress
 of a replication origin could not tell it so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from strangler.sync.changed import Line
 from strangler.sync.errors import Overtaken
 from strangler.sync.pgoutput import lsn_of, lsn_text
 
 _ADVANCE = """
+with noted as (
+  insert into strangler_sync.changed (stream, target, lsn, number, keys)
+  select name, target, %(to)s::pg_lsn, number, keys
+  from strangler_sync.stream, unnest(%(tables)s::text[], %(numbers)s::integer[], %(keys)s::text[])
+       as listed (target, number, keys)
+  where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s
+)
 update strangler_sync.stream
-set lsn = %(to)s, transactions = transactions + %(transactions)s, changes = changes + %(changes)s,
+set lsn = %(to)s,
+    recorded_from = case when %(copying)s or recorded_to = lsn then recorded_from else lsn end,
+    recorded_to = case when %(copying)s then recorded_to else %(to)s::pg_lsn end,
+    transactions = transactions + %(transactions)s, changes = changes + %(changes)s,
     heartbeat_at = coalesce(%(beaten_at)s::timestamptz, heartbeat_at),
     heartbeat_xid = coalesce(%(beaten_by)s::bigint, heartbeat_xid),
     applied_at = clock_timestamp(), stopped = null
@@ -74,11 +88,18 @@ def standing(target: psycopg.Connection, name: str) -> Standing | None:
 
 
 def advance(
-    target: psycopg.Connection, at: Standing, to: int, *, transactions: int, changes: int, heartbeat: str | None
+    target: psycopg.Connection,
+    at: Standing,
+    to: int,
+    *,
+    transactions: int,
+    changes: int,
+    heartbeat: str | None,
+    noted: Sequence[Line] | None,
 ) -> None:
     """Set the watermark to ``to``. ``heartbeat`` is the number of the transaction that wrote it, and the time.
 
-    Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch.
+    ``noted`` is what is recorded of the rows that changed; None while tables are copied, when nothing is. Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch.
     """
     beaten_by, _, beaten_at = (None, "", None) if heartbeat is None else heartbeat.partition(" ")
     advanced = target.execute(
@@ -92,6 +113,10 @@ def advance(
             "changes": changes,
             "beaten_at": beaten_at,
             "beaten_by": beaten_by,
+            "copying": noted is None,
+            "tables": [table for table, _, _ in noted or ()],
+            "numbers": [number for _, number, _ in noted or ()],
+            "keys": [keys for _, _, keys in noted or ()],
         },
     )
     if advanced.rowcount == 0:

@@ -326,7 +326,7 @@ def test_an_applier_that_wakes_late_writes_nothing(shop: Pair) -> None:
         shop.equal("select * from author", "select * from author")
         shop.stop()
         with pytest.raises(Overtaken, match="another process has applied to it"):
-            watermark.advance(connection, stale, stale.lsn + 1, transactions=1, changes=1, heartbeat=None)
+            watermark.advance(connection, stale, stale.lsn + 1, transactions=1, changes=1, heartbeat=None, noted=None)
 
 
 def recreated_slot(shop: Pair) -> None:
