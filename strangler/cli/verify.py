@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Annotated, Final
+from dataclasses import replace
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.cells import cell_len, set_cell_size
@@ -18,6 +19,8 @@ from strangler.cli.shell import AsJson, CapabilityName, Failure, complain, err, 
 from strangler.project import ProjectInvalid
 from strangler.project.values import printable
 from strangler.sync.errors import SyncError
+from strangler.sync.pgoutput import lsn_text
+from strangler.sync.since import Proof, verify_changed
 from strangler.sync.syncing import settling
 from strangler.sync.verdicts import keeping
 from strangler.sync.verify import (
@@ -33,7 +36,8 @@ from strangler.sync.verify import (
     pause,
     to_json,
 )
-from strangler.sync.verify import verify as compare
+
+Found = TypeVar("Found")
 
 _DIFFERENT: Final = 1
 _NOT_COMPARED: Final = 2
@@ -62,6 +66,14 @@ def verify(
     width: Annotated[
         int, typer.Option("--width", min=_NARROWEST, help="How many characters of a value --json tells.")
     ] = _WIDTH,
+    changed_since: Annotated[
+        str | None,
+        typer.Option(
+            "--changed-since",
+            metavar="POSITION",
+            help="Only rows changed since this position of the WAL, or since 'last': the last verify of all rows.",
+        ),
+    ] = None,
 ) -> None:
     """Prove by checksums that the service holds what the mapping makes of the monolith's rows.
 
@@ -70,26 +82,31 @@ def verify(
     try:
         project = shell(context).project()
         files = files_of(project, capability)
-        settle = settling(capability, project) if files.tables else pause
-        asked = Verifying(
-            capability=capability,
-            tables=tuple(table or ()),
-            told=rows,
-            chunk_rows=chunk_rows,
-            settle=settle,
-            proving=settle is not pause,
-        )
-        part = None if table is None else ", ".join(table)
-        verdict = watched(keeping(compare(asked, project), project, warn, part=part))
+        asked = Verifying(capability=capability, tables=tuple(table or ()), told=rows, chunk_rows=chunk_rows)
+        if changed_since is None:
+            settle = settling(capability, project) if files.tables else pause
+            asked = replace(asked, settle=settle, proving=settle is not pause)
+            part = None if table is None else ", ".join(table)
+            verdict = watched(keeping(asked, project, warn, part=part))
+            _show(verdict, to_json(verdict, width) if as_json else None)
+        else:
+            proof = watched(verify_changed(asked, changed_since, project, warn))
+            verdict = proof.verdict
+            if not as_json:
+                out.print(_changed(proof))
+            _show(verdict, proof.to_json(width) if as_json else None)
     except (SyncError, ProjectInvalid, Failure) as exc:
         complain(exc)
         raise typer.Exit(_NOT_COMPARED) from exc
-    if as_json:
-        print_json(to_json(verdict, width))
-    else:
-        out.print(view(verdict, out.width))
     if not verdict.equal:
         raise typer.Exit(_DIFFERENT)
+
+
+def _show(verdict: Verdict, values: dict[str, Any] | None) -> None:
+    if values is None:
+        out.print(view(verdict, out.width))
+    else:
+        print_json(values)
 
 
 def warn(words: str) -> None:
@@ -97,16 +114,16 @@ def warn(words: str) -> None:
     err.print(words, style="yellow", markup=False, soft_wrap=True)
 
 
-def watched(steps: Generator[Progress, None, Verdict]) -> Verdict:
-    """Show the progress of a comparison, and return its verdict."""
+def watched(steps: Generator[Progress, None, Found]) -> Found:
+    """Show the progress of a comparison, and return what it found."""
     with _bar() as bar:
         tasks = {}
         while True:
             try:
                 step = next(steps)
             except StopIteration as end:
-                verdict: Verdict = end.value
-                return verdict
+                found: Found = end.value
+                return found
             if step.target not in tasks:
                 tasks[step.target] = bar.add_task(step.target, total=None, pace="", remaining="")
             pace = f"{step.rows_done / step.seconds:,.0f} rows/s" if step.rows_done and step.seconds else ""
@@ -133,13 +150,26 @@ def _bar() -> Bar:
 # --- what a person reads ---
 
 
+def _changed(proof: Proof) -> Text:
+    """Return what was compared of each table, and between which positions it was changed."""
+    counts = [f"{table} {_keys(number)}" for table, number in proof.compared.items()]
+    positions = f"{lsn_text(proof.since)}, up to {lsn_text(proof.until)}"
+    return Text(f"changed since {positions}: {', '.join(counts)}", style="dim")
+
+
+def _keys(number: int | None) -> str:
+    if number is None:
+        return "all rows"
+    return f"{number:,} {'key' if number == 1 else 'keys'}"
+
+
 def view(verdict: Verdict, width: int) -> RenderableType:
     """Return what a person reads of a verdict, ``width`` columns wide."""
-    parts: list[RenderableType] = [_tables(verdict)]
+    parts: list[RenderableType] = [_tables(verdict), Text()] if verdict.tables else []
     for table in verdict.tables:
         if not table.equal:
-            parts += [Text(), *_differences(table, width)]
-    return Group(*parts, Text(), _sentence(verdict))
+            parts += [*_differences(table, width), Text()]
+    return Group(*parts, _sentence(verdict))
 
 
 def _tables(verdict: Verdict) -> Table:

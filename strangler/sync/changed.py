@@ -1,7 +1,7 @@
 """Which rows a stream has changed, kept beside its watermark: what is to be compared after all rows were once equal.
 
-Each batch adds a line a key, in the statement that sets the watermark, so the record is as complete as the watermark is
-true. While tables are copied nothing is recorded: all rows are compared when the copy ends, and the record begins there.
+Each batch adds its keys in the statement that sets the watermark, so that neither is there without the other. While
+tables are copied nothing is recorded: all rows are compared when the copy ends, and the record begins there.
 
 A comparison of all rows that found both sides equal makes what was recorded before it needless. It stands at the
 watermark that was read *before* it read any row: whatever was applied later it may have seen or not, and that is
@@ -22,7 +22,7 @@ from strangler.sync.pgoutput import lsn_of, lsn_text
 
 MOST: Final = 100_000
 """Past so many keys of a table since the last proof the record says that any row may have changed."""
-# So many rows of the record are read in no time; an owner with one small transaction after another makes them in minutes.
+# So many rows of the record are read in no time, and one small transaction after another makes them in minutes.
 _MOST_BATCHES: Final = 1_000
 _PATIENCE: Final = "10s"
 
@@ -117,6 +117,8 @@ def exists(target: psycopg.Connection) -> bool:
 
 def recorded(target: psycopg.Connection, stream: str) -> Recorded | None:
     """Return how far a stream has recorded what it changed, None where it was never begun."""
+    if not exists(target):
+        return _unrecorded(target, stream)
     row = target.execute(
         "select lsn::text, (case when recorded_to = lsn then recorded_from end)::text, copying, given_up"
         " from strangler_sync.stream where name = %s",
@@ -126,6 +128,13 @@ def recorded(target: psycopg.Connection, stream: str) -> Recorded | None:
         return None
     since = None if row[1] is None else lsn_of(row[1])
     return Recorded(lsn=lsn_of(row[0]), since=since, copying=row[2], given_up=row[3])
+
+
+def _unrecorded(target: psycopg.Connection, stream: str) -> Recorded | None:
+    row = target.execute(
+        "select lsn::text, copying, given_up from strangler_sync.stream where name = %s", [stream]
+    ).fetchone()
+    return None if row is None else Recorded(lsn=lsn_of(row[0]), since=None, copying=row[1], given_up=row[2])
 
 
 def since(target: psycopg.Connection, stream: str, position: int) -> Mapping[str, frozenset[Key] | None]:
@@ -151,14 +160,13 @@ def note(target: psycopg.Connection, stream: str, lines: Sequence[Line]) -> None
         )
 
 
-def forget(target: psycopg.Connection, stream: str, until: int) -> None:
+def forget(target: psycopg.Connection, stream: str, lsn: str) -> None:
     """Forget what was changed up to a position, since all rows were compared and equal there.
 
     What cannot be forgotten now, since a large transaction is applied, is forgotten after the next comparison.
     """
     if not exists(target):
         return
-    lsn = lsn_text(until)
     try:
         with target.transaction():
             target.execute("select set_config('lock_timeout', %s, true)", [_PATIENCE])

@@ -164,7 +164,7 @@ def _fetch(
             " values (%s, %s, %s, false, '{}', %s, %s)",
             [
                 (stream, projection.mapping.target, list(key), written(source), snapshot)
-                for key in _as_streamed(source, projection, fetched)
+                for key in as_streamed(source, projection, fetched)
             ],
         )
 
@@ -187,7 +187,7 @@ _LISTED: Final = sql.SQL(
 )
 
 
-def _as_streamed(source: psycopg.Connection, projection: Projection, keys: Sequence[Key]) -> list[Key]:
+def as_streamed(source: psycopg.Connection, projection: Projection, keys: Sequence[Key]) -> list[Key]:
     """Return keys as the stream spells them: as the source prints its own columns."""
     texts = [
         sql.SQL("{}::text").format(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from dataclasses import asdict
 from typing import Final
@@ -15,9 +14,8 @@ from strangler.sync.errors import SyncError
 from strangler.sync.rewriting import Rewritten, rewrite
 from strangler.sync.syncing import Asked
 from strangler.sync.verdicts import Tell, keeping
-from strangler.sync.verify import Progress, Verdict, Verifying, verify
+from strangler.sync.verify import Progress, Verdict, Verifying
 
-_PATIENCE_S: Final = 3.0
 MOST: Final = 10_000
 """More rows than this are no accident: whoever wrote them is to be found, and a new copy is quicker, too."""
 
@@ -35,7 +33,7 @@ def find(
         filling.catch_up(forward)
 
     asked = Verifying(capability=capability, tables=tables, told=told, settle=settle, proving=True, keyed=most)
-    return (yield from keeping(verify(asked, project), project, tell, part=", ".join(tables) or None))
+    return (yield from keeping(asked, project, tell, part=", ".join(tables) or None))
 
 
 def repair(asked: Asked, verdict: Verdict, most: int, project: Project, publisher: Publisher) -> Rewritten:
@@ -67,13 +65,13 @@ def prove(verdict: Verdict, project: Project, tell: Tell) -> Generator[Progress,
     rows = verdict.keys
     asked = Verifying(capability=verdict.capability, settle=settle, proving=True, rows=rows)
     part = f"{sum(map(len, rows.values())):,} repaired"
-    return (yield from keeping(verify(asked, project), project, tell, part=part))
+    return (yield from keeping(asked, project, tell, part=part))
 
 
 def _followed(capability: str, project: Project) -> Direction:
     """Return the stream into the service. Raises ``SyncError`` unless it is applied, and its copy has ended."""
     forward, _ = directions(project.capabilities[capability], project)
-    found = _status(forward)
+    found = status.once_running(forward)
     if found.problem is not None:
         raise SyncError(f"the stream of {capability} does not go on: {found.problem}")
     if not found.begun:
@@ -90,16 +88,6 @@ def _followed(capability: str, project: Project) -> Direction:
             f"{capability} is being copied; its rows are still to come: strangler sync backfill {capability}"
         )
     return forward
-
-
-def _status(forward: Direction) -> status.Status:
-    """Return how the stream is; one that begins its session anew, as at the end of a copy, is waited for."""
-    until = time.monotonic() + _PATIENCE_S
-    while True:
-        found = status.of(forward)
-        if found.running or not found.begun or time.monotonic() > until:
-            return found
-        time.sleep(filling.BUSY_S)
 
 
 def _refuse_many(capability: str, verdict: Verdict, most: int) -> None:

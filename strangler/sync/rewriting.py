@@ -27,10 +27,10 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
-from strangler.sync import transfer
+from strangler.sync import changed, install, transfer
 from strangler.sync.catalogue import Table, identifier
 from strangler.sync.direction import Direction
-from strangler.sync.ending import snapshot
+from strangler.sync.ending import as_streamed, snapshot
 from strangler.sync.errors import RightMissing, SyncError, TimedOut
 from strangler.sync.filling import BUSY_S, MORE_ORIGINS, PATIENCE_S, catch_up, origins
 from strangler.sync.install import make_origin, writers
@@ -97,6 +97,7 @@ def rewrite(direction: Direction, wanted: Wanted) -> Iterator[Rewritten]:
     """
     until = time.monotonic() + PATIENCE_S
     with direction.open() as (source, target), _tagged(target, direction.name):
+        install.bring_up(target)
         target.execute("select set_config('application_name', %s, false)", [_unheard_of()])
         while any(wanted.values()) and time.monotonic() < until:
             done, wanted = _once(direction, source, target, wanted)
@@ -145,8 +146,20 @@ def _once(
             still = [_still(each, wanted, before, now) for each in projections]
             done = sum((_counted(each, now) for each in still), Rewritten())
             _write(source, target, still)
+            _note(source, target, direction.name, still)
     written = {each.projection.mapping.target: {*each.present, *each.gone} for each in still}
     return done, {name: [key for key in keys if key not in written.get(name, ())] for name, keys in wanted.items()}
+
+
+def _note(source: psycopg.Connection, target: psycopg.Connection, stream: str, still: Sequence[_Rows]) -> None:
+    """Record what was written as the stream records what it changes: it is among what is compared next."""
+    lines: list[changed.Line] = []
+    for each in still:
+        keys = as_streamed(source, each.projection, [*each.present, *each.gone])
+        if keys:
+            text = changed.written([tuple(value.encode() for value in key) for key in keys])
+            lines.append((each.projection.mapping.target, len(keys), text.decode()))
+    changed.note(target, stream, lines)
 
 
 def _look(

@@ -12,7 +12,7 @@ from strangler.project import Project, ProjectInvalid
 from strangler.sync import ending, status, syncing, transfer, verdicts
 from strangler.sync.direction import directions
 from strangler.sync.errors import SyncError
-from strangler.sync.verify import Verdict, Verifying, verify
+from strangler.sync.verify import Verdict, Verifying
 
 _AGAIN_S: Final = 600.0
 """After a comparison that could not be made: whatever blocked it may block the next one, too."""
@@ -71,7 +71,7 @@ class Routine:
 
     def _compare(self, name: str, wanted: Wanted) -> Verdict | None:
         asked = Verifying(capability=name, settle=syncing.settling(name, self._project), proving=True)
-        steps = verdicts.keeping(verify(asked, self._project), self._project, self._tell)
+        steps = verdicts.keeping(asked, self._project, self._tell)
         while wanted():
             try:
                 next(steps)

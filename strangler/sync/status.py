@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ from strangler.sync.verdicts import NOTHING_KNOWN, Last
 
 FRESH_S: Final = 10.0
 """A heartbeat is written every second: when the last one that came is older than this, the stream does not follow."""
+_PATIENCE_S: Final = 3.0
+_LOOK_S: Final = 0.1
 _STREAM: Final = """
 select lsn::text, copying, heartbeat_at, heartbeat_xid, applied_at, transactions, changes, stopped, given_up
 from strangler_sync.stream where name = %s
@@ -139,6 +142,16 @@ def of(direction: Direction) -> Status:
             return _between(direction, source, target)
     except (Unreachable, psycopg.Error) as exc:
         return Status(way=direction.way, problem=str(exc).strip().splitlines()[0])
+
+
+def once_running(direction: Direction) -> Status:
+    """Return where one stream stands; one that begins its session anew, as at the end of a copy, is waited for."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        found = of(direction)
+        if found.running or not found.begun or time.monotonic() > until:
+            return found
+        time.sleep(_LOOK_S)
 
 
 def _between(direction: Direction, source: psycopg.Connection, target: psycopg.Connection) -> Status:

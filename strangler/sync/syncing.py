@@ -18,7 +18,7 @@ from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import SyncError, Unreachable
 from strangler.sync.pgoutput import lsn_text
 from strangler.sync.verdicts import Tell, keeping
-from strangler.sync.verify import Progress, Settle, Verdict, Verifying, pause, verify
+from strangler.sync.verify import Progress, Settle, Verdict, Verifying, pause
 
 _LOG: Final = logging.getLogger("strangler.sync")
 
@@ -69,7 +69,7 @@ def complete(
     def settle() -> None:
         filling.catch_up(forward)
 
-    comparing = verify(Verifying(capability=asked.capability, settle=settle, proving=True), project)
+    comparing = Verifying(capability=asked.capability, settle=settle, proving=True)
     verdict = yield from keeping(comparing, project, told)
     if verdict.equal:
         _record(publisher, project, asked, CompleteSync(), _evidence(verdict, forward))

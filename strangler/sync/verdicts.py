@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 
 from strangler.project import Project, ProjectInvalid
-from strangler.sync import transfer
-from strangler.sync.errors import Unreachable
-from strangler.sync.verify import Progress, Verdict
+from strangler.sync import changed, transfer, watermark
+from strangler.sync.direction import Direction, Way, directions
+from strangler.sync.errors import SyncError, Unreachable
+from strangler.sync.pgoutput import lsn_text
+from strangler.sync.verify import Progress, Verdict, Verifying, verify
 
 _KEPT: Final = 10
 """Enough to see since when a difference is there; the last one of all rows stays longer."""
@@ -55,28 +59,63 @@ class Last:
 NOTHING_KNOWN: Final = Last()
 
 
+Standings = Mapping[Way, str]
+"""Where each stream stood before anything was compared, where there is one and its tables are not being copied."""
+NOWHERE: Final[Standings] = {}
+
+
 def keeping(
-    steps: Generator[Progress, None, Verdict], project: Project, told: Tell, *, part: str | None = None
+    asked: Verifying, project: Project, told: Tell, *, part: str | None = None
 ) -> Generator[Progress, None, Verdict]:
     """Compare, keep the verdict, and return it; ``told`` hears why it could not be kept; it is no less true."""
-    verdict = yield from steps
+    standings = _standings(asked.capability, project) if part is None else NOWHERE
+    verdict = yield from verify(asked, project)
     try:
         with transfer.open_database(project.control.database.reveal(), "control database") as control:
-            keep(control, verdict, part)
-    except psycopg.errors.UndefinedTable:
+            keep(control, verdict, part, standings)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         told("this verdict is not kept for sync status: the ledger is of a release before; run: strangler publish")
     except (Unreachable, ProjectInvalid, psycopg.Error) as exc:
         told(f"this verdict is not kept for sync status: {str(exc).strip().splitlines()[0]}")
+    else:
+        if verdict.equal:
+            _forget_changed(asked.capability, project, standings)
     return verdict
 
 
-def keep(control: psycopg.Connection, verdict: Verdict, part: str | None) -> None:
+def _standings(capability: str, project: Project) -> Standings:
+    """Return where the streams stand. Before anything is read: what is applied later may be seen or not."""
+    found = {}
+    for each in _both_ways(capability, project):
+        # Without one a verdict is as true. A database that is away is named by whoever compares.
+        with suppress(Unreachable, psycopg.Error), transfer.open_database(each.target_url, each.target) as target:
+            at = watermark.standing(target, each.name) if watermark.exists(target) else None
+            if at is not None and not at.copying:
+                found[each.way] = lsn_text(at.lsn)
+    return found
+
+
+def _forget_changed(capability: str, project: Project, standings: Standings) -> None:
+    """Have streams forget what they changed before all of it was proved; what stays is forgotten the next time."""
+    for each in _both_ways(capability, project):
+        if each.way in standings:
+            with suppress(Unreachable, psycopg.Error), transfer.open_database(each.target_url, each.target) as target:
+                changed.forget(target, each.name, standings[each.way])
+
+
+def _both_ways(capability: str, project: Project) -> tuple[Direction, ...]:
+    files = project.capabilities[capability]
+    return directions(files, project) if files.tables else ()
+
+
+def keep(control: psycopg.Connection, verdict: Verdict, part: str | None, standings: Standings = NOWHERE) -> None:
     """Record a verdict, and forget the oldest ones."""
     tables = verdict.tables
     with control.transaction():
         control.execute(
-            "insert into strangler.verification (capability, part, equal, rows, differing, seconds)"
-            " values (%s, %s, %s, %s, %s, %s)",
+            "insert into strangler.verification"
+            " (capability, part, equal, rows, differing, seconds, forward, reverse)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 verdict.capability,
                 part,
@@ -84,6 +123,8 @@ def keep(control: psycopg.Connection, verdict: Verdict, part: str | None) -> Non
                 sum(each.monolith_rows for each in tables),
                 sum(each.found + each.unseen_rows for each in tables),
                 verdict.seconds,
+                standings.get(Way.FORWARD),
+                standings.get(Way.REVERSE),
             ],
         )
         control.execute(
@@ -108,6 +149,21 @@ def last(control: psycopg.Connection, capability: str) -> Last:
     whole, part = found.get(True), found.get(False)
     later = part is not None and (whole is None or part[0] > whole[0])
     return Last(whole=whole and whole[1], part=part[1] if later and part else None)
+
+
+def last_whole(control: psycopg.Connection, capability: str, way: Way) -> tuple[bool, str | None] | None:
+    """Return whether all rows were equal when they were compared last, and where the stream of ``way`` stood then.
+
+    Raises ``SyncError`` for a ledger of a release before.
+    """
+    query = "select equal, {}::text from strangler.verification where capability = %s and part is null"
+    try:
+        row = control.execute(
+            sql.SQL(query + " order by id desc limit 1").format(sql.Identifier(way)), [capability]
+        ).fetchone()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
+        raise SyncError("the ledger is of a release before; run: strangler publish") from exc
+    return None if row is None else (row[0], row[1])
 
 
 def forget(control: psycopg.Connection, capability: str) -> None:

@@ -99,7 +99,9 @@ def advance(
 ) -> None:
     """Set the watermark to ``to``. ``heartbeat`` is the number of the transaction that wrote it, and the time.
 
-    ``noted`` is what is recorded of the rows that changed; None while tables are copied, when nothing is. Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch.
+    ``noted`` is what is recorded of the rows that changed; None while tables are copied, when nothing is.
+
+    Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch.
     """
     beaten_by, _, beaten_at = (None, "", None) if heartbeat is None else heartbeat.partition(" ")
     advanced = target.execute(

@@ -2,7 +2,7 @@
 
 from strangler.sync.verify.looking import Kind, Settle
 from strangler.sync.verify.pair import Patience
-from strangler.sync.verify.run import CHUNK_ROWS, TOLD, Verifying, pause, verify
+from strangler.sync.verify.run import CHUNK_ROWS, TOLD, Verifying, chosen_of, pause, verify
 from strangler.sync.verify.verdict import Cell, Difference, Progress, TableVerdict, Verdict, to_json
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "TableVerdict",
     "Verdict",
     "Verifying",
+    "chosen_of",
     "pause",
     "to_json",
     "verify",

@@ -26,6 +26,10 @@ class Kind(StrEnum):
     EXTRA = "extra"
     DIFFERING = "differing"
 
+    def turned(self) -> Kind:
+        """Return the kind seen from the monolith."""
+        return {Kind.MISSING: Kind.EXTRA, Kind.EXTRA: Kind.MISSING}.get(self, self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:

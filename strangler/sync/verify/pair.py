@@ -12,7 +12,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from strangler.project import CapabilityFiles, Project
+from strangler.sync.direction import Direction
 from strangler.sync.errors import NotComparable, RightMissing, SyncError, TimedOut, Unreachable
 from strangler.sync.transfer import open_database
 from strangler.sync.verify.reading import Reading
@@ -104,19 +104,18 @@ def _answers(asked: tuple[Future[Rows], Future[Rows]]) -> tuple[Rows, Rows]:
 
 
 @contextmanager
-def open_pair(setting: Project, files: CapabilityFiles, patience: Patience) -> Iterator[Pair]:
-    """Connect to both databases. What is still being computed when the block is left is cancelled there."""
-    service = setting.services[files.service]
+def open_pair(direction: Direction, patience: Patience) -> Iterator[Pair]:
+    """Connect to both databases, on the way back to the service's as if it were the monolith's: there rows come from.
+
+    What is still being computed when the block is left is cancelled there.
+    """
     with (
-        open_database(setting.monolith.database.reveal(), "monolith's database", "strangler verify") as source,
-        open_database(service.database.reveal(), f"{service.name}'s database", "strangler verify") as target,
+        open_database(direction.source_url, direction.source, "strangler verify") as source,
+        open_database(direction.target_url, direction.target, "strangler verify") as target,
         ThreadPoolExecutor(1) as here,
         ThreadPoolExecutor(1) as there,
     ):
-        sides = (
-            Side("monolith's database", source, here),
-            Side(f"{service.name}'s database", target, there),
-        )
+        sides = Side(direction.source, source, here), Side(direction.target, target, there)
         for side in sides:
             _prepare(side.connection, patience)
         try:

@@ -6,7 +6,7 @@ table, the columns themselves of the service's. PostgreSQL pulls the inner one u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -21,12 +21,13 @@ from strangler.sync.verify.ranges import Range
 class Reading:
     """How one side of a table is read.
 
-    ``order`` are the key's columns as they are compared, each with its type in ``order_types``; ``columns`` are all
-    columns in their canonical form, the key's first. ``walkable`` says that an index gives rows in that order;
-    ``index`` which columns it would have to have, None where none can.
+    ``key`` are the key's columns with their types, ``order`` the same as they are compared, each with its type in
+    ``order_types``; ``columns`` are all columns in their canonical form, the key's first. ``walkable`` says
+    that an index gives rows in that order; ``index`` which columns it would have to have, None where none can.
     """
 
     table: str
+    key: Mapping[str, str]
     condition: sql.Composable
     order: tuple[sql.Composable, ...]
     order_types: tuple[str, ...]
@@ -98,6 +99,18 @@ class Reading:
         texts = sql.SQL(", ").join(forms.by_bytes(each) for each in self._columns())
         return sql.SQL("select {}, array[{}] from {} order by 2").format(self._key("key"), texts, self._chosen(keys))
 
+    def spelled(self, keys: Sequence[Key]) -> sql.Composed:
+        """Return the SELECT of ``keys`` as all others here spell them; they come as this side's columns are printed."""
+        width = len(self.key)
+        own = [
+            sql.SQL("({})::{} as {}").format(sql.Identifier(f"w{n}"), sql.SQL(kind), sql.Identifier(name))
+            for n, (name, kind) in enumerate(self.key.items())
+        ]
+        named = [sql.SQL("{} as {}").format(self.columns[n], sql.Identifier(f"c{n}")) for n in range(width)]
+        return sql.SQL("select distinct {} from (select {} from (select {} from {}) as own) as spelled").format(
+            self._key("key"), sql.SQL(", ").join(named), sql.SQL(", ").join(own), _listed(keys, width)
+        )
+
     def _rows(self, sample: sql.Composable | None = None) -> sql.Composed:
         named = [
             *(sql.SQL("{} as {}").format(each, sql.Identifier(f"k{n}")) for n, each in enumerate(self.order)),
@@ -109,13 +122,11 @@ class Reading:
 
     def _chosen(self, keys: Sequence[Key]) -> sql.Composed:
         width = range(len(self.order))
-        arrays = sql.SQL(", ").join(sql.SQL("{}::text[]").format(sql.Literal([key[n] for key in keys])) for n in width)
         equal = sql.SQL(" and ").join(
             sql.SQL("{} = ({})::{}").format(sql.Identifier(f"k{n}"), sql.Identifier(f"w{n}"), self._order_type(n))
             for n in width
         )
-        names = sql.SQL(", ").join(sql.Identifier(f"w{n}") for n in width)
-        return sql.SQL("{} join unnest({}) as wanted({}) on {}").format(self._rows(), arrays, names, equal)
+        return sql.SQL("{} join {} on {}").format(self._rows(), _listed(keys, len(width)), equal)
 
     def _columns(self) -> list[sql.Identifier]:
         return [sql.Identifier(f"c{n}") for n in range(len(self.columns))]
@@ -161,6 +172,14 @@ class Reading:
             self._piece(bounds, first, middle),
             self._piece(bounds, middle + 1, last),
         )
+
+
+def _listed(keys: Sequence[Key], width: int) -> sql.Composed:
+    """Return keys as rows of texts, ``w0`` and so on."""
+    columns = range(width)
+    arrays = sql.SQL(", ").join(sql.SQL("{}::text[]").format(sql.Literal([key[n] for key in keys])) for n in columns)
+    names = sql.SQL(", ").join(sql.Identifier(f"w{n}") for n in columns)
+    return sql.SQL("unnest({}) as wanted({})").format(arrays, names)
 
 
 def _hash(parts: Sequence[sql.Composable], seed: sql.Composable) -> sql.Composed:

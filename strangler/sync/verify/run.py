@@ -7,15 +7,15 @@ one instant. What differs is therefore looked at again before it counts.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import psycopg
 
-from strangler.project import CapabilityFiles, Project, TableMapping
-from strangler.sync.direction import mapping_file
+from strangler.project import Project, TableMapping
+from strangler.sync.direction import Way, directions
 from strangler.sync.errors import SyncError, TimedOut, Unreachable
 from strangler.sync.mapping import Key, Projection, project
 from strangler.sync.verify.looking import Settle
@@ -40,8 +40,9 @@ class Verifying:
     """What is asked: which capability, which of its ``tables`` (all without any), how many differing rows to tell.
 
     ``proving`` says that ``settle`` waits for a stream: what differs then, and stands still, need not be looked at
-    again. ``rows`` are keys by target table: these rows alone are compared then. ``keyed`` is of how many differing
-    rows of a table the verdict has the keys.
+    again. ``rows`` are keys by target table: these rows alone are compared then. ``streamed`` are such keys as the
+    stream spells them, None of a table that is compared whole. ``keyed`` is of how many differing rows of a table the
+    verdict has the keys. On the ``way`` back it is the service's rows that the monolith's tables are to hold.
     """
 
     capability: str
@@ -52,7 +53,17 @@ class Verifying:
     proving: bool = False
     patience: Patience = field(default_factory=Patience)
     rows: Mapping[str, Sequence[Key]] | None = None
+    streamed: Mapping[str, Collection[Key] | None] | None = None
     keyed: int = 0
+    way: Way = Way.FORWARD
+
+    def wants(self, target: str) -> bool:
+        """Return whether any row of a table is asked for."""
+        chosen = self.rows if self.streamed is None else self.streamed
+        if chosen is None:
+            return True
+        keys = chosen.get(target, ())
+        return keys is None or len(keys) > 0
 
 
 def verify(asked: Verifying, setting: Project) -> Generator[Progress, None, Verdict]:
@@ -62,34 +73,33 @@ def verify(asked: Verifying, setting: Project) -> Generator[Progress, None, Verd
     then.
     """
     files = setting.capabilities[asked.capability]
-    mappings = _chosen(files, asked.tables)
+    if not files.tables:
+        raise SyncError(f"{files.name} has no mapping.toml: there is nothing to verify")
+    direction = directions(files, setting)[asked.way is Way.REVERSE]
+    mappings = chosen_of(direction.tables, asked.tables, asked.capability)
     started = time.monotonic()
-    with open_pair(setting, files, asked.patience) as pair:
+    with open_pair(direction, asked.patience) as pair:
         tables: list[TableVerdict] = []
-        for projection in _projections(pair, mappings, files, setting):
-            if asked.rows is not None and not asked.rows.get(projection.mapping.target):
-                continue
-            found = yield from _walk(pair, projection, asked)
-            tables.append(found)
+        for projection in _projections(pair, mappings, direction.file):
+            if asked.wants(projection.mapping.target):
+                found = yield from _walk(pair, projection, asked)
+                tables.append(found if asked.way is Way.FORWARD else found.turned())
     return Verdict(capability=asked.capability, tables=tuple(tables), seconds=time.monotonic() - started)
 
 
-def _chosen(files: CapabilityFiles, wanted: tuple[str, ...]) -> list[TableMapping]:
-    if not files.tables:
-        raise SyncError(f"{files.name} has no mapping.toml: there is nothing to verify")
+def chosen_of(tables: Sequence[TableMapping], wanted: tuple[str, ...], capability: str) -> list[TableMapping]:
+    """Return the tables with ``wanted`` names on either side, all without any. Raises ``SyncError`` for another one."""
     for name in wanted:
-        if all(name not in (table.source, table.target) for table in files.tables):
-            names = ", ".join(table.target for table in files.tables)
-            raise SyncError(f"{files.name} maps no table named {name!r}; it maps {names}")
-    return [table for table in files.tables if not wanted or {table.source, table.target} & set(wanted)]
+        if all(name not in (table.source, table.target) for table in tables):
+            names = ", ".join(table.target for table in tables)
+            raise SyncError(f"{capability} maps no table named {name!r}; it maps {names}")
+    return [table for table in tables if not wanted or {table.source, table.target} & set(wanted)]
 
 
-def _projections(
-    pair: Pair, mappings: list[TableMapping], files: CapabilityFiles, setting: Project
-) -> list[Projection]:
+def _projections(pair: Pair, mappings: list[TableMapping], file: str) -> list[Projection]:
     connections = pair.monolith.connection, pair.service.connection
     with _explained():
-        return project(mappings, *connections, mapping_file(files, setting), wanted=("select",))
+        return project(mappings, *connections, file, wanted=("select",))
 
 
 def _walk(pair: Pair, projection: Projection, asked: Verifying) -> Generator[Progress, None, TableVerdict]:
@@ -104,8 +114,15 @@ def _walk(pair: Pair, projection: Projection, asked: Verifying) -> Generator[Pro
         proving=asked.proving,
         keyed=asked.keyed,
     )
-    yield from walk.ranges() if asked.rows is None else walk.rows(asked.rows[projection.mapping.target])
+    yield from _steps(walk, asked, projection.mapping.target)
     return walk.verdict()
+
+
+def _steps(walk: Walk, asked: Verifying, target: str) -> Iterator[Progress]:
+    if asked.rows is not None:
+        return walk.rows(asked.rows[target])
+    keys = None if asked.streamed is None else asked.streamed[target]
+    return walk.ranges() if keys is None else walk.rows_of_stream(keys)
 
 
 @contextmanager

@@ -131,6 +131,7 @@ def _reading(
     wanted = [_indexed(name, order_type, facts.types[name]) for name, order_type in zip(key, order_types, strict=True)]
     return Reading(
         table=facts.table,
+        key={name: facts.types[name].full for name in key},
         condition=condition,
         order=order,
         order_types=tuple(order_type or forms.BY_BYTES for order_type in order_types),

@@ -62,6 +62,11 @@ class Difference:
     kind: Kind
     cells: tuple[Cell, ...] = ()
 
+    def turned(self) -> Difference:
+        """Return the difference with both sides exchanged."""
+        cells = tuple(replace(each, monolith=each.service, service=each.monolith) for each in self.cells)
+        return replace(self, kind=self.kind.turned(), cells=cells)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableVerdict:
@@ -94,6 +99,19 @@ class TableVerdict:
     @property
     def equal(self) -> bool:
         return not self.found and not self.unseen_ranges
+
+    def turned(self) -> TableVerdict:
+        """Return the verdict with both sides exchanged: one of the way back, where rows come from the service."""
+        return replace(
+            self,
+            source=self.target,
+            target=self.source,
+            monolith_rows=self.service_rows,
+            service_rows=self.monolith_rows,
+            missing=self.extra,
+            extra=self.missing,
+            differences=tuple(each.turned() for each in self.differences),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -62,11 +62,15 @@ class Walk:
 
     def rows(self, keys: Sequence[Key]) -> Iterator[Progress]:
         """Compare the rows of these keys alone, and yield the progress."""
-        for first in range(0, len(keys), _KEYS):
-            monolith, service = map(_by_key, self._ask(_checksums_of(keys[first : first + _KEYS])))
-            self._monolith_rows += len(monolith)
-            self._service_rows += len(service)
-            self._suspects += suspects(monolith, service)
+        for part in _parts(keys):
+            self._look_at(part)
+            yield self._progress(len(keys))
+
+    def rows_of_stream(self, keys: Collection[Key]) -> Iterator[Progress]:
+        """Compare the rows of keys that come as the stream spells them, which is not how they are compared."""
+        for part in _parts(list(keys)):
+            spelled = self.pair.monolith.ask(self.table.monolith.spelled(part), self.table.monolith).result()
+            self._look_at([tuple(key) for (key,) in spelled])
             yield self._progress(len(keys))
 
     def verdict(self) -> TableVerdict:
@@ -130,6 +134,12 @@ class Walk:
         else:
             self._split(within, monolith, service)
 
+    def _look_at(self, keys: Sequence[Key]) -> None:
+        monolith, service = map(_by_key, self._ask(_checksums_of(keys)))
+        self._monolith_rows += len(monolith)
+        self._service_rows += len(service)
+        self._suspects += suspects(monolith, service)
+
     def _look(self, within: Range) -> None:
         found = list(suspects(*map(_by_key, self._ask(lambda reading: reading.checksums(within)))))
         self._suspects += found
@@ -178,8 +188,7 @@ class Walk:
 
     def _checksums(self, side: Side, reading: Reading) -> dict[Key, Image]:
         keys = [each.key for each in self._suspects]
-        parts = [keys[first : first + _KEYS] for first in range(0, len(keys), _KEYS)]
-        asked = [side.ask(reading.checksums_of(part), reading) for part in parts]
+        asked = [side.ask(reading.checksums_of(part), reading) for part in _parts(keys)]
         return {key: image for each in asked for key, image in _by_key(each.result()).items()}
 
     # --- what is told ---
@@ -246,6 +255,10 @@ class Walk:
             rows_done=done,
             seconds=time.monotonic() - self._started,
         )
+
+
+def _parts(keys: Sequence[Key]) -> list[Sequence[Key]]:
+    return [keys[first : first + _KEYS] for first in range(0, len(keys), _KEYS)]
 
 
 def _tallies(within: Range, bounds: Sequence[Key] = ()) -> Question:
