@@ -86,7 +86,7 @@ def changes(direction: Direction, position: int) -> Changed:
         target.execute("set transaction isolation level repeatable read, read only")
         found = changed.recorded(target, direction.name) if watermark.exists(target) else None
         if found is None:
-            raise SyncError(f"{direction.capability} is not streamed, and nobody knows what changed; {_ALL}")
+            raise _not_streamed(direction)
         problem = refusal(found, position)
         if problem is not None:
             raise SyncError(f"{direction.capability}: {problem}")
@@ -142,13 +142,19 @@ def _position(asked: Verifying, since: str, project: Project) -> int:
 
 def _refuse_still(direction: Direction) -> None:
     found = status.once_running(direction)
+    if not found.begun and found.problem is None:
+        raise _not_streamed(direction)
     if found.problem is not None:
         raise SyncError(f"the stream of {direction.capability} does not go on: {found.problem}")
-    if found.begun and not found.running:
+    if not found.running:
         raise SyncError(
             f"nobody applies the stream of {direction.capability}, and changes may be on their way; start strangler"
             " sync run"
         )
+
+
+def _not_streamed(direction: Direction) -> SyncError:
+    return SyncError(f"{direction.capability} is not streamed, and nobody knows what changed; {_ALL}")
 
 
 def _number(keys: Collection[Key] | None) -> int | None:

@@ -114,5 +114,3 @@ def test_what_is_no_position_is_refused(text: str) -> None:
 
 def test_a_position_is_read_as_postgresql_writes_it() -> None:
     assert position_of("16/B374D848") == 0x16B374D848
-
-
