@@ -1,7 +1,8 @@
 """Which rows a stream has changed, kept beside its watermark: what is to be compared after all rows were once equal.
 
 Each batch adds its keys in the statement that sets the watermark, so that neither is there without the other. While
-tables are copied nothing is recorded: all rows are compared when the copy ends, and the record begins there.
+tables are copied nothing is recorded: all rows are compared when the copy ends, and the record begins there. Of 10,000
+changes, 116 ms where it is quiet, this took 3 ms: 1.2 to write the keys down and 1.8 more in the database.
 
 A comparison of all rows that found both sides equal makes what was recorded before it needless. It stands at the
 watermark that was read *before* it read any row: whatever was applied later it may have seen or not, and that is
@@ -20,8 +21,12 @@ from strangler.sync.images import Changes, RowKey
 from strangler.sync.mapping import Key
 from strangler.sync.pgoutput import lsn_of, lsn_text
 
-MOST: Final = 100_000
-"""Past so many keys of a table since the last proof the record says that any row may have changed."""
+MOST: Final = 50_000
+"""Past so many keys of a table since the last proof the record says that any row may have changed.
+
+To compare one took 27 us of two cores (300,000 rows, PostgreSQL 18), so these take 1.4 s, and no pause has much more. Of
+so many changes all rows are better compared once more while nobody waits: then few have changed since.
+"""
 # So many rows of the record are read in no time, and one small transaction after another makes them in minutes.
 _MOST_BATCHES: Final = 1_000
 _PATIENCE: Final = "10s"

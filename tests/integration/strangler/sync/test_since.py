@@ -328,7 +328,7 @@ def test_on_the_way_back_it_is_the_monolith_s_rows_that_are_proved(bed: Bed) -> 
     assert (found.monolith_rows, found.service_rows) == (0, 1)
 
 
-@pytest.mark.parametrize(("each", "batches", "kept"), [(1, 1_001, 1), (60_000, 4, 60_000), (60_001, 5, None)])
+@pytest.mark.parametrize(("each", "batches", "kept"), [(1, 1_001, 1), (40_000, 3, 40_000), (40_001, 3, None)])
 def test_the_record_of_a_table_is_bounded(bed: Bed, each: int, batches: int, kept: int | None) -> None:
     """Of a few keys each is kept once; of too many, that any row may have changed."""
     name = bed.forward.name
