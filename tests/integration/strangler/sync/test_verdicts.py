@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_the_last_verdict_is_told_until_there_is_a_later_one(library: Library, s
     first = told(say)["verified"]
     assert (first["equal"], first["part"], first["rows"] > 0, first["differing"] > 0) == (False, None, True, True)
     assert 0 <= first["age_s"] < 60
-    assert "verified 0 s ago: different in" in say("sync", "status")[1].replace("1 s ago", "0 s ago")
+    assert re.search(r"verified \d{1,2} s ago: different in", say("sync", "status")[1])
     say("sync", "backfill", "books", "--inline")
     assert say("sync", "verify", "books")[0] == 0
     assert told(say)["verified"]["equal"]
