@@ -24,7 +24,7 @@ from strangler.sync.pgoutput import lsn_of, lsn_text
 MOST: Final = 50_000
 """Past so many keys of a table since the last proof the record says that any row may have changed.
 
-To compare one took 27 us on two cores (of 300,000 rows, PostgreSQL 18), so these take 1.4 s, and no pause has much more.
+To compare one took 27 us on two cores (of 300,000 rows, PostgreSQL 18), so these take 1.4 s; no pause has much more.
 After so many changes all rows are better compared once more while nobody waits: then few have changed since.
 """
 # So many rows of the record are read in no time, and one small transaction after another makes them in minutes.

@@ -21,10 +21,8 @@ create table if not exists strangler_sync.stream (
   transactions bigint not null default 0,
   changes bigint not null default 0,
   stopped text,
-  given_up text,
-  outline jsonb -- of the source's tables, as far as the mapping uses them
+  given_up text
 );
-alter table strangler_sync.stream add column if not exists outline jsonb; -- of a stream that was begun before there was
 
 -- Keys that a chunk of the backfill must not bring: of rows that are gone, and of rows that changed before they were
 -- here, which are fetched at its end; with the transactions of which one did so.
@@ -45,7 +43,9 @@ create index if not exists tombstone_amended on strangler_sync.tombstone (stream
 -- Only where it is missing: to alter a table waits for whatever a stream applies, and everybody else then waits, too.
 do $$ begin
   if to_regclass('strangler_sync.changed') is null then
-    alter table strangler_sync.stream add column recorded_from pg_lsn, add column recorded_to pg_lsn;
+    alter table strangler_sync.stream
+      add column outline jsonb, -- of the source's tables, as far as the mapping uses them
+      add column recorded_from pg_lsn, add column recorded_to pg_lsn;
     create table strangler_sync.changed (
       stream text not null references strangler_sync.stream (name) on delete cascade,
       target text not null,

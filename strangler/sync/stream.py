@@ -91,12 +91,12 @@ class _Session:
         at = watermark.standing(target, direction.name)
         if at is None:
             raise SyncError(f"{direction.name} was never begun")
+        install.bring_up(target)
         identity.prove_server(sender.server(), at, direction.mapping)
         kept = outlining.kept(at.outline)
         outlining.prove(source, kept, direction.source)  # first: a table that was dropped has left its publication, too
         identity.prove_publication(source, at)
         identity.prove_slot(source, at)
-        install.bring_up(target)
         try:
             projections = direction.projections(source, target)
         except MappingInvalid:

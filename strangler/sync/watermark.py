@@ -132,7 +132,6 @@ def stop(target: psycopg.Connection, name: str, why: str) -> None:
 
 def keep_outline(target: psycopg.Connection, name: str, outline: Jsonb) -> None:
     """Keep what the source's tables are like, for whoever follows the stream next."""
-    target.execute("alter table strangler_sync.stream add column if not exists outline jsonb")
     target.execute("update strangler_sync.stream set outline = %s where name = %s", [outline, name])
 
 
