@@ -16,6 +16,7 @@ from strangler.project.entrance import NETWORKS, check_network, listen_of, netwo
 from strangler.project.manage import manage_of
 from strangler.project.protect import protect_of, reach_of
 from strangler.project.rates import check_capabilities, rates_of
+from strangler.project.referred import TABLE, bare, referred_of, refuse_untold
 from strangler.project.section import (
     METHOD,
     NAME,
@@ -49,7 +50,6 @@ from strangler.routing.table import MONOLITH, Kind, Route
 
 # As shells and dotenv files write it; quotes around the whole value are not part of it.
 _ASSIGNMENT: Final = re.compile(r"""(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(["']?)(.*)\2""")
-_TABLE: Final = re.compile(r'(?:[^".]+|"[^".]+")(?:\.(?:[^".]+|"[^".]+"))?')
 _KIND: Final = re.compile("|".join(Kind))
 _RESERVED: Final = re.compile(r"/\.strangler/[A-Za-z0-9._~/-]{1,200}")
 _PERMISSION: Final = re.compile(r"\w+\.\w+")
@@ -230,6 +230,8 @@ def _capabilities(top: Section, root: Path, services: Mapping[str, Upstream]) ->
         found[path.parent.name] = _capability(section, path.parent, services, tables)
     _refuse_shared_routes(found, root, top.problems)
     _refuse_shared_tables(found, root, top.problems)
+    for each in found.values():
+        top.problems.extend(refuse_untold(each, found, _shown_path(each.folder / "mapping.toml", root)))
     return found
 
 
@@ -338,7 +340,7 @@ def _tables(path: Path, root: Path, top: Section) -> tuple[TableMapping, ...]:
     references = tuple(_table(each, reference=True) for each in section.sections("reference"))
     tables = references + tuple(_table(each) for each in section.sections("table"))
     section.close()
-    for twice in _repeated(_bare(table.target) for table in tables):
+    for twice in _repeated(bare(table.target) for table in tables):
         section.problem("[[table]] target", f"{twice!r} twice", "one source table for each target")
     return tables
 
@@ -355,6 +357,7 @@ def _table(section: Section, *, reference: bool = False) -> TableMapping:
         where=section.text("where", "an SQL condition on the source row", default="") or None,
         reference=reference,
         acknowledged=() if reference else section.texts("acknowledged", _ACKNOWLEDGED, default=()),
+        referred_by=referred_of(section, reference=reference),
     )
     section.close()
     return table
@@ -362,12 +365,7 @@ def _table(section: Section, *, reference: bool = False) -> TableMapping:
 
 def _table_name(section: Section, key: str) -> str:
     wanted = f'the {key} table\'s name such as "catalog_product" or "public.catalog_product"'
-    return section.text(key, wanted, check=_like(_TABLE))
-
-
-def _bare(table: str) -> str:
-    """Return a table's name without quotes and the schema that is meant when none is named."""
-    return ".".join(part.strip('"') for part in table.split(".")).removeprefix("public.")
+    return section.text(key, wanted, check=_like(TABLE))
 
 
 def _columns(section: Section, key: str, wanted: str, *, needed: bool = False) -> dict[str, str]:
@@ -396,8 +394,8 @@ def _refuse_shared_routes(found: Mapping[str, CapabilityFiles], root: Path, prob
 def _refuse_shared_tables(found: Mapping[str, CapabilityFiles], root: Path, problems: list[Problem]) -> None:
     first: dict[tuple[str, str, str], CapabilityFiles] = {}
     for each in found.values():
-        claims = [("source", "monolith", _bare(table.source)) for table in each.tables if not table.reference]
-        claims += [("target", each.service, _bare(table.target)) for table in each.tables]
+        claims = [("source", "monolith", bare(table.source)) for table in each.tables if not table.reference]
+        claims += [("target", each.service, bare(table.target)) for table in each.tables]
         for claim in dict.fromkeys(claims):
             other = first.setdefault(claim, each)
             if other is not each:

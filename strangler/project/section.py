@@ -182,7 +182,7 @@ class Section:
             self.problem(key, shown(raw), f"tables [[{key}]]")
             return
         for number, each in enumerate(raw, 1):
-            yield Section(self.file, f"[[{key}]] {number}", each, self.environment, self.problems)
+            yield Section(self.file, f"{self.name} [[{key}]] {number}".strip(), each, self.environment, self.problems)
 
     def close(self) -> None:
         """Note the keys that nobody asked for: a misspelt key must not be a silent default."""

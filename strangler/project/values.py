@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
@@ -176,6 +177,34 @@ class Identity:
     permissions: tuple[str, ...] = ()
 
 
+class OnDelete(StrEnum):
+    """What the delete of a mapped row does to rows that refer to it, and are not mapped themselves."""
+
+    RESTRICT = "restrict"
+    SET_NULL = "set null"
+    CASCADE = "cascade"
+    KEEP = "keep"
+
+    @property
+    def writes(self) -> bool:
+        """Whether rows of the referring table are written."""
+        return self in (OnDelete.SET_NULL, OnDelete.CASCADE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referred:
+    """A foreign key of ``columns`` in a table that is not mapped, ``by`` which a mapped table is referred to.
+
+    Both are in the database of ``stack``. ``on_delete`` is for deletes that a stream brings there: those of the other
+    stack, while that is the owner.
+    """
+
+    by: str
+    columns: tuple[str, ...]
+    stack: Stack
+    on_delete: OnDelete
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableMapping:
     """One source table projected into one target table, and back.
@@ -183,7 +212,8 @@ class TableMapping:
     ``key`` maps key columns of the target to those of the source. ``forward`` maps the other target columns to SQL
     over the source row, ``reverse`` source columns to SQL over the target row. A ``reference`` is a copy of columns
     that belong to somebody else: the service reads it, and nothing of it ever goes back. Of the source's columns those
-    that are ``acknowledged`` need not come back as they were.
+    that are ``acknowledged`` need not come back as they were. ``referred_by`` are foreign keys from outside the
+    capability, on either side.
     """
 
     source: str
@@ -194,6 +224,7 @@ class TableMapping:
     where: str | None = None
     reference: bool = False
     acknowledged: tuple[str, ...] = ()
+    referred_by: tuple[Referred, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,10 @@
 
 Rows that go away go first, children before parents, then come those that are there, parents before children. What this
 order breaks, a smaller batch does not: see ``stream``.
+
+Where something is declared of rows outside that refer to these tables, rows go when their transaction is whole, since
+until then they may come back, and what is declared is done just before. A change that comes alone cannot wait; should
+such a row come back after all, nothing of its transaction is applied.
 """
 
 from __future__ import annotations
@@ -15,12 +19,13 @@ import psycopg
 from psycopg import sql
 
 from strangler.sync.changed import Noted, Tidying
-from strangler.sync.errors import StreamBroken
+from strangler.sync.errors import CannotApply, StreamBroken
 from strangler.sync.filling import alone, settle
 from strangler.sync.images import Changes, RowKey
 from strangler.sync.intake import Batch
 from strangler.sync.landing import GONE, WHOLE, Landing, line
 from strangler.sync.pgoutput import UNCHANGED
+from strangler.sync.referring import Policy
 from strangler.sync.watermark import Standing, advance
 
 _BLOCK: Final = 1 << 17
@@ -43,10 +48,14 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A batch that is ready for its target; tables in the order of their landings."""
+    """A batch that is ready for its target; tables in the order of their landings.
+
+    ``alone`` when it is a change that must not wait for what comes with it.
+    """
 
     batch: Batch
     tables: list[Staged]
+    alone: bool = False
 
 
 class Outdated(Exception):
@@ -61,6 +70,10 @@ class Applier:
         self.relaxed = False  # its session was begun while the tables were copied, and they are not any more
         self._target = target
         self._landings = {each.projection.source.qualified: each for each in landings}
+        self._holds = any(each.policies for each in landings)
+        self._departed = False  # rows are noted that are to go when the transaction is whole
+        for each in landings if self._holds else ():
+            target.execute(each.departures())
         self._open: ExitStack | None = None
         self._copying, self._settled = at.copying, False
         self._staged = False
@@ -72,15 +85,15 @@ class Applier:
         """Whether something was applied that is not committed."""
         return self._open is not None
 
-    def prepare(self, batch: Batch) -> Load:
+    def prepare(self, batch: Batch, *, alone: bool = False) -> Load:
         """Return ``batch`` as it is sent. Nothing is done with the target, which may be busy with another one."""
         tables = [
             _staged(landing, batch.tables[name]) for name, landing in self._landings.items() if name in batch.tables
         ]
-        return Load(batch, tables)
+        return Load(batch, tables, alone)
 
-    def apply(self, load: Load) -> None:
-        """Apply what a batch has of a transaction that goes on; ``commit`` comes later."""
+    def apply(self, load: Load, *, whole: bool = False) -> None:
+        """Apply what a batch has of a transaction that goes on; ``commit`` comes later, and makes it ``whole``."""
         if self._open is None:
             self._renew()
             self._open = ExitStack()
@@ -95,7 +108,12 @@ class Applier:
             alone(self._target, self.at.name)
             self._bury(load)
         for each in reversed(load.tables):
-            self._remove(each.landing, each.changes)
+            if self._holds:
+                self._let_go(each.landing, each.changes)
+            else:
+                self._remove(each.landing, each.changes)
+        if self._departed and (whole or (load.alone and not self.at.copying)):
+            self._take_out()
         for each in load.tables:
             if self._copying:
                 self._write_beside_copy(each, load.batch)
@@ -112,8 +130,8 @@ class Applier:
         """Apply a batch and what came before it, with the watermark at its end. Raises ``Overtaken``."""
         batch = load.batch
         try:
-            if batch.tables or self._open is None:
-                self.apply(load)
+            if batch.tables or self._open is None or self._departed:
+                self.apply(load, whole=True)
             heartbeat = None if batch.heartbeat is None else batch.heartbeat.decode()
             noted = self._noted.lines()
             advance(
@@ -141,7 +159,7 @@ class Applier:
             opened.__exit__(psycopg.Rollback, psycopg.Rollback(), None)
 
     def _close(self) -> ExitStack | None:
-        opened, self._open, self._staged = self._open, None, False
+        opened, self._open, self._staged, self._departed = self._open, None, False, False
         self._transactions = self._changes = 0
         self._noted = Noted()
         return opened
@@ -186,6 +204,63 @@ class Applier:
         if landing.projection.mapping.where and changes.rows:
             self._target.execute(landing.leave())
 
+    # --- rows that others refer to ---
+
+    def _let_go(self, landing: Landing, changes: Changes) -> None:
+        """Note the rows that go, and forget those that were noted and come back."""
+        noted = 0
+        if changes.emptied:
+            noted += self._target.execute(landing.depart_all()).rowcount
+        if changes.gone:
+            noted += self._target.execute(landing.depart()).rowcount
+        if landing.projection.mapping.where and changes.rows:
+            noted += self._target.execute(landing.depart_left_out()).rowcount
+        self._departed = self._departed or noted > 0
+        if changes.rows:
+            self._come_back(landing)
+        if self.at.copying and noted:  # no foreign key looks at that, and what comes may have their unique values
+            self._target.execute(landing.take_out())
+
+    def _come_back(self, landing: Landing) -> None:
+        for key, done in self._target.execute(landing.come_back()).fetchall():
+            if done:
+                raise CannotApply(
+                    f"{_named(landing, key)} goes and comes back in one transaction that can only be applied a change"
+                    f" at a time, and {_listed(landing)} would not refer to it any more; declare restrict or keep until"
+                    " this has passed"
+                )
+
+    def _take_out(self) -> None:
+        """Do what is declared for the rows that go, children before parents, and take them out."""
+        for landing in reversed(self._landings.values()):
+            self._carry_out(landing, landing.gone())
+            self._target.execute(landing.take_out())
+            self._target.execute(landing.took_out())
+        self._departed = False
+
+    def _carry_out(self, landing: Landing, gone: sql.Composable) -> None:
+        if not landing.policies:
+            return
+        # While tables are copied no foreign key looks; those of the tables that are written here must.
+        if self.at.copying:
+            self._target.execute("set local session_replication_role = origin")
+        for policy in landing.policies:
+            if policy.on_delete.writes:
+                self._target.execute(landing.carry_out(policy, gone))
+            else:
+                self._refuse(landing, policy, gone)
+        if self.at.copying:
+            self._target.execute("set local session_replication_role = replica")
+
+    def _refuse(self, landing: Landing, policy: Policy, gone: sql.Composable) -> None:
+        row = self._target.execute(policy.refused(gone, tuple(landing.projection.mapping.key))).fetchone()
+        if row is not None:
+            raise CannotApply(
+                f'{_named(landing, row[0])} is to go, and {policy} refers to it, which is declared "restrict": delete'
+                " those rows or have them refer to another, and the stream goes on; or declare what else shall become"
+                " of them, and start what applies again"
+            )
+
     def _write(self, table: Staged) -> None:
         if table.changes.moved is not None:
             self._move(table.landing, *table.changes.moved)
@@ -203,6 +278,11 @@ class Applier:
         # would take along is not its own. It is fetched instead.
         if self._copying:
             self._target.execute(landing.forget(before, beside=after if self._settled else None))
+        if self.at.copying and landing.policies:
+            self._target.execute(landing.note(before))
+            self._departed = True
+        else:
+            self._carry_out(landing, landing.going(before))
         self._target.execute(landing.move(before, after))
 
     def _amend(self, landing: Landing, part: int, missing: frozenset[str], rows: int) -> None:
@@ -269,6 +349,14 @@ class Applier:
                 "insert into strangler_sync.tombstone (stream, target, key, gone, xids) values (%s, %s, %s, %s, %s)",
                 rows,
             )
+
+
+def _named(landing: Landing, key: Sequence[str]) -> str:
+    return f"{landing.projection.target.name} ({', '.join(key)})"
+
+
+def _listed(landing: Landing) -> str:
+    return ", ".join(str(each) for each in landing.policies if each.on_delete.writes)
 
 
 def _buried(changes: Changes) -> Iterable[tuple[RowKey, bool]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import psycopg
 
+from strangler.capability import Stack
 from strangler.project import CapabilityFiles, Project, TableMapping
 from strangler.sync import transfer
 from strangler.sync.errors import SyncError
@@ -33,7 +34,8 @@ class Direction:
     """A stream's name and ends. Its slot, publication and origin are called as it is.
 
     While the source does not own the rows (``owned``) the stream carries heartbeats alone: it shows that the way is
-    open, and applies nothing of what somebody wrote there all the same.
+    open, and applies nothing of what somebody wrote there all the same. ``mapped`` tells of all tables that streams
+    carry, in the database of either stack, whose they are.
     """
 
     capability: str
@@ -45,6 +47,17 @@ class Direction:
     target_url: str
     file: str
     owned: bool = True
+    mapped: Mapping[Stack, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def stack(self) -> Stack:
+        """The stack whose database is the target."""
+        return Stack.SERVICE if self.way is Way.FORWARD else Stack.MONOLITH
+
+    @property
+    def claims(self) -> Mapping[str, str]:
+        """The capabilities of the tables that are mapped in the target, by their names."""
+        return self.mapped.get(self.stack, {})
 
     @property
     def name(self) -> str:
@@ -83,8 +96,19 @@ def directions(files: CapabilityFiles, setting: Project) -> tuple[Direction, Dir
         target=f"{service.name}'s database",
         target_url=service.database.reveal(),
         file=mapping_file(files, setting),
+        mapped=_mapped(files, setting),
     )
     return forward, inverted(forward)
+
+
+def _mapped(files: CapabilityFiles, setting: Project) -> dict[Stack, dict[str, str]]:
+    """Return whose the tables are that are mapped in the monolith and in the capability's service, its own first."""
+    everybody = [files, *(each for each in setting.capabilities.values() if each.name != files.name)]
+    sources = [(table.source, each.name) for each in everybody for table in each.tables]
+    targets = [
+        (table.target, each.name) for each in everybody if each.service == files.service for table in each.tables
+    ]
+    return {Stack.MONOLITH: dict(reversed(sources)), Stack.SERVICE: dict(reversed(targets))}
 
 
 def inverted(forward: Direction) -> Direction:
@@ -108,6 +132,7 @@ def _inverted(table: TableMapping) -> TableMapping:
         key={source: target for target, source in table.key.items()},
         forward=table.reverse,
         reverse=table.forward,
+        referred_by=table.referred_by,
     )
 
 

@@ -24,6 +24,7 @@ from strangler.sync.images import RowKey
 from strangler.sync.intake import Seen
 from strangler.sync.mapping import Projection, cast
 from strangler.sync.pgoutput import lsn_text
+from strangler.sync.referring import Incoming, incoming
 
 _AT_ONCE: Final = 500
 Key = tuple[str, ...]
@@ -70,8 +71,11 @@ def finish(direction: Direction, since: int) -> bool:
         wanting = [each for each in projections if _fetch_amended(source, target, each, direction.name)]
         if wanting:
             return False
+        mapped = [each.target.oid for each in projections]
         for each in projections:
             _refuse_orphans(target, each)
+            for key in incoming(target, each.target.oid, mapped, direction.claims):
+                _refuse_dangling(target, each, key)
             _refuse_doubles(target, each)
         with target.transaction():
             # The applier takes this row before anything else: its next batch knows that the copy has ended.
@@ -258,6 +262,37 @@ def _refuse_orphans(target: psycopg.Connection, projection: Projection) -> None:
                 f"{projection.target.name} {row} refers under {name} to a row of {parent} that is not there; map that"
                 " table too, or drop the foreign key in the service's database"
             )
+
+
+def _refuse_dangling(target: psycopg.Connection, projection: Projection, key: Incoming) -> None:
+    """Raise ``SyncError`` for a row outside that refers to one which has gone while no foreign key looked.
+
+    Where the role may not read who refers nobody can tell: what the mapping declares of it wants that right.
+    """
+    if not key.enforced or key.lacking & {"usage", "select"}:
+        return
+    orphan = sql.SQL(
+        "select {values} from {child} as child where {given}"
+        " and not exists (select from {parent} as parent where {same}) limit 1"
+    ).format(
+        values=sql.SQL(", ").join(sql.SQL("child.{}::text").format(sql.Identifier(each)) for each in key.columns),
+        child=key.table.identifier,
+        given=sql.SQL(" and ").join(
+            sql.SQL("child.{} is not null").format(sql.Identifier(each)) for each in key.columns
+        ),
+        parent=identifier(projection.target.name),
+        same=sql.SQL(" and ").join(
+            sql.SQL("parent.{} = child.{}").format(sql.Identifier(to), sql.Identifier(own))
+            for own, to in zip(key.columns, key.to, strict=True)
+        ),
+    )
+    row = target.execute(orphan).fetchone()
+    if row is not None:
+        raise SyncError(
+            f"{key.table} refers under {key.name} to {projection.target.name} ({', '.join(row)}), which has gone while"
+            " rows were copied, when no foreign key looks: mend those rows, and say in the mapping what a delete shall"
+            " do to them (referred_by)"
+        )
 
 
 def _refuse_doubles(target: psycopg.Connection, projection: Projection) -> None:

@@ -157,9 +157,10 @@ def _tag(target: psycopg.Connection, stream: str) -> None:
 def relax(target: psycopg.Connection, projections: Sequence[Projection]) -> None:
     """Have constraints wait: a row may come before the one that it refers to, whose table is copied later.
 
-    Raises ``RightMissing`` with the statement that lets the role do so.
+    And a row that goes only until it comes again must take nothing along that refers to it. Raises ``RightMissing``
+    with the statement that lets the role do so.
     """
-    if not any(each.target.parents or each.target.deferrable for each in projections):
+    if not any(each.target.parents or each.target.deferrable or each.target.referred for each in projections):
         return
     try:
         target.execute("set session_replication_role = replica")

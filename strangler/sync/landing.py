@@ -3,6 +3,10 @@
 A staging table has the source's columns and, before them, the ``part`` of a row: whole rows, keys of rows that are
 gone, and one part for each set of columns that came without their value. So a batch is one COPY and a statement for
 each part that it has, whatever the number of its rows.
+
+Where rows from outside refer to a stream's tables and something is declared of them, rows that go are noted beside it,
+as ``departing``, and taken out when their transaction is whole: until then they may come back, and what refers to
+them is to stay as it is.
 """
 
 from __future__ import annotations
@@ -19,10 +23,12 @@ from strangler.sync.catalogue import identifier
 from strangler.sync.errors import MappingInvalid, StreamBroken
 from strangler.sync.mapping import Projection, cast
 from strangler.sync.pgoutput import UNCHANGED, Tuple, Value
+from strangler.sync.referring import Policy
 
 WHOLE: Final = 0
 GONE: Final = -1
 _PART: Final = sql.Identifier("strangler_part")
+_DONE: Final = sql.Identifier("strangler_done")
 _NULL: Final = b"\\N"
 
 
@@ -31,6 +37,7 @@ class Landing:
     """One table's way into its target; ``uses`` tells which source columns each target column is made of.
 
     ``columns`` are those of the source that are used at all: what becomes of others is not the stream's concern.
+    ``policies`` are what becomes of rows that refer to one which goes.
     """
 
     projection: Projection
@@ -38,6 +45,8 @@ class Landing:
     columns: tuple[str, ...]
     types: Mapping[str, str]
     uses: Mapping[str, frozenset[str]]
+    departing: sql.Identifier
+    policies: tuple[Policy, ...] = ()
 
     # --- staging ---
 
@@ -146,7 +155,7 @@ class Landing:
                 continue
             yield sql.SQL(
                 "delete from {target} as there using (select {values} from {staging} where {at} and {taken}) as here"
-                " where {alike} and not ({same}) returning array[{keys}]"
+                " where {alike} and not ({same}) returning {keys}"
             ).format(
                 target=identifier(self.projection.target.name),
                 values=sql.SQL(", ").join(
@@ -157,7 +166,7 @@ class Landing:
                 taken=sql.SQL("true") if missing else self.projection.condition,
                 alike=sql.SQL(" and ").join(sql.SQL("there.{0} = here.{0}").format(sql.Identifier(n)) for n in unique),
                 same=self._same(),
-                keys=sql.SQL(", ").join(sql.SQL("there.{}::text").format(sql.Identifier(name)) for name in key),
+                keys=self._texts(),
             )
 
     def move(self, before: Tuple, after: Tuple) -> sql.Composed:
@@ -194,6 +203,104 @@ class Landing:
             parts.append(sql.SQL("exists (select from {} as here where {})").format(table, same))
         return sql.SQL("delete from {} as there where {}").format(table, sql.SQL(" and ").join(parts))
 
+    # --- rows that go, noted until it is sure that they do ---
+
+    def departures(self) -> sql.Composed:
+        """Return the statement that makes the table of a session in which keys are noted.
+
+        A key that is ``done`` is one of which rows that referred to it were written.
+        """
+        columns = self.projection.target.columns
+        keys = [
+            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(columns[name].type))
+            for name in self.projection.mapping.key
+        ]
+        return sql.SQL("create temp table {} ({}, {} boolean not null default false) on commit delete rows").format(
+            self.departing, sql.SQL(", ").join(keys), _DONE
+        )
+
+    def depart(self) -> sql.Composed:
+        """Return the statement that notes the rows whose keys are staged as gone."""
+        return self._depart(self._keys(sql.SQL("{} = {}").format(_PART, sql.Literal(GONE))))
+
+    def depart_left_out(self) -> sql.Composed:
+        """Return the statement that notes the rows that the mapping's condition does not take any more."""
+        return self._depart(self.keys_left_out())
+
+    def depart_all(self) -> sql.Composed:
+        keys = _names(self.projection.mapping.key)
+        return self._depart(sql.SQL("select {} from {}").format(keys, identifier(self.projection.target.name)))
+
+    def _depart(self, keys: sql.Composable) -> sql.Composed:
+        # Locked: from here on nobody can begin to refer to them.
+        return sql.SQL(
+            "insert into {departing} ({names}) select {there} from {target} as there join ({keys}) as here on {same}"
+            " for update of there"
+        ).format(
+            departing=self.departing,
+            names=_names(self.projection.mapping.key),
+            there=sql.SQL(", ").join(sql.Identifier("there", name) for name in self.projection.mapping.key),
+            target=identifier(self.projection.target.name),
+            keys=keys,
+            same=self._same(),
+        )
+
+    def come_back(self) -> sql.Composed:
+        """Return the statement that forgets departures of rows that are staged; it returns each key, and if done."""
+        return sql.SQL(
+            "delete from {departing} as there using ({keys}) as here where {same} returning {texts}, there.{done}"
+        ).format(
+            departing=self.departing,
+            keys=self._keys(sql.SQL("{} >= {} and {}").format(_PART, sql.Literal(WHOLE), self.projection.condition)),
+            same=self._same(),
+            texts=self._texts(),
+            done=_DONE,
+        )
+
+    def gone(self) -> sql.Composed:
+        """Return the SELECT of the keys that are noted, and not done."""
+        return sql.SQL("select {} from {} where not {}").format(
+            _names(self.projection.mapping.key), self.departing, _DONE
+        )
+
+    def going(self, key: Tuple) -> sql.Composed:
+        """Return the SELECT of one key."""
+        values = zip(self.projection.mapping.key, self._literals(key), strict=True)
+        columns = self.projection.target.columns
+        return sql.SQL("select {}").format(
+            sql.SQL(", ").join(
+                sql.SQL("{} as {}").format(cast(value, columns[name].type), sql.Identifier(name))
+                for name, value in values
+            )
+        )
+
+    def note(self, key: Tuple) -> sql.Composed:
+        """Return the statement that notes one key."""
+        return sql.SQL("insert into {} ({}) {}").format(
+            self.departing, _names(self.projection.mapping.key), self.going(key)
+        )
+
+    def carry_out(self, policy: Policy, gone: sql.Composable) -> sql.Composed:
+        """Return the statement that writes what refers to rows that are ``gone``, and notes those as done."""
+        names = _names(self.projection.mapping.key)
+        return sql.SQL(
+            "with done as ({written}) insert into {departing} ({names}, {done}) select distinct {names}, true from done"
+        ).format(
+            written=policy.written(gone, tuple(self.projection.mapping.key)),
+            departing=self.departing,
+            names=names,
+            done=_DONE,
+        )
+
+    def take_out(self) -> sql.Composed:
+        """Return the DELETE of the rows whose keys are noted, and not done."""
+        return sql.SQL("delete from {target} as there using ({gone}) as here where {same}").format(
+            target=identifier(self.projection.target.name), gone=self.gone(), same=self._same()
+        )
+
+    def took_out(self) -> sql.Composed:
+        return sql.SQL("delete from {} where not {}").format(self.departing, _DONE)
+
     # --- parts of them ---
 
     def _values(self) -> Iterable[tuple[str, sql.Composable]]:
@@ -211,6 +318,10 @@ class Landing:
             where,
         )
 
+    def _texts(self) -> sql.Composed:
+        texts = (sql.SQL("there.{}::text").format(sql.Identifier(name)) for name in self.projection.mapping.key)
+        return sql.SQL("array[{}]").format(sql.SQL(", ").join(texts))
+
     def _same(self) -> sql.Composed:
         return sql.SQL(" and ").join(
             sql.SQL("there.{0} = here.{0}").format(sql.Identifier(name)) for name in self.projection.mapping.key
@@ -226,7 +337,7 @@ class Landing:
             yield cast(cast(text, self.types[column]), self.projection.target.columns[name].sent_as)
 
 
-def land(projection: Projection, number: int, target: psycopg.Connection) -> Landing:
+def land(projection: Projection, number: int, target: psycopg.Connection, policies: tuple[Policy, ...] = ()) -> Landing:
     """Make the staging table of ``projection`` in this session, and return what goes through it.
 
     Raises ``MappingInvalid`` when the target cannot work out an expression that the source can.
@@ -237,7 +348,15 @@ def land(projection: Projection, number: int, target: psycopg.Connection) -> Lan
         if not column.generated
     }
     staging = sql.Identifier("pg_temp", f"strangler_staging_{number}")
-    landing = Landing(projection=projection, staging=staging, columns=tuple(types), types=types, uses={})
+    landing = Landing(
+        projection=projection,
+        staging=staging,
+        columns=tuple(types),
+        types=types,
+        uses={},
+        departing=sql.Identifier("pg_temp", f"strangler_departing_{number}"),
+        policies=policies,
+    )
     target.execute(landing.creation())
     uses = _uses(landing, number, target)
     wanted = _used(landing, projection.condition, number, target).union(projection.mapping.key.values(), *uses.values())

@@ -21,6 +21,7 @@ import psycopg
 
 from strangler.sync import identity, install, outline, outlining, watermark
 from strangler.sync.applying import Applier, Load, Outdated
+from strangler.sync.check import policies_of
 from strangler.sync.direction import Direction
 from strangler.sync.ending import seen_by
 from strangler.sync.errors import BatchBroken, CannotApply, MappingInvalid, StreamBroken, SyncError, Widened
@@ -105,7 +106,10 @@ class _Session:
         target.execute("select pg_replication_origin_session_setup(%s)", [direction.name])
         if at.copying:
             relax(target, projections)
-        landings = [land(each, number, target) for number, each in enumerate(projections)]
+        policies = policies_of(direction, projections, target)
+        landings = [
+            land(each, number, target, policies[each.mapping.target]) for number, each in enumerate(projections)
+        ]
         self._direction, self._source, self._sender, self._care = direction, source, sender, care
         self._outline = outlining.outlined(source, landings)
         if self._outline != kept:
@@ -194,7 +198,7 @@ class _Session:
                 f"{', '.join(batch.tables)} was written in the {self._direction.source}, which does not own it; nothing"
                 " of that is applied: see who did, undo it there, and begin the sync anew"
             )
-        load = self._applier.prepare(batch)
+        load = self._applier.prepare(batch, alone=size is Size.CHANGE)
         self._await()
         self._pending = self._hand.submit(self._try, apply, load, size, self._intake.final, self._event)
         self._intake.begin_batch()
@@ -207,6 +211,10 @@ class _Session:
             apply(load)
         except psycopg.OperationalError:
             raise
+        except CannotApply as exc:
+            if size is Size.CHANGE:
+                raise
+            raise BatchBroken(str(exc), final) from exc
         except psycopg.Error as exc:
             refused = Refused.of(exc)
             if size is Size.CHANGE:

@@ -4,6 +4,7 @@ from strangler.sync.check.facts import Role, Room, Server, Side, Table
 from strangler.sync.check.finding import Finding, Level
 from strangler.sync.check.judging import judge
 from strangler.sync.check.migrations import NOT_LOOKED_AT, WHERE, concerns, judge_migrations, mapped
+from strangler.sync.check.referred import policies_of
 from strangler.sync.check.run import check, refuse_losses
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "judge",
     "judge_migrations",
     "mapped",
+    "policies_of",
     "refuse_losses",
 ]

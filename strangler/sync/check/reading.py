@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg
 from psycopg import sql
 
+from strangler.project import Referred
 from strangler.sync.catalogue import identifier
 from strangler.sync.check.facts import Role, Room, Server, Side, Table
 from strangler.sync.check.shapes import shape_of
 from strangler.sync.errors import RightMissing, SyncError, Unreachable
+from strangler.sync.referring import declared
 from strangler.sync.verify.pair import first_line
 from strangler.sync.walsender import Walsender
 
@@ -79,7 +81,8 @@ select n.nspname, c.relname, o.rolname, pg_has_role(o.oid, 'member'),
        exists (select from pg_attribute a where a.attrelid = c.oid and a.attgenerated = 'v' and not a.attisdropped),
        exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.attlen = -1
                and a.attstorage <> 'p' and a.attgenerated = '' and not a.attisdropped),
-       exists (select from pg_constraint k where k.conrelid = c.oid and (k.contype = 'f' or k.condeferrable))
+       exists (select from pg_constraint k where k.conrelid = c.oid and (k.contype = 'f' or k.condeferrable)
+               or k.confrelid = c.oid and k.contype = 'f')
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles o on o.oid = c.relowner
 where c.oid = to_regclass(%(table)s)
 """
@@ -107,6 +110,7 @@ class Wanted:
     written: bool
     copied: bool
     conditional: bool = False
+    referred_by: tuple[Referred, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,7 @@ class Place:
     """One of the two databases, what is called how in it, and its tables of the mapping.
 
     ``slot`` is that of the stream which begins here. The one that ends here has ``origins``, the first for good.
+    ``claims`` are the capabilities whose tables there are, by these.
     """
 
     what: str
@@ -121,6 +126,7 @@ class Place:
     slot: str
     origins: Sequence[str]
     tables: Sequence[Wanted]
+    claims: Mapping[str, str]
 
 
 def read(connection: psycopg.Connection, place: Place) -> Side:
@@ -139,7 +145,7 @@ def _read(connection: psycopg.Connection, place: Place) -> Side:
     closed = [each for each, name in names.items() if _is_closed(connection, name)]
     seen = [each for each in place.tables if each not in closed]
     mapped = [identifier(each.name).as_string(connection) for each in seen]
-    tables = {each: table for each in seen if (table := _table(connection, each, mapped)) is not None}
+    tables = {each: table for each in seen if (table := _table(connection, each, mapped, place.claims)) is not None}
     role = _role(connection)
     server = _server(connection)  # first: a session that is tried takes one of the places that it counts
     return Side(
@@ -216,7 +222,9 @@ def _role(connection: psycopg.Connection) -> Role:
     )
 
 
-def _table(connection: psycopg.Connection, wanted: Wanted, mapped: Sequence[str]) -> Table | None:
+def _table(
+    connection: psycopg.Connection, wanted: Wanted, mapped: Sequence[str], claims: Mapping[str, str]
+) -> Table | None:
     quoted = identifier(wanted.name).as_string(connection)
     asked = {"table": quoted, "columns": [*wanted.key, *wanted.columns]}
     row = connection.execute(_TABLE, asked).fetchone()
@@ -242,5 +250,8 @@ def _table(connection: psycopg.Connection, wanted: Wanted, mapped: Sequence[str]
         virtual=virtual,
         long=long,
         constrained=constrained,
-        shape=shape_of(connection, quoted, list(wanted.key), mapped),
+        shape=replace(
+            shape_of(connection, quoted, list(wanted.key), mapped, claims),
+            declared=tuple(declared(connection, each) for each in wanted.referred_by),
+        ),
     )

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import psycopg
 
+from strangler.capability import Stack
+from strangler.project import Referred, TableMapping
 from strangler.sync.check.finding import Finding, Level, stop, warn
 from strangler.sync.check.judging import judge
 from strangler.sync.check.landings import judge_landings
 from strangler.sync.check.migrations import Mapped, judge_migrations, mapped
 from strangler.sync.check.reading import Place, Wanted, read
+from strangler.sync.check.referred import policies_of
 from strangler.sync.check.round_trip import travel
 from strangler.sync.check.trip import judge_claims, judge_trip
 from strangler.sync.direction import Direction, inverted
@@ -36,10 +39,16 @@ def check(forward: Direction, listing: Listing | None = None) -> list[Finding]:
 
 
 def refuse_losses(forward: Direction, source: psycopg.Connection, target: psycopg.Connection) -> None:
-    """Raise ``MappingInvalid`` for what a stream could not land, and what nobody has acknowledged as lost."""
+    """Raise ``MappingInvalid`` for what a stream could not land, and what nobody has acknowledged as lost.
+
+    So for what is declared of foreign keys from outside, and cannot be carried out.
+    """
     lost = [each.found for each in _round_trips(forward, source, target) if each.level is Level.STOP]
     if lost:
         raise MappingInvalid([f"{forward.file}: {each}" for each in lost])
+    back = inverted(forward)
+    policies_of(forward, forward.projections(source, target), target)
+    policies_of(back, back.projections(target, source), source)
 
 
 def _here(forward: Direction, back: Direction) -> Place:
@@ -52,10 +61,18 @@ def _here(forward: Direction, back: Direction) -> Place:
             written=not each.reference,
             copied=False,
             conditional=each.where is not None,
+            referred_by=_referred_by(each, Stack.MONOLITH),
         )
         for each in forward.tables
     ]
-    return Place(what=forward.source, url=forward.source_url, slot=forward.name, origins=[back.name], tables=tables)
+    return Place(
+        what=forward.source,
+        url=forward.source_url,
+        slot=forward.name,
+        origins=[back.name],
+        tables=tables,
+        claims=back.claims,
+    )
 
 
 def _there(forward: Direction, back: Direction) -> Place:
@@ -67,11 +84,23 @@ def _there(forward: Direction, back: Direction) -> Place:
             published=not each.reference,
             written=True,
             copied=True,
+            referred_by=_referred_by(each, Stack.SERVICE),
         )
         for each in forward.tables
     ]
     names = [forward.name, *origins(forward.name)]
-    return Place(what=forward.target, url=forward.target_url, slot=back.name, origins=names, tables=tables)
+    return Place(
+        what=forward.target,
+        url=forward.target_url,
+        slot=back.name,
+        origins=names,
+        tables=tables,
+        claims=forward.claims,
+    )
+
+
+def _referred_by(table: TableMapping, stack: Stack) -> tuple[Referred, ...]:
+    return tuple(each for each in table.referred_by if each.stack is stack)
 
 
 def _mapped(forward: Direction, source: psycopg.Connection, target: psycopg.Connection) -> dict[str, Mapped]:

@@ -8,14 +8,12 @@ from typing import Final
 
 from psycopg import sql
 
+from strangler.capability import Stack
 from strangler.sync.check.finding import Finding, stop, warn
+from strangler.sync.check.referred import Target, judge_referred
+from strangler.sync.referring import Declared, Incoming
 
 _TABLES: Final = ("r", "p")
-_DELETES: Final = {
-    "c": "takes its rows along",
-    "n": "empties its columns",
-    "d": "sets its columns to their default",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +27,10 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A foreign key between a mapped table and another ``table``; ``on_delete`` as the catalogue has it."""
+    """A foreign key of a mapped table to another ``table``."""
 
     name: str
     table: tuple[str, ...]
-    on_delete: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +39,7 @@ class Shape:
 
     ``hidden`` tells that row security leaves rows out, ``matched`` that a unique index has the mapping's key, and no
     other column. Columns in ``always`` are generated identities. Of foreign keys only those from and to tables that are
-    not mapped are told.
+    not mapped are told; of the former the mapping has ``declared`` what a delete does.
     """
 
     kind: str = "r"
@@ -52,7 +49,8 @@ class Shape:
     always: frozenset[str] = frozenset()
     triggers: tuple[str, ...] = ()
     deferrable: tuple[Constraint, ...] = ()
-    incoming: tuple[Reference, ...] = ()
+    incoming: tuple[Incoming, ...] = ()
+    declared: tuple[Declared, ...] = ()
     outgoing: tuple[Reference, ...] = ()
 
 
@@ -145,18 +143,9 @@ def _triggers(at: Standing, shape: Shape) -> Iterator[Finding]:
 
 
 def _references(at: Standing, shape: Shape) -> Iterator[Finding]:
-    for each in shape.incoming:
-        does = _DELETES.get(each.on_delete, "is refused while it has such rows")
-        comes = "comes" if at.copied else "comes back once the service owns the rows"
-        found = (
-            f"{'.'.join(each.table)}, which is not mapped, refers to {at} ({each.name}): a delete that {comes} {does}"
-        )
-        yield warn(at.where, found, _without(each.table, each.name))
+    stack = Stack.SERVICE if at.copied else Stack.MONOLITH
+    target = Target(where=at.where, name=str(at), key=at.key, role=at.role, stack=stack)
+    yield from judge_referred(target, shape.incoming, shape.declared)
     for each in shape.outgoing if at.copied else ():
         found = f"{at} refers to {'.'.join(each.table)} ({each.name}), which no mapping fills"
         yield warn(at.where, found, at.alter("drop constraint {}", each.name))
-
-
-def _without(table: tuple[str, ...], name: str) -> str:
-    text = sql.SQL("alter table {} drop constraint {}").format(sql.Identifier(*table), sql.Identifier(name))
-    return text.as_string(None)

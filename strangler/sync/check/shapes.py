@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import psycopg
 
 from strangler.sync.check.shape import Constraint, Reference, Shape
+from strangler.sync.referring import incoming
 
 # Of a trigger's type, what a stream does: insert, delete, update.
 _SHAPE: Final = """
@@ -31,24 +32,26 @@ from pg_constraint k
 where k.conrelid = to_regclass(%(table)s) and k.contype in ('p', 'u', 'x') and k.condeferrable order by k.conname
 """
 # A partition's foreign key stands for that of its root.
-_REFERENCES: Final = """
-select k.confrelid = t.oid, k.conname, n.nspname, c.relname, k.confdeltype::text
-from to_regclass(%(table)s) as t(oid)
-join pg_constraint k on k.contype = 'f' and k.conparentid = 0 and t.oid in (k.conrelid, k.confrelid)
-join pg_class c on c.oid = case when k.confrelid = t.oid then k.conrelid else k.confrelid end
-join pg_namespace n on n.oid = c.relnamespace
-where c.oid not in (select to_regclass(name) from unnest(%(mapped)s::text[]) as mapped(name)
-                    where to_regclass(name) is not null)
+_OUTGOING: Final = """
+select k.conname, n.nspname, c.relname
+from pg_constraint k join pg_class c on c.oid = k.confrelid join pg_namespace n on n.oid = c.relnamespace
+where k.contype = 'f' and k.conparentid = 0 and k.conrelid = %(table)s and k.confrelid <> all(%(mapped)s::bigint[])
 order by n.nspname, c.relname, k.conname
+"""
+_OIDS: Final = """
+select coalesce(to_regclass(name)::oid::bigint, 0) from unnest(%s::text[]) with ordinality as t(name, n) order by n
 """
 
 
-def shape_of(connection: psycopg.Connection, table: str, key: Sequence[str], mapped: Sequence[str]) -> Shape:
-    """Return the shape of a table that there is; names are quoted as SQL wants them."""
-    asked = {"table": table, "key": list(key), "mapped": list(mapped)}
+def shape_of(
+    connection: psycopg.Connection, table: str, key: Sequence[str], mapped: Sequence[str], claims: Mapping[str, str]
+) -> Shape:
+    """Return the shape of a table that there is; names are quoted as SQL wants them, but for those in ``claims``."""
+    asked = {"table": table, "key": list(key)}
     kind, unlogged, hidden, matched, always, triggers = connection.execute(_SHAPE, asked).fetchone() or ()
     deferrable = connection.execute(_DEFERRABLE, asked).fetchall()
-    references = connection.execute(_REFERENCES, asked).fetchall()
+    oid, *others = (each for (each,) in connection.execute(_OIDS, [[table, *mapped]]))
+    outgoing = connection.execute(_OUTGOING, {"table": oid, "mapped": [oid, *others]}).fetchall()
     return Shape(
         kind=kind,
         unlogged=unlogged,
@@ -59,10 +62,6 @@ def shape_of(connection: psycopg.Connection, table: str, key: Sequence[str], map
         deferrable=tuple(
             Constraint(name=name, columns=frozenset(columns), firm=firm) for name, firm, columns in deferrable
         ),
-        incoming=tuple(_reference(*each) for comes, *each in references if comes),
-        outgoing=tuple(_reference(*each) for comes, *each in references if not comes),
+        incoming=tuple(incoming(connection, oid, [oid, *others], claims)),
+        outgoing=tuple(Reference(name=name, table=(schema, other)) for name, schema, other in outgoing),
     )
-
-
-def _reference(name: str, schema: str, table: str, on_delete: str) -> Reference:
-    return Reference(name=name, table=(schema, table), on_delete=on_delete)

@@ -62,6 +62,21 @@ def reviews(path: str = "/api/reviews", table: str | None = None) -> Files:
     return files
 
 
+REFERRED = """
+[[table.referred_by]]
+table = "notes_note"
+columns = ["product_id"]
+stack = "monolith"
+on_delete = "set null"
+"""
+
+
+def referred(old: str, new: str) -> Files:
+    assert old in REFERRED
+    return {TABLES: MAPPING + REFERRED.replace(old, new, 1)}
+
+
+OF_NOTES = f"{TABLES}: [[table]] 1 [[referred_by]] 1"
 ADDRESSES = 'addresses such as ["http://127.0.0.1:8001"], ["https://shop.internal"] or ["unix:/run/shop.sock"]'
 LISTEN = 'an address such as "127.0.0.1:8000", "[::]:8000", "tls:[::]:8443" or "unix:/run/shop.sock"'
 PEM = "the path of a PEM file"
@@ -642,6 +657,58 @@ CASES: dict[str, tuple[Files, str]] = {
         f"{TABLES}: [[table]] 1 acknowledged: found 7; wanted columns of the source that need not come back as they"
         ' were, such as ["price"]',
     ),
+    "referred by no table": (
+        referred('table = "notes_note"', 'table = "a.b.c"'),
+        f'{OF_NOTES} table: found \'a.b.c\'; wanted the table that refers, such as "notes_note" or "public.notes_note"',
+    ),
+    "referred by no column": (
+        referred('columns = ["product_id"]\n', ""),
+        f'{OF_NOTES} columns: found nothing; wanted its columns that refer, in any order, such as ["review_id"]',
+    ),
+    "referred nowhere": (
+        referred('stack = "monolith"\n', ""),
+        f'{OF_NOTES} stack: found nothing; wanted "monolith" or "service": in whose database it refers',
+    ),
+    "referred in an unknown stack": (
+        referred('"monolith"', '"catalog"'),
+        f'{OF_NOTES} stack: found \'catalog\'; wanted "monolith" or "service": in whose database it refers',
+    ),
+    "referred with an unknown policy": (
+        referred('"set null"', '"set default"'),
+        f'{OF_NOTES} on_delete: found \'set default\'; wanted "restrict" or "set null" or "cascade" or "keep"',
+    ),
+    "referred with an unknown key": (
+        referred("on_delete", "on_update = 1\non_delete"),
+        f"{OF_NOTES}: found unknown key 'on_update'; wanted 'on_delete' perhaps",
+    ),
+    "referred by the same twice": (
+        referred("\n[[", REFERRED.replace("notes_note", "public.notes_note") + "\n[["),
+        f"{TABLES}: [[table]] 1 [[referred_by]] table: found notes_note (product_id) in the monolith twice; wanted one"
+        " answer for each foreign key",
+    ),
+    "referred by a table of its own": (
+        referred('"notes_note"', '"public.catalog_product"'),
+        f"{TABLES}: [[table.referred_by]] table: found public.catalog_product (product_id) in the monolith, which this"
+        " capability maps itself; wanted a table from outside, or no entry for this one",
+    ),
+    "referred by a table that has another stream": (
+        {**referred('"notes_note"', '"reviews_review"'), **reviews(table="reviews_review")},
+        f"{TABLES}: [[table.referred_by]] table: found reviews_review (product_id) in the monolith to set null, which"
+        ' reviews maps: its stream would not take that along; wanted "restrict" or "keep" for on_delete',
+    ),
+    "referred by a table that comes by another stream": (
+        {
+            TABLES: MAPPING + REFERRED.replace("monolith", "service").replace("notes_note", "review"),
+            **reviews(table="reviews_review"),
+        },
+        f"{TABLES}: [[table.referred_by]] table: found review (product_id) in the service to set null, which"
+        ' reviews maps: its stream would not take that along; wanted "restrict" or "keep" for on_delete',
+    ),
+    "reference referred in the monolith": (
+        {TABLES: MAPPING + REFERENCE + REFERRED.replace("[[table.", "[[reference.")},
+        f"{TABLES}: [[reference]] 1 [[referred_by]] 1 stack: found 'monolith'; wanted \"service\": nothing of a"
+        " reference goes back, so that no stream deletes its rows in the monolith",
+    ),
     "target twice": (
         {TABLES: MAPPING + MAPPING.replace("catalog_product", "catalog_item").replace('"product"', '"public.product"')},
         f"{TABLES}: [[table]] target: found 'product' twice; wanted one source table for each target",
@@ -656,7 +723,8 @@ CASES: dict[str, tuple[Files, str]] = {
     ),
     "reference with a way back": (
         {TABLES: MAPPING + REFERENCE + '[reference.reverse]\nusername = "name"\n'},
-        f"{TABLES}: [[reference]] 1: found unknown key 'reverse'; wanted one of forward, key, source, target, where",
+        f"{TABLES}: [[reference]] 1: found unknown key 'reverse'; wanted one of forward, key, referred_by, source,"
+        " target, where",
     ),
     "reference without a key": (
         {TABLES: MAPPING + REFERENCE.replace('key = { id = "id" }\n', "")},

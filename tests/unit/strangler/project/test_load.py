@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from strangler.capability import BORN, Data, Stack, State
-from strangler.project import CapabilityFiles, ProjectInvalid, Proxy, TableMapping, load
+from strangler.project import CapabilityFiles, OnDelete, ProjectInvalid, Proxy, Referred, TableMapping, load
 from strangler.project.values import Tls, Tracing
 from strangler.routing.cohort import Cohort, Source
 from strangler.routing.protect import Protect, Reach
@@ -400,3 +400,32 @@ def test_a_collector_has_the_usual_path_unless_it_says_one(
     project = load(write(tmp_path, files), {**ENV, "HOST": "collector.test"})
     assert project.proxy.tracing == Tracing(endpoint=endpoint, sample=sample)
     assert not project.proxy.server_timing
+
+
+def test_what_refers_to_a_table_is_loaded_with_it(tmp_path: Path) -> None:
+    entry = """[[{0}.referred_by]]
+table = '{1}'
+columns = {2}
+stack = "{3}"
+on_delete = "{4}"
+"""
+    text = (
+        REFERENCE
+        + entry.format("reference", "wish", '"product_id"', "service", "cascade")
+        + MAPPING
+        + entry.format("table", 'stock."order line"', '["product_id", "Shop"]', "monolith", "set null")
+        + entry.format("table", "reviews_review", '["product_id"]', "monolith", "restrict")
+    )
+    loaded = load(write(tmp_path, {"migrations/catalog/mapping.toml": text}), ENV)
+    assert [each.referred_by for each in loaded.capabilities["catalog"].tables] == [
+        (Referred(by="wish", columns=("product_id",), stack=Stack.SERVICE, on_delete=OnDelete.CASCADE),),
+        (
+            Referred(
+                by='stock."order line"',
+                columns=("product_id", "Shop"),
+                stack=Stack.MONOLITH,
+                on_delete=OnDelete.SET_NULL,
+            ),
+            Referred(by="reviews_review", columns=("product_id",), stack=Stack.MONOLITH, on_delete=OnDelete.RESTRICT),
+        ),
+    ]

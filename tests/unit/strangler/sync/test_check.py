@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strangler.project import TableMapping
+from strangler.capability import Stack
+from strangler.project import OnDelete, Referred, TableMapping
 from strangler.sync import catalogue
 from strangler.sync.check import Finding, Level, Role, Room, Server, Side, Table, judge
 from strangler.sync.check.shape import Constraint, Reference, Shape
 from strangler.sync.check.trip import Loss, Trip, judge_trip
 from strangler.sync.mapping import Projection
+from strangler.sync.referring import Declared, Incoming, Relation
 
 SERVER = Server(
     system="1",
@@ -58,6 +60,8 @@ TABLE = Table(
     constrained=True,
     shape=Shape(),
 )
+PAGES = Relation(schema="public", name="page", visible=True)
+FOREIGN = Incoming(name="fk", table=PAGES, columns=("book_id",), to=("id",), rule="c")
 SIDE = Side(
     what="monolith's database", begun=False, publishes=True, origins=1, server=SERVER, role=ROLE, tables=(TABLE,)
 )
@@ -184,12 +188,12 @@ def test_constraints_are_to_wait_only_where_rows_are_copied_to(copied: bool, con
         ),
         (Shape(triggers=("a b",)), Level.WARN, 'alter table "public"."book" disable trigger "a b"'),
         (
-            Shape(incoming=(Reference(name="fk", table=("public", "page"), on_delete="c"),)),
+            Shape(incoming=(FOREIGN,)),
             Level.WARN,
             'alter table "public"."page" drop constraint "fk"',
         ),
         (
-            Shape(outgoing=(Reference(name="fk", table=("public", "page"), on_delete="a"),)),
+            Shape(outgoing=(Reference(name="fk", table=("public", "page")),)),
             Level.WARN,
             'alter table "public"."book" drop constraint "fk"',
         ),
@@ -224,9 +228,114 @@ def test_a_table_that_is_only_read_may_have_what_it_likes() -> None:
         triggers=("audit",),
         matched=False,
         always=frozenset({"title"}),
-        incoming=(Reference(name="fk", table=("public", "page"), on_delete="c"),),
+        incoming=(FOREIGN,),
     )
     assert found(table(written=False, shape=shape)) == []
+
+
+def answered(on_delete: OnDelete, by: str = "page", **changes: Any) -> Side:
+    """Return a side in whose table a foreign key comes, and the mapping says ``on_delete`` of it."""
+    referred = Referred(by=by, columns=("book_id",), stack=Stack.SERVICE, on_delete=on_delete)
+    return table(
+        shape=Shape(incoming=(replace(FOREIGN, **changes),), declared=(Declared(referred=referred, table=PAGES),))
+    )
+
+
+ALL_RIGHTS = frozenset({"usage", "select", "update", "delete"})
+
+
+@pytest.mark.parametrize("on_delete", [OnDelete.RESTRICT, OnDelete.SET_NULL, OnDelete.CASCADE])
+@pytest.mark.parametrize("rule", ["a", "r", "c", "n", "d"])
+@pytest.mark.parametrize("by", ["page", "public.page", '"public"."page"'])
+def test_nothing_is_said_of_a_foreign_key_that_has_its_answer(on_delete: OnDelete, rule: str, by: str) -> None:
+    assert judge((answered(on_delete, by, rule=rule),)) == []
+
+
+DROP = 'alter table "public"."page" drop constraint "fk"'
+MAPPED = (("public.word", "words"),)
+
+
+@pytest.mark.parametrize(
+    ("side", "words", "statement"),
+    [
+        (answered(OnDelete.KEEP), "the foreign key fk forbids that", DROP),
+        (answered(OnDelete.CASCADE, to=("isbn",)), "does so by isbn, while the mapping tells its rows by id", None),
+        (
+            answered(OnDelete.SET_NULL, not_null=("book_id",)),
+            "book_id must have a value",
+            'alter table "public"."page" alter column "book_id" drop not null',
+        ),
+        (
+            answered(OnDelete.RESTRICT, lacking=ALL_RIGHTS - {"usage"}),
+            "may not select there",
+            'grant select on "public"."page" to "sync"',
+        ),
+        (
+            answered(OnDelete.SET_NULL, lacking=frozenset({"update", "delete"})),
+            "may not update there",
+            'grant update on "public"."page" to "sync"',
+        ),
+        (
+            answered(OnDelete.CASCADE, lacking=frozenset({"select", "update", "delete"})),
+            "may not select, delete there",
+            'grant select, delete on "public"."page" to "sync"',
+        ),
+        (
+            answered(OnDelete.CASCADE, lacking=frozenset({"usage"})),
+            "may not use the schema public",
+            'grant usage on schema "public" to "sync"',
+        ),
+        (answered(OnDelete.SET_NULL, claimed="pages"), "written in public.page, which pages maps", None),
+        (answered(OnDelete.CASCADE, beyond=MAPPED), "written in public.word, which words maps", None),
+        (table(shape=Shape(incoming=(replace(FOREIGN, claimed="pages"),))), "whose own rule takes its rows", DROP),
+        (table(shape=Shape(incoming=(replace(FOREIGN, beyond=MAPPED),))), "public.word, which words maps", DROP),
+        (answered(OnDelete.CASCADE, by="other.page", rule="a"), "no foreign key of other.page (book_id)", None),
+    ],
+)
+def test_what_cannot_be_done_as_declared_stops(side: Side, words: str, statement: str | None) -> None:
+    [finding] = [each for each in judge((side,)) if each.level is Level.STOP]
+    assert words in finding.found
+    assert finding.statement == statement
+
+
+@pytest.mark.parametrize(
+    "side",
+    [
+        answered(OnDelete.KEEP, enforced=False, lacking=ALL_RIGHTS),
+        answered(OnDelete.RESTRICT, claimed="pages", beyond=MAPPED, not_null=("book_id",)),
+        answered(OnDelete.SET_NULL, beyond=MAPPED),
+    ],
+)
+def test_what_writes_nothing_that_others_would_miss_is_let_be(side: Side) -> None:
+    assert judge((side,)) == []
+
+
+def test_a_foreign_key_without_an_answer_is_told_with_the_entry_that_answers_it() -> None:
+    [finding] = judge((table(shape=Shape(incoming=(replace(FOREIGN, rule="a"),))),))
+    assert (finding.level, finding.found) == (
+        Level.WARN,
+        "public.page, which is not mapped, refers to public.book (fk): a delete that comes is refused while it has such"
+        ' rows; say what it shall do under [[table.referred_by]]: table = "public.page", columns = ["book_id"],'
+        ' stack = "service"',
+    )
+
+
+@pytest.mark.parametrize(
+    ("on_delete", "there", "lacking", "words"),
+    [
+        (OnDelete.KEEP, None, (), "there is no table page"),
+        (OnDelete.KEEP, PAGES, ("book_id",), "public.page has no book_id"),
+        (OnDelete.KEEP, PAGES, (), None),
+        (OnDelete.RESTRICT, PAGES, (), "would never be done"),
+    ],
+)
+def test_an_answer_without_its_foreign_key_is_an_error_but_for_what_is_kept(
+    on_delete: OnDelete, there: Relation | None, lacking: tuple[str, ...], words: str | None
+) -> None:
+    referred = Referred(by="page", columns=("book_id",), stack=Stack.SERVICE, on_delete=on_delete)
+    found = judge((table(shape=Shape(declared=(Declared(referred=referred, table=there, lacking=lacking),))),))
+    assert [each.level for each in found] == [Level.STOP] * (words is not None)
+    assert all((words or "") in each.found for each in found)
 
 
 columns = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), min_size=1, unique=True)
