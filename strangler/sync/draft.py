@@ -16,6 +16,8 @@ _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
 # What mapping.toml's table names cannot carry: they are split at dots, lose quotes, and variables are put in.
 _UNWRITABLE: Final = re.compile(r"""[".]|\$[A-Z_{]|^\s*$""")
 
+_VARIABLE: Final = re.compile(r"\$[A-Z_{]")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
@@ -246,7 +248,7 @@ def mapping_text(
                 mark = "DECIDE: " if finding.weight is Weight.DECIDE else ""
                 lines += _comment(f"{mark}{finding.text}")
                 lines += [f"#   {printable(each)}".rstrip() for each in finding.choices]
-        section = list(_section(table, keywords))
+        section = [*_section(table, keywords), *_referred(table, {each.id for each in tables})]
         lines += section if table.key else [f"# {line}".rstrip() for line in section]
     return "\n".join(lines) + "\n"
 
@@ -270,6 +272,27 @@ def _section(table: Table, keywords: Collection[str]) -> Iterator[str]:
         yield f"[table.{side}]"
         for column in rest:
             yield f"{key_of(column.name)} = {text_of(quote(column.name, keywords))}"
+
+
+def answerable(key: ForeignKey, table: Table) -> bool:
+    """Return whether mapping.toml can say what a delete of ``table``'s rows does to those who refer by ``key``."""
+    named = writable(key.source) and not any(_VARIABLE.search(column) for column in key.columns)
+    return named and set(key.target_columns) == set(table.key)
+
+
+def _referred(table: Table, moving: Collection[tuple[str, str]]) -> Iterator[str]:
+    entries = [
+        (shown(each.source), tuple(sorted(each.columns)))
+        for each in table.incoming
+        if each.source not in moving and answerable(each, table)
+    ]
+    for name, columns in dict.fromkeys(entries):
+        yield ""
+        yield "[[table.referred_by]]"
+        yield f"table = {text_of(name)}"
+        yield f"columns = [{', '.join(map(text_of, columns))}]"
+        yield 'stack = "monolith"'
+        yield 'on_delete = "restrict"'
 
 
 def unwritable(tables: Iterable[Table]) -> Iterator[str]:

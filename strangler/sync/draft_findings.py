@@ -13,6 +13,7 @@ from strangler.sync.draft import (
     Table,
     Type,
     Weight,
+    answerable,
     key_of,
     shown,
     text_of,
@@ -54,7 +55,7 @@ def findings_of(
             )
     for each in table.incoming:
         if each.source not in moving:
-            yield decide(*_incoming(each))
+            yield decide(*_incoming(each, table))
     for text in _worth_knowing(table):
         yield know(text)
 
@@ -200,16 +201,21 @@ def _outgoing(each: ForeignKey, owner: str | None) -> tuple[str, ...]:
     )
 
 
-def _incoming(each: ForeignKey) -> tuple[str, ...]:
+def _incoming(each: ForeignKey, table: Table) -> tuple[str, ...]:
     column = f"{shown(each.source)}.{', '.join(each.columns)}"
+    told = f"{column} refers to it and stays behind, with ON DELETE {each.on_delete.upper()}"
+    if not answerable(each, table):
+        return (
+            f"{told}; when the service deletes a row, that rule is what becomes of those: no entry can say another,"
+            f" since it refers to {', '.join(each.target_columns)}, or has a name that mapping.toml cannot carry",
+        )
     null = "" if each.nullable else " (not here: it is NOT NULL)"
     return (
-        f"{column} refers to it and stays behind, with ON DELETE {each.on_delete.upper()};"
-        " when the service deletes a row, what becomes of those?",
-        "restrict: the delete is refused and told",
+        f"{told}; when the service deletes a row, what becomes of those? (on_delete, in [[table.referred_by]])",
+        "restrict, as drafted: the delete is not carried out, the stream stops, and says so",
         f"set null: the column is emptied{null}",
         "cascade: those rows are deleted too",
-        "keep: they keep a value that leads nowhere",
+        "keep: they keep a value that leads nowhere; the foreign key has to go",
     )
 
 

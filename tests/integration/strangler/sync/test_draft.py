@@ -190,7 +190,9 @@ def test_the_choices_stand_beside_each_foreign_key(shop: str) -> None:
     for line in (
         "#     [[reference]]",
         "it is catalog's, so it cannot move along",
-        "#   restrict:",
+        "#   restrict, as drafted:",
+        '[[table.referred_by]]\ntable = "orderline"\ncolumns = ["review_id"]\nstack = "monolith"\n'
+        'on_delete = "restrict"\n',
         "(not here: it is NOT",
     ):
         assert line in mapping

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strangler.project import TableMapping, load
+from strangler.capability import Stack
+from strangler.project import OnDelete, Referred, TableMapping, load
 from strangler.sync.draft import (
     Column,
     Described,
@@ -19,6 +22,7 @@ from strangler.sync.draft import (
     Rule,
     Table,
     Trigger,
+    answerable,
     in_order,
     quote,
     shown,
@@ -66,7 +70,10 @@ def a_table(draw: st.DrawFn, own: tuple[str, str], ids: list[tuple[str, str]]) -
         key=(names[0],),
         rules=(Rule(name=draw(NAMES), kind="p", definition="PRIMARY KEY", columns=(names[0],)),),
         outgoing=tuple(key(own, other, f"to {n}", draw(NAMES)) for n, other in enumerate(others)),
-        incoming=(key(("public", "inside"), own, "in", draw(NAMES)),),
+        incoming=tuple(
+            replace(key(("public", "inside"), own, "in", column), target_columns=(draw(st.sampled_from(names)),))
+            for column in draw(st.lists(NAMES, max_size=2, unique=True))
+        ),
         triggers=(Trigger(name=draw(NAMES), function=draw(NAMES)),),
     )
 
@@ -91,7 +98,21 @@ def meant(table: Table) -> TableMapping:
         if column.name not in table.key and not column.generated
     }
     keys = {name: name for name in table.key}
-    return TableMapping(source=shown(table.id), target=shown(table.id), key=keys, forward=rest, reverse=rest)
+    answers = tuple(
+        Referred(by="inside", columns=each.columns, stack=Stack.MONOLITH, on_delete=OnDelete.RESTRICT)
+        for each in table.incoming
+        if answerable(each, table)
+    )
+    name = shown(table.id)
+    return TableMapping(source=name, target=name, key=keys, forward=rest, reverse=rest, referred_by=answers)
+
+
+@given(tables())
+def test_only_what_mapping_toml_cannot_say_of_who_refers_is_left_out(found: tuple[Table, ...]) -> None:
+    for table in found:
+        for each in table.incoming:
+            (column,) = each.columns
+            assert answerable(each, table) == (each.target_columns == table.key and not re.search(r"\$[A-Z_{]", column))
 
 
 @given(tables())
@@ -121,7 +142,8 @@ def test_no_name_ends_a_comment(found: tuple[Table, ...]) -> None:
     parsed = tomllib.loads(made.mapping)
     assert parsed.keys() <= {"table"}
     assert all(
-        each.keys() <= {"source", "target", "key", "where", "forward", "reverse"} for each in parsed.get("table", [])
+        each.keys() <= {"source", "target", "key", "where", "forward", "reverse", "referred_by"}
+        for each in parsed.get("table", [])
     )
     drafted = sum(len(each.get(way, {})) for each in parsed.get("table", []) for way in ("forward", "reverse"))
     count = sum(1 for table in found for column in meant(table).forward for _ in ("forward", "reverse") if column)
