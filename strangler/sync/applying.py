@@ -255,11 +255,8 @@ class Applier:
     def _refuse(self, landing: Landing, policy: Policy, gone: sql.Composable) -> None:
         row = self._target.execute(policy.refused(gone, tuple(landing.projection.mapping.key))).fetchone()
         if row is not None:
-            raise CannotApply(
-                f'{_named(landing, row[0])} is to go, and {policy} refers to it, which is declared "restrict": delete'
-                " those rows or have them refer to another, and the stream goes on; or declare what else shall become"
-                " of them, and start what applies again"
-            )
+            why = policy.refusal(_named(landing, row[0]))
+            raise CannotApply(f"{why}, and start what applies again; it is tried again every few seconds")
 
     def _write(self, table: Staged) -> None:
         if table.changes.moved is not None:

@@ -184,6 +184,13 @@ class Policy:
             "select array[{key}] from ({gone}) as here where exists (select from {table} as other where {same}) limit 1"
         ).format(key=_texts(key), gone=gone, table=self.key.table.identifier, same=self._same())
 
+    def refusal(self, named: str) -> str:
+        """Return why a row may not go, for a person."""
+        return (
+            f'{named} is to go, and {self} refers to it, which is declared "restrict": delete those rows or have them'
+            " refer to another; or declare what else shall become of them"
+        )
+
     def written(self, gone: sql.Composable, key: Sequence[str]) -> sql.Composed:
         """Return the UPDATE or DELETE of the rows that refer; it returns the keys to which they did."""
         names = sql.SQL(", ").join(sql.Identifier("here", each) for each in key)

@@ -20,7 +20,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
 
@@ -29,12 +29,14 @@ from psycopg import sql
 
 from strangler.sync import changed, install, transfer
 from strangler.sync.catalogue import Table, identifier
+from strangler.sync.check import policies_of
 from strangler.sync.direction import Direction
 from strangler.sync.ending import as_streamed, snapshot
 from strangler.sync.errors import RightMissing, SyncError, TimedOut
 from strangler.sync.filling import BUSY_S, MORE_ORIGINS, PATIENCE_S, catch_up, origins
 from strangler.sync.install import make_origin, writers
 from strangler.sync.mapping import Key, Projection, cast
+from strangler.sync.referring import Policy
 
 Wanted = Mapping[str, Sequence[Key]]
 """Keys of rows by target table."""
@@ -73,11 +75,15 @@ class Rewritten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rows:
-    """Rows of one table that may be written: those that the source has, and those that it has not."""
+    """Rows of one table that may be written: those that the source has, and those that it has not.
+
+    ``policies`` are what becomes of rows from outside that refer to the latter.
+    """
 
     projection: Projection
     present: list[Key]
     gone: list[Key]
+    policies: tuple[Policy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +139,9 @@ def _once(
     direction: Direction, source: psycopg.Connection, target: psycopg.Connection, wanted: Wanted
 ) -> tuple[Rewritten, Wanted]:
     """Write the rows that stand still, and return how many, and which are left."""
-    projections = [each for each in direction.projections(source, target) if wanted.get(each.mapping.target)]
+    everything = direction.projections(source, target)
+    policies = policies_of(direction, everything, target)
+    projections = [each for each in everything if wanted.get(each.mapping.target)]
     before = _look(source, target, projections, wanted)
     catch_up(direction)
     with target.transaction():
@@ -145,7 +153,7 @@ def _once(
             now = {each.mapping.target: _looked(source, target, each, wanted) for each in projections}
             still = [_still(each, wanted, before, now) for each in projections]
             done = sum((_counted(each, now) for each in still), Rewritten())
-            _write(source, target, still)
+            _write(source, target, [replace(each, policies=policies[each.projection.mapping.target]) for each in still])
             _note(source, target, direction.name, still)
     written = {each.projection.mapping.target: {*each.present, *each.gone} for each in still}
     return done, {name: [key for key in keys if key not in written.get(name, ())] for name, keys in wanted.items()}
@@ -300,7 +308,7 @@ def _write(source: psycopg.Connection, target: psycopg.Connection, tables: Seque
                 for each in tables:
                     _overwrite(source, target, each)
                 for each in reversed(tables):
-                    _delete(target, each.projection, each.gone)
+                    _let_go(target, each)
         except psycopg.errors.UniqueViolation:
             _exchange(source, target, tables)
     except psycopg.IntegrityError as exc:
@@ -315,7 +323,7 @@ def _exchange(source: psycopg.Connection, target: psycopg.Connection, tables: Se
         _delete(target, each.projection, each.present)
     _act_as(target, "origin")
     for each in reversed(tables):
-        _delete(target, each.projection, each.gone)
+        _let_go(target, each)
     for each in tables:
         _overwrite(source, target, each)
 
@@ -352,6 +360,26 @@ def _overwrite(source: psycopg.Connection, target: psycopg.Connection, rows: _Ro
             update=sql.SQL("update set {}").format(sql.SQL(", ").join(sets)) if sets else sql.SQL("nothing"),
         )
     )
+
+
+def _let_go(target: psycopg.Connection, rows: _Rows) -> None:
+    """Delete the rows that the source has not, after what is declared of those who refer to them."""
+    key = tuple(rows.projection.mapping.key)
+    parts = [
+        sql.SQL("listed.{} as {}").format(sql.Identifier(f"k{number}"), sql.Identifier(name))
+        for number, name in enumerate(key, 1)
+    ]
+    listed = _listed(rows.projection.target, key, rows.gone)
+    gone = sql.SQL("select {} from {}").format(sql.SQL(", ").join(parts), listed)
+    for policy in rows.policies if rows.gone else ():
+        if policy.on_delete.writes:
+            target.execute(policy.written(gone, key))
+            continue
+        refused = target.execute(policy.refused(gone, key)).fetchone()
+        if refused is not None:
+            named = f"{rows.projection.target.name} ({', '.join(refused[0])})"
+            raise SyncError(f"{policy.refusal(named)}; nothing of it was written")
+    _delete(target, rows.projection, rows.gone)
 
 
 def _delete(target: psycopg.Connection, projection: Projection, keys: Sequence[Key]) -> None:

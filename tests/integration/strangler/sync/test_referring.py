@@ -18,7 +18,9 @@ from strangler.sync.check import Level, check
 from strangler.sync.check.run import refuse_losses
 from strangler.sync.direction import Direction, Way, inverted
 from strangler.sync.errors import CannotApply, MappingInvalid, SyncError
+from strangler.sync.rewriting import Rewritten, rewrite
 from strangler.sync.stream import Care, Size
+from tests.fixtures.spoiling import spoil
 from tests.fixtures.streams import Pair, Paired, table
 from tests.fixtures.waiting import until
 
@@ -130,8 +132,8 @@ def test_a_delete_waits_for_those_who_refer_and_says_so(ends: MakeEnds, rule: st
     shop.owner("update book set title = 'last' where id = 6")
     complaint = (
         'book (3) is to go, and public.note (book_id) refers to it, which is declared "restrict": delete those rows or'
-        " have them refer to another, and the stream goes on; or declare what else shall become of them, and start what"
-        " applies again"
+        " have them refer to another; or declare what else shall become of them, and start what applies again; it is"
+        " tried again every few seconds"
     )
     until(lambda: status.of(shop.direction).problem == complaint, "it says so")
     assert shop.other("select title from book where id = 6") == [("first",)]
@@ -374,6 +376,33 @@ def test_the_copy_does_not_end_while_somebody_refers_to_nothing(pair: Paired) ->
         ending.complete(shop.forward)
     shop.target("delete from note where id = 1")
     ending.complete(shop.forward)
+
+
+# --- a repair ---
+
+
+@pytest.mark.parametrize(("on_delete", "left"), [("set null", [(1, 1), (2, None)]), ("cascade", [(1, 1)])])
+def test_a_repair_does_what_is_declared(pair: Paired, on_delete: str, left: list[tuple[object, ...]]) -> None:
+    shop = pair(f"{BOOK}; {ROWS}", f"{BOOK}; {NOTE.format(REFERS)}; {ROWS}", book(referred(on_delete, Stack.SERVICE)))
+    shop.keep()
+    spoil(shop, "insert into book (id) values (99)")
+    shop.target("insert into note values (1, 1), (2, 99)")
+    assert sum(rewrite(shop.forward, {"book": [("1",), ("99",)]}), Rewritten()) == Rewritten(updated=1, deleted=1)
+    assert shop.target("select * from note order by id") == left
+
+
+def test_a_repair_is_refused_where_a_delete_is(pair: Paired) -> None:
+    shop = pair(
+        f"{BOOK}; {ROWS}",
+        f"{BOOK}; {NOTE.format(f'{REFERS} on delete cascade')}; {ROWS}",
+        book(referred("restrict", Stack.SERVICE)),
+    )
+    shop.keep()
+    spoil(shop, "insert into book (id) values (99)")
+    shop.target("insert into note values (1, 99)")
+    with pytest.raises(SyncError, match=r"^book \(99\) is to go, and public\.note \(book_id\) refers to it"):
+        sum(rewrite(shop.forward, {"book": [("99",)]}), Rewritten())
+    assert shop.target("select * from note") == [(1, 99)]
 
 
 # --- what is refused ---
