@@ -69,28 +69,31 @@ def refuse_untold(own: CapabilityFiles, found: Mapping[str, CapabilityFiles], fi
     """
     for table in own.tables:
         for each in table.referred_by:
-            claimed = _claim(each, own, found)
             key = f"[[{'reference' if table.reference else 'table'}.referred_by]] table"
-            if claimed == own.name:
+            if bare(each.by) in _names(own.tables, each.stack, written=True):
                 told = f"{_told(each)}, which this capability maps itself"
                 yield Problem(file=file, key=key, found=told, wanted="a table from outside, or no entry for this one")
-            elif claimed is not None and each.on_delete.writes:
+                continue
+            claimed = _claim(each, own, found)
+            if claimed is not None and each.on_delete.writes:
                 told = f"{_told(each)} to {each.on_delete}, which {claimed} maps: its stream would not take that along"
                 yield Problem(file=file, key=key, found=told, wanted='"restrict" or "keep" for on_delete')
 
 
 def _claim(referred: Referred, own: CapabilityFiles, found: Mapping[str, CapabilityFiles]) -> str | None:
-    """Return the capability that maps the referring table, its own first."""
-    for each in (own, *found.values()):
-        same_service = each.service == own.service
-        if (referred.stack is Stack.MONOLITH or same_service) and bare(referred.by) in _names(each.tables, referred):
+    """Return the capability that maps the referring table."""
+    for each in found.values():
+        same = referred.stack is Stack.MONOLITH or each.service == own.service
+        if same and bare(referred.by) in _names(each.tables, referred.stack):
             return each.name
     return None
 
 
-def _names(tables: tuple[TableMapping, ...], referred: Referred) -> set[str]:
-    monolith = referred.stack is Stack.MONOLITH
-    return {bare(each.source if monolith else each.target) for each in tables}
+def _names(tables: tuple[TableMapping, ...], stack: Stack, *, written: bool = False) -> set[str]:
+    """Return what mapped tables are called in a stack; if ``written``, of those that a stream writes there."""
+    if stack is Stack.SERVICE:
+        return {bare(each.target) for each in tables}
+    return {bare(each.source) for each in tables if not (written and each.reference)}
 
 
 def _told(each: Referred) -> str:

@@ -144,7 +144,8 @@ def _read(connection: psycopg.Connection, place: Place) -> Side:
     names = {each: tuple(part.strip('"') for part in each.name.split(".")) for each in place.tables}
     closed = [each for each, name in names.items() if _is_closed(connection, name)]
     seen = [each for each in place.tables if each not in closed]
-    mapped = [identifier(each.name).as_string(connection) for each in seen]
+    # A table that is only read here, as a reference, is as any other from outside.
+    mapped = [identifier(each.name).as_string(connection) for each in seen if each.written]
     tables = {each: table for each in seen if (table := _table(connection, each, mapped, place.claims)) is not None}
     role = _role(connection)
     server = _server(connection)  # first: a session that is tried takes one of the places that it counts

@@ -24,6 +24,9 @@ def test_the_example_has_an_answer_for_all_who_refer(shop: Shop, capability: str
         services={files.service: replace(shop.project.services[files.service], database=Secret(value=service))},
     )
     forward, _ = directions(files, ends)
+    assert inverted(forward).claims["reviews_review"] == "reviews"
+    assert inverted(forward).claims["catalog_product"] == capability  # first its own, then what others copy of it
+    assert set(forward.claims.values()) == {capability}
     with forward.open() as (source, target):
         for each in (forward, inverted(forward)):
             here, there = (source, target) if each is forward else (target, source)

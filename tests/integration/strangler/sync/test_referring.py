@@ -486,5 +486,16 @@ def test_keep_wants_the_foreign_key_away(pair: Paired) -> None:
     shop = pair(f"{BOOK}; {NOTE.format(REFERS)}", BOOK, book(referred("keep", Stack.MONOLITH)), begin=False)
     [stop] = [each for each in check(shop.forward) if each.level is Level.STOP]
     assert stop.statement == 'alter table "public"."note" drop constraint "note_book_id_fkey"'
-    shop.source(stop.statement)
+    shop.source("alter table note alter constraint note_book_id_fkey not enforced")
     assert [each for each in check(shop.forward) if "note" in each.found] == []
+    shop.source("alter table note alter constraint note_book_id_fkey enforced", stop.statement)
+    assert [each for each in check(shop.forward) if "note" in each.found] == []
+
+
+def test_who_is_copied_for_reading_refers_from_outside(pair: Paired) -> None:
+    """Nothing of a reference goes back: when a book does, the monolith's users are in its way as any others."""
+    user = "create table person (id bigint primary key, book_id bigint references book)"
+    reads = table("person", "person", {"id": "id"}, {"book_id": "book_id"}, reference=True)
+    shop = pair(f"{BOOK}; {user}", f"{BOOK}; {user}", book(), reads, begin=False)
+    found = [(each.where, each.found) for each in check(shop.forward) if "refers to" in each.found]
+    assert [(where, text.split(",")[0]) for where, text in found] == [("source", "public.person")]

@@ -134,6 +134,15 @@ def objects(pair: Pair) -> list[Any]:
     return [pair.source(text), pair.target(text)]
 
 
+def test_a_start_is_refused_where_what_is_declared_cannot_be_done(shop: Shop) -> None:
+    mapping = shop.file.parent / "migrations" / "books" / "mapping.toml"
+    entry = '[[table.referred_by]]\ntable = "note"\ncolumns = ["book_id"]\nstack = "service"\non_delete = "restrict"\n'
+    mapping.write_text(mapping.read_text() + entry)
+    code, _, said = shop("start")
+    assert code == 1
+    assert "there is no table note, which is said to refer to public.book; mend its name" in said
+
+
 def test_a_whole_life_leaves_nothing_behind(shop: Shop) -> None:
     before = objects(shop.pair)
     assert "run the backfill first" in shop.say("set", "books", "--reads", "1%", "--reason", "early")[2]

@@ -704,6 +704,15 @@ CASES: dict[str, tuple[Files, str]] = {
         f"{TABLES}: [[table.referred_by]] table: found review (product_id) in the service to set null, which"
         ' reviews maps: its stream would not take that along; wanted "restrict" or "keep" for on_delete',
     ),
+    "referred by what is copied for reading": (
+        {
+            TABLES: MAPPING
+            + REFERRED.replace("notes_note", "accounts_user")
+            + REFERENCE.replace('"catalog_product"', '"accounts_user"')
+        },
+        f"{TABLES}: [[table.referred_by]] table: found accounts_user (product_id) in the monolith to set null, which"
+        ' catalog maps: its stream would not take that along; wanted "restrict" or "keep" for on_delete',
+    ),
     "reference referred in the monolith": (
         {TABLES: MAPPING + REFERENCE + REFERRED.replace("[[table.", "[[reference.")},
         f"{TABLES}: [[reference]] 1 [[referred_by]] 1 stack: found 'monolith'; wanted \"service\": nothing of a"
