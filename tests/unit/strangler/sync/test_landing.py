@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
-from strangler.project import OnDelete, TableMapping
+from strangler.capability import Stack
+from strangler.project import OnDelete, Referred, TableMapping
 from strangler.sync import catalogue
 from strangler.sync.landing import Landing, line
-from strangler.sync.mapping import Projection
+from strangler.sync.mapping import Projection, digest
 from strangler.sync.pgoutput import UNCHANGED, Value
 from strangler.sync.referring import Incoming, Policy, Relation
 
@@ -140,3 +143,10 @@ def test_what_is_done_is_noted_with_the_keys_that_it_was_done_for() -> None:
         f'with done as ({written}) insert into "leaving" ("shop", "shelf", "strangler_done")'
         ' select distinct "shop", "shelf", true from done'
     )
+
+
+def test_what_is_declared_of_who_refers_makes_no_other_rows() -> None:
+    mapping = landing(None).projection.mapping
+    note = Referred(by="note", columns=("of",), stack=Stack.MONOLITH, on_delete=OnDelete.KEEP)
+    assert digest([mapping]) == digest([replace(mapping, referred_by=(note,))])
+    assert digest([mapping]) != digest([replace(mapping, where="shop > 1")])
