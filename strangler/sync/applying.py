@@ -72,7 +72,7 @@ class Applier:
         self._landings = {each.projection.source.qualified: each for each in landings}
         self._holds = any(each.policies for each in landings)
         self._departed = False  # rows are noted that are to go when the transaction is whole
-        self._noted = False  # rows are noted that go or have gone
+        self._leaving = False  # rows are noted that go or have gone
         for each in landings if self._holds else ():
             target.execute(each.departures())
         self._open: ExitStack | None = None
@@ -161,7 +161,7 @@ class Applier:
 
     def _close(self) -> ExitStack | None:
         opened, self._open, self._staged = self._open, None, False
-        self._departed = self._noted = False
+        self._departed = self._leaving = False
         self._transactions = self._changes = 0
         self._noted = Noted()
         return opened
@@ -217,8 +217,8 @@ class Applier:
             noted += self._target.execute(landing.depart()).rowcount
         if landing.projection.mapping.where and changes.rows:
             noted += self._target.execute(landing.depart_left_out()).rowcount
-        self._departed, self._noted = self._departed or noted > 0, self._noted or noted > 0
-        if self._noted and changes.rows:
+        self._departed, self._leaving = self._departed or noted > 0, self._leaving or noted > 0
+        if self._leaving and changes.rows:
             self._come_back(landing)
         if self.at.copying and noted:  # no foreign key looks at that, and what comes may have their unique values
             self._target.execute(landing.take_out())
@@ -277,7 +277,7 @@ class Applier:
         # would take along is not its own. It is fetched instead.
         if self._copying:
             self._target.execute(landing.forget(before, beside=after if self._settled else None))
-        self._noted = self._noted or bool(landing.policies)
+        self._leaving = self._leaving or bool(landing.policies)
         if self.at.copying and landing.policies:
             self._target.execute(landing.note(before))
             self._departed = True
