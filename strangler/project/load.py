@@ -342,6 +342,9 @@ def _tables(path: Path, root: Path, top: Section) -> tuple[TableMapping, ...]:
     section.close()
     for twice in _repeated(bare(table.target) for table in tables):
         section.problem("[[table]] target", f"{twice!r} twice", "one source table for each target")
+    for twice in _repeated(bare(table.source) for table in tables if table.reverse):
+        wanted = "columns of a source table given back by one of its targets: rows of several cannot be one again"
+        section.problem("[[table]] reverse", f"{twice!r} twice", wanted)
     return tables
 
 

@@ -69,7 +69,7 @@ class Applier:
         self.at = at
         self.relaxed = False  # its session was begun while the tables were copied, and they are not any more
         self._target = target
-        self._landings = {each.projection.source.qualified: each for each in landings}
+        self._landings = {each.projection.mapping.target: each for each in landings}
         self._holds = any(each.policies for each in landings)
         self._departed = False  # rows are noted that are to go when the transaction is whole
         self._leaving = False  # rows are noted that go or have gone

@@ -203,15 +203,12 @@ def as_streamed(source: psycopg.Connection, projection: Projection, keys: Sequen
     return [tuple(key) for (key,) in source.execute(query, [json.dumps(keys)])]
 
 
-def seen_by(target: psycopg.Connection, stream: str, sources: dict[str, str]) -> Seen | None:
-    """Return what tells which changes the fetched rows of ``stream`` have already; None where no row was fetched.
-
-    ``sources`` are the source tables' names by those of their targets.
-    """
+def seen_by(target: psycopg.Connection, stream: str) -> Seen | None:
+    """Return what tells which changes the fetched rows of ``stream`` have already; None where no row was fetched."""
     snapshots: dict[tuple[str, Key], str] = {}
     query = "select target, key, snapshot from strangler_sync.tombstone where stream = %s and snapshot is not null"
     for name, key, snapshot in target.execute(query, [stream]):
-        snapshots[sources[name], tuple(key)] = snapshot
+        snapshots[name, tuple(key)] = snapshot
     if not snapshots:
         return None
 

@@ -34,14 +34,18 @@ OURS: Final = "strangler_"
 
 
 Seen = Callable[[str, RowKey, int], bool]
-"""Whether the row of a source table's key was fetched with what a transaction (of 32 bits) did."""
+"""Whether the row of a key was fetched into a target with what a transaction (of 32 bits) did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """A table of the stream: the columns that are staged, each with its type's number, and those of the key."""
+    """A table of the stream, and where it goes: the columns that are staged, each with its type's number, and its key.
+
+    One table may go to several targets; each takes its changes by itself.
+    """
 
     name: str
+    target: str
     oid: int
     columns: Mapping[str, int]
     key: tuple[str, ...]
@@ -50,13 +54,14 @@ class Expected:
 
 @dataclass(slots=True)
 class Place:
-    """Where the changes of a relation go, as the source describes it now. ``take`` picks the staged columns.
+    """A target that the changes of a relation go to, as the source describes it now. ``take`` picks the staged columns.
 
     Where one is ``wary``, updates and deletes are looked at first: the source may be ``mute`` about the key of the row
     that was there, or the mapping have a condition, which wants whole rows.
     """
 
     table: str
+    target: str
     key: tuple[int, ...]
     take: tuple[int, ...] | None
     wary: bool
@@ -68,7 +73,7 @@ class Place:
 
 @dataclass(slots=True)
 class Batch:
-    """What is to be applied at once. ``end`` is the position after the last transaction that is whole."""
+    """What is to be applied at once, by target. ``end`` is the position after the last transaction that is whole."""
 
     tables: dict[str, Changes] = field(default_factory=dict)
     changes: int = 0
@@ -77,10 +82,10 @@ class Batch:
     end: int = 0
     heartbeat: bytes | None = None
 
-    def of(self, table: str, key: tuple[int, ...]) -> Changes:
-        found = self.tables.get(table)
+    def of(self, place: Place) -> Changes:
+        found = self.tables.get(place.target)
         if found is None:
-            found = self.tables[table] = Changes(key)
+            found = self.tables[place.target] = Changes(place.key)
         return found
 
 
@@ -103,9 +108,9 @@ class Intake:
         self.batch = Batch()
         self.xid: int | None = None  # of the transaction that has begun, and not ended
         self.final = since  # where the transaction commits that began last
-        self._expected = {each.name: each for each in tables}
+        self._expected = tables
         self._ours = False  # the transaction was applied by us, from the other side
-        self._places: dict[int, Place] = {}
+        self._places: dict[int, tuple[Place, ...]] = {}
         self._strange: dict[int, str] = {}  # relations that the mapping has not, and what to say of their rows
         self._since = since
         self._skipping = False
@@ -144,21 +149,24 @@ class Intake:
                 pass  # a type's name says nothing that is needed
 
     def _change(self, event: Insert | Update | Delete) -> None:
-        place = self._places.get(event.relation)
-        if place is None:
+        places = self._places.get(event.relation)
+        if places is None:
             raise StreamBroken(self._strange.get(event.relation, "a row came of a table that was never described"))
-        if place.wary and not isinstance(event, Insert):
-            _understand(place, event)
-        unseen = event if self._seen is None else self._unseen(place, event)
-        if unseen is None:
-            return
-        changes = self.batch.of(place.table, place.key)
+        for place in places:
+            if place.wary and not isinstance(event, Insert):
+                _understand(place, event)
+            unseen = event if self._seen is None else self._unseen(place, event)
+            if unseen is not None:
+                self._take_up(place, unseen)
+
+    def _take_up(self, place: Place, event: Insert | Update | Delete) -> None:
+        changes = self.batch.of(place)
         try:
-            _record(changes, place, unseen)
+            _record(changes, place, event)
         except Barrier:
             self._flush()
-            changes = self.batch.of(place.table, place.key)
-            _record(changes, place, unseen)
+            changes = self.batch.of(place)
+            _record(changes, place, event)
         self.batch.changes += 1
         if changes.moved is not None:
             self._flush()
@@ -181,13 +189,12 @@ class Intake:
 
     def _has_seen(self, place: Place, row: Tuple) -> bool:
         key = tuple([place.row(row)[at] for at in place.key])
-        return self._seen is not None and self.xid is not None and self._seen(place.table, key, self.xid)
+        return self._seen is not None and self.xid is not None and self._seen(place.target, key, self.xid)
 
     def _truncate(self, event: Truncate) -> None:
         for oid in event.relations:
-            place = self._places.get(oid)
-            if place is not None:
-                self.batch.of(place.table, place.key).truncate()
+            for place in self._places.get(oid, ()):
+                self.batch.of(place).truncate()
                 self.batch.changes += 1
 
     def _commit(self, event: Commit) -> None:
@@ -199,17 +206,17 @@ class Intake:
 
     def _relate(self, relation: Relation) -> None:
         name = f"{relation.schema}.{relation.name}"
-        expected = self._expected.get(name)
-        if expected is not None:
+        expected = [each for each in self._expected if each.name == name]
+        if expected:
             self._described()
-            self._places[relation.oid] = _place(name, expected, relation)
+            self._places[relation.oid] = tuple([_place(name, each, relation) for each in expected])
             return
         # A part of a partitioned table is described, too, and its changes come as the whole's.
         self._places.pop(relation.oid, None)
         self._strange[relation.oid] = self._complaint(relation.oid, name)
 
     def _complaint(self, oid: int, name: str) -> str:
-        renamed = [each.name for each in self._expected.values() if each.oid == oid]
+        renamed = [each.name for each in self._expected if each.oid == oid]
         if renamed:
             return f"{renamed[0]} is called {name} in the source; {BEGIN_ANEW}"
         return f"the publication tells of {name}, which the mapping has not; leave it to the sync alone"
@@ -231,6 +238,7 @@ def _place(name: str, expected: Expected, relation: Relation) -> Place:
     mute = not {*expected.key} <= {column.name for column in relation.columns if column.is_key}
     return Place(
         table=name,
+        target=expected.target,
         key=tuple(map(names.index, expected.key)),
         take=None if same else take,
         wary=mute or expected.conditional,

@@ -36,11 +36,12 @@ _QUOTED: Final = re.compile(r'".*"', re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
-    """A table of the source as the stream writes it: its name in the target, and the columns of its key.
+    """A table of the source as the stream writes it: its names on both sides, and the columns of its key.
 
     ``types`` are those of the target's columns that are written.
     """
 
+    source: str
     target: str
     key: tuple[str, ...]
     types: Mapping[str, str] = field(default_factory=dict)
@@ -82,7 +83,7 @@ class Refused:
 
 def told(batch: Batch, event: Event | None, refused: Refused, tables: Mapping[str, Mapped]) -> str:
     """Return the whole sentence for ``event``, which came alone; ``batch`` has what it comes to."""
-    rows = [row for name, changes in batch.tables.items() for row in _rows(name, changes, tables[name])]
+    rows = [row for name, changes in batch.tables.items() for row in _rows(changes, tables[name])]
     written = ", ".join(tables[name].target for name in batch.tables)
     what = f"{_verb(event)} {written}" if written else "what is checked at a transaction's end"
     which = ", ".join(rows) if rows else f"a transaction that changed {refused.table or 'some rows'}"
@@ -121,8 +122,9 @@ def _verb(event: Event | None) -> str:
     return next((verb for kind, verb in _VERBS.items() if isinstance(event, kind)), "change of")
 
 
-def _rows(name: str, changes: Changes, mapped: Mapped) -> Iterator[str]:
+def _rows(changes: Changes, mapped: Mapped) -> Iterator[str]:
     moved = changes.moved[:1] if changes.moved is not None else ()
     for key in islice((*changes.gone, *moved, *changes.rows), _KEYS):
         values = [brief(value.decode(), _VALUE) if isinstance(value, bytes) else "NULL" for value in key]
-        yield f"{name} ({', '.join(f'{column} = {value}' for column, value in zip(mapped.key, values, strict=True))})"
+        named = ", ".join(f"{column} = {value}" for column, value in zip(mapped.key, values, strict=True))
+        yield f"{mapped.source} ({named})"

@@ -116,8 +116,7 @@ class _Session:
             outline.prove(kept or {}, self._outline, direction.source)
             watermark.keep_outline(target, at.name, outlining.dumped(self._outline))
         self._applier = Applier(target, landings, at)
-        names = {each.mapping.target: each.source.qualified for each in projections}
-        seen = seen_by(target, direction.name, names) if at.copying else None
+        seen = seen_by(target, direction.name) if at.copying else None
         self._intake = Intake([_expected(each) for each in landings], at.lsn, self._flush, self._prove, seen)
         self._decoder = Decoder(1)
         self._beat_at = self._idle_at = 0.0
@@ -127,7 +126,7 @@ class _Session:
         self._end = at.lsn  # of what was handed over
         self._bytes = 0
         self._event: Event | None = None  # that came last: where a change is applied alone, it is this one
-        self._tables = {each.source.qualified: _mapped(each) for each in projections}
+        self._tables = {each.mapping.target: _mapped(each) for each in projections}
         sender.start(direction.name, at.lsn, _options(direction.name, source.info.server_version))
 
     def run(self, wanted: Callable[[], bool]) -> None:
@@ -194,8 +193,9 @@ class _Session:
         """Have the batch applied while the next is gathered. Raises what became of the one before."""
         batch, size = self._intake.batch, self._size
         if batch.tables and not self._direction.owned:
+            written = dict.fromkeys(self._tables[name].source for name in batch.tables)
             raise StreamBroken(
-                f"{', '.join(batch.tables)} was written in the {self._direction.source}, which does not own it; nothing"
+                f"{', '.join(written)} was written in the {self._direction.source}, which does not own it; nothing"
                 " of that is applied: see who did, undo it there, and begin the sync anew"
             )
         load = self._applier.prepare(batch, alone=size is Size.CHANGE)
@@ -268,6 +268,7 @@ def _expected(landing: Landing) -> Expected:
     mapping, source = landing.projection.mapping, landing.projection.source
     return Expected(
         name=source.qualified,
+        target=mapping.target,
         oid=source.oid,
         columns={name: source.columns[name].type_oid for name in landing.columns},
         key=tuple(mapping.key.values()),
@@ -278,7 +279,7 @@ def _expected(landing: Landing) -> Expected:
 def _mapped(projection: Projection) -> Mapped:
     mapping, target = projection.mapping, projection.target
     types = {name: target.columns[name].type for name in projection.columns}
-    return Mapped(target=target.name, key=tuple(mapping.key.values()), types=types)
+    return Mapped(source=projection.source.qualified, target=target.name, key=tuple(mapping.key.values()), types=types)
 
 
 def _options(name: str, server: int) -> dict[str, str]:

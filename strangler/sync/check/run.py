@@ -76,12 +76,13 @@ def _here(forward: Direction, back: Direction) -> Place:
 
 
 def _there(forward: Direction, back: Direction) -> Place:
+    published = {each.source for each in back.tables}
     tables = [
         Wanted(
             name=each.target,
             key=frozenset(each.key),
             columns=frozenset(each.forward),
-            published=not each.reference,
+            published=each.target in published,
             written=True,
             copied=True,
             referred_by=_referred_by(each, Stack.SERVICE),
@@ -135,9 +136,10 @@ def _round_trips(forward: Direction, source: psycopg.Connection, target: psycopg
     yield from judge_landings(back, returning, target, source)
     way_back = {_ends(each): each for each in returning}
     for each in projections:
-        if not each.mapping.reference:
+        returns = way_back.get(_ends(each)[::-1])
+        if returns is not None:
             yield from judge_claims(each, forward.file)
-            yield from _round_trip(forward.file, source, target, each, way_back[_ends(each)[::-1]])
+            yield from _round_trip(forward.file, source, target, each, returns)
 
 
 def _round_trip(

@@ -111,7 +111,7 @@ def run(
             do(changes)
         intake.begin_batch()
 
-    expected = Expected(name=TABLE, oid=7, columns={"id": 25, "plain": 25, "long": 25}, key=("id",))
+    expected = Expected(name=TABLE, target=TABLE, oid=7, columns={"id": 25, "plain": 25, "long": 25}, key=("id",))
     intake = Intake([expected], 0, flush, lambda: None, seen)
     intake.take(RELATION)
     for number, events in enumerate(streams[passed:], passed + 1):

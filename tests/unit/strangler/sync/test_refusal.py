@@ -4,17 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strangler.sync.images import Changes
 from strangler.sync.intake import Batch
 from strangler.sync.pgoutput import Delete, Event, Insert, Truncate, Update
 from strangler.sync.refusal import Mapped, Refused, told, way_on
 
-TABLES = {"public.book": Mapped(target="title", key=("shop", "number"))}
+TABLES = {"title": Mapped(source="public.book", target="title", key=("shop", "number"))}
 REFUSED = Refused(state="23514", reason='violates check constraint "short"', constraint="short", table="title")
 
 
 def batch(*keys: tuple[bytes, bytes]) -> Batch:
     found = Batch()
-    changes = found.of("public.book", (0, 1))
+    changes = found.tables["title"] = Changes((0, 1))
     for key in keys:
         changes.insert((*key, b"private"))
     return found
@@ -30,8 +31,9 @@ def test_the_row_the_statement_the_reason_and_the_way_on_are_told() -> None:
 
 def test_a_table_s_name_moves_no_cursor() -> None:
     found = Batch()
-    found.of("public.\x1b[2J", (0,)).delete((b"1",))
-    tables = {"public.\x1b[2J": Mapped(target="there\n", key=("id",))}
+    found.tables["there"] = Changes((0,))
+    found.tables["there"].delete((b"1",))
+    tables = {"there": Mapped(source="public.\x1b[2J", target="there\n", key=("id",))}
     sentence = told(found, Delete(7, 1, (b"1",), True), REFUSED, tables)
     assert sentence.startswith(r"public.\x1b[2J (id = 1) cannot be applied: delete from there\n: violates")
 
