@@ -127,6 +127,8 @@ lock: $(VENV)/.ready  ## Resolve the lock files anew
 	@$(BIN)/$(LOCK) --python-version 3.13 --output-file requirements-next.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --group fuzz --no-deps --python-version 3.11 --output-file requirements-fuzz.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --group bench --python-version 3.11 --output-file requirements-bench.lock
 
 clean:  ## Remove what the commands made, the demo's data included
 	@rm -rf $(VENV) .venv-next build .local

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -12,18 +13,20 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import decide, proxy, toggles
+from tests.bench import decide, proxy, sync, toggles
 from tests.bench.row import Row
 
 PARTS: Final[Mapping[str, Callable[[], list[Row]]]] = {
     "decide": decide.measure,
     "proxy": proxy.measure,
+    "sync": sync.measure,
     "toggles": toggles.measure,
 }
 REPORT: Final = Path("build/bench.json")
 
 
 def main(names: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers are stopped then, as after Ctrl-C
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         print(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}", file=sys.stderr)
@@ -41,9 +44,13 @@ def _show(rows: list[Row]) -> None:
         table.add_column(title, justify="left" if title in ("what", "unit", "") else "right")
     for row in rows:
         met = "yes" if row.met else "no"
-        numbers = (f"{row.ours:,.0f}", f"{row.peer:,.0f}", row.peer_name, f"{row.ratio:.2f}", f"{row.target:g}", met)
+        numbers = (f"{row.ours:,.0f}", f"{row.peer:,.0f}", row.peer_name, f"{row.ratio:.2f}", _bound(row), met)
         table.add_row(row.name, row.unit, *numbers)
     Console(width=140).print(table)
+
+
+def _bound(row: Row) -> str:
+    return "" if row.target is None else f"{row.target:g}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,8 @@ from tests.bench.row import Row
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "explanation"
 RAW: Final = FOLDER / "performance.json"
 PAGE: Final = FOLDER / "performance.md"
+SYNC_RAW: Final = FOLDER / "sync-performance.json"
+SYNC_PAGE: Final = FOLDER / "sync-performance.md"
 PLOT: Final = FOLDER / "performance.svg"
 REPORT: Final = Path("build/bench.json")
 _TABLE: Final = re.compile(r"(<!-- table -->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -34,7 +37,7 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         ratios = sorted(ours / peer for ours, peer in row.rounds)
         spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}" if len(ratios) > 1 else "one"
-        bound = f"at {'most' if row.at_most else 'least'} {row.target:g}"
+        bound = "none" if row.target is None else f"at {'most' if row.at_most else 'least'} {row.target:g}"
         peer = row.peer_name if row.peer_name[0].isdigit() else f"{row.peer_name}: {_number(row.peer)}"
         what = row.name.partition(" against ")[0]
         lines.append(
@@ -52,7 +55,7 @@ def page(text: str, rows: Sequence[Row]) -> str:
     """Return the page ``text`` with its table made anew."""
     made, count = _TABLE.subn(lambda found: found[1] + "\n" + table(rows) + "\n" + found[2], text)
     if count != 1:
-        raise ValueError(f"{PAGE.name} has {count} places for the table; it needs one")
+        raise ValueError(f"the page has {count} places for the table; it needs one")
     return made
 
 
@@ -106,8 +109,12 @@ def _bar(name: str, values: Sequence[float], scale: float, top: int) -> list[str
 
 
 def main() -> None:
-    """Take over what the last ``make bench ONLY=proxy`` measured."""
+    """Take over what the last ``make bench ONLY=proxy`` measured, or with ``sync`` what ``make bench ONLY=sync`` did."""
     rows = read(REPORT)
+    if sys.argv[1:] == ["sync"]:
+        SYNC_RAW.write_text(REPORT.read_text())
+        SYNC_PAGE.write_text(page(SYNC_PAGE.read_text(), rows))
+        return
     RAW.write_text(REPORT.read_text())
     PAGE.write_text(page(PAGE.read_text(), rows))
     PLOT.write_text(plot(rates(rows)))

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Final
 
 import psutil
-from rich.console import Console
 
 from strangler.routing.keys import Keys
 from strangler.routing.table import MONOLITH, RoutingTable, seal
@@ -30,7 +29,7 @@ from tests.bench import decide
 from tests.bench.load import API, BROWSER, SECRET, cookies, latencies, missing, rate
 from tests.bench.peers import Peer, available
 from tests.bench.processes import LOAD_CORE, PROXY_CORE, process
-from tests.bench.row import Row, row
+from tests.bench.row import Row, row, said
 from tests.bench.servers import BIG
 from tests.fixtures.ports import free_port
 from tests.fixtures.waiting import until
@@ -41,7 +40,6 @@ WARM: Final = 1
 IDLE: Final = 10_000
 ROOT: Final = Path(__file__).parents[2]
 COMPILED: Final = ROOT / "build" / "compiled"  # by make test-compiled or make bench
-_SAY: Final = Console(stderr=True)
 
 _SERVE: Final = (
     "import sys\nfrom pathlib import Path\nfrom strangler.project import load\nfrom strangler_proxy.main import serve\n"
@@ -110,7 +108,7 @@ def _rate_row(ours: Ours, peer: str, port: int, headers: Sequence[str], what: st
     for each in (ours.port, port):
         rate(each, WARM, headers)
     rounds = [(rate(ours.port, SECONDS, headers), rate(port, SECONDS, headers)) for _ in range(ROUNDS)]
-    return _said(row(f"{what} against {peer}", "requests/s", peer, _TARGETS.get(peer, 4), rounds))
+    return said(row(f"{what} against {peer}", "requests/s", peer, _TARGETS.get(peer, 4), rounds))
 
 
 # What the issue of speed is: the peers written in Python are beaten by 4, that of Starlette by 50.
@@ -143,7 +141,7 @@ def _tails(ours: Ours, peers: Sequence[tuple[Peer, int]], rates: Sequence[Row]) 
         return taken[int(len(taken) * 0.99)]
 
     rounds = [(p99(ours.port, known.ours), p99(port, known.peer)) for _ in range(ROUNDS)]
-    return [_said(row("p99 at half of its own maximum", "ms", peer.name, 2, rounds, at_most=True))]
+    return [said(row("p99 at half of its own maximum", "ms", peer.name, 2, rounds, at_most=True))]
 
 
 def _large(ours: Ours, peers: Sequence[tuple[Peer, int]]) -> list[Row]:
@@ -156,9 +154,9 @@ def _large(ours: Ours, peers: Sequence[tuple[Peer, int]]) -> list[Row]:
     for what, move in (("100 MB down", _download), ("100 MB up", _upload)):
         move(ours.port)
         rounds = [(BIG / 1e6 / move(ours.port), BIG / 1e6 / move(found)) for _ in range(ROUNDS)]
-        rows.append(_said(row(what, "MB/s", "nginx", 0.8, rounds)))
+        rows.append(said(row(what, "MB/s", "nginx", 0.8, rounds)))
     grown = (ours.worker.memory_info().rss - before) / 1e6
-    rows.append(_said(row("memory that 100 MB add", "MB", "16 MB", 1, [(max(grown, 0.0), 16.0)], at_most=True)))
+    rows.append(said(row("memory that 100 MB add", "MB", "16 MB", 1, [(max(grown, 0.0), 16.0)], at_most=True)))
     return rows
 
 
@@ -182,20 +180,13 @@ def _idle(ours: Ours) -> list[Row]:
         for client in clients:
             client.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return [_said(row("an idle connection of 10,000", "kB", "12 kB", 1, [(each, 12.0)], at_most=True))]
+    return [said(row("an idle connection of 10,000", "kB", "12 kB", 1, [(each, 12.0)], at_most=True))]
 
 
 def _routes(many: Ours, ours: Ours) -> list[Row]:
     rate(many.port, WARM)
     rounds = [(rate(many.port, SECONDS), rate(ours.port, SECONDS)) for _ in range(ROUNDS)]
-    return [_said(row("5,000 routes", "requests/s", "itself with 50", 0.95, rounds))]
-
-
-def _said(found: Row) -> Row:
-    _SAY.print(
-        f"{found.name}: {found.ours:,.1f} {found.unit}, {found.peer_name} {found.peer:,.1f}, {found.ratio:.2f} x"
-    )
-    return found
+    return [said(row("5,000 routes", "requests/s", "itself with 50", 0.95, rounds))]
 
 
 def _download(port: int) -> float:

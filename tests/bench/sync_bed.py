@@ -1,11 +1,13 @@
-"""Two PostgreSQL servers of their own with a table of orders in the one, and in the other what is made of it."""
+"""Two PostgreSQL servers of their own with a table of orders in the one, and in the other what is made of it.
+
+The other one has the orders as they are, too: what peers copy, which make nothing of them.
+"""
 
 from __future__ import annotations
 
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from psycopg import sql
 from strangler.ledger import Publisher
 from strangler.local import Postgres, Valkey, ensure_database, ensure_role
 from strangler.project import Project, load
-from strangler.sync import copying, install, syncing
+from strangler.sync import install, syncing
 from strangler.sync.direction import Direction, directions
 from tests.fixtures.ports import free_port
 
@@ -31,8 +33,9 @@ _SETTINGS: Final = {
     "checkpoint_timeout": "30min",
     "track_commit_timestamp": "on",
     "maintenance_work_mem": "256MB",
+    "autovacuum": "off",  # it would come to one side of a pair and not to the other; the bed looks after its tables
 }
-_SOURCE: Final = """
+PURCHASE: Final = """
 create table purchase (
   id bigint primary key, customer_id integer not null, reference uuid not null, status varchar(20) not null,
   price numeric(10, 2) not null, quantity integer not null, note text not null, paid boolean not null,
@@ -90,6 +93,9 @@ grant set on parameter session_replication_role to sync;
 """
 
 
+_ASKED: Final = syncing.Asked(capability=CAPABILITY, who="bench", reason="bench")
+
+
 @dataclass(frozen=True, slots=True)
 class Bed:
     """The two servers, and a project that knows them. Statements are run by superusers."""
@@ -112,22 +118,27 @@ class Bed:
             cursor = connection.execute(statement.encode(), given or None)
             return cursor.fetchall() if cursor.description else []
 
+    @contextmanager
+    def looking(self, server: Postgres) -> Iterator[psycopg.Connection]:
+        """Yield a session for statements that are asked again and again."""
+        with psycopg.connect(server.url("shop"), autocommit=True) as connection:
+            yield connection
+
     def empty(self, *tables: str) -> None:
         """Empty tables of the target, and bring what was written before to disk on both sides."""
         self.run(self.target, f"truncate {', '.join(tables)}")
         for server in (self.source, self.target):
             self.run(server, "checkpoint")
 
-    def copy(self, *, streamed: bool) -> float:
-        """Copy all orders as ``sync backfill --inline`` does; return the seconds."""
-        words: dict[str, Any] = {"capability": CAPABILITY, "who": "bench", "reason": "bench"}
+    def start(self) -> None:
+        """Begin both streams as ``sync start --replace`` does; the rows are still to be copied."""
         with Publisher.open(self.project) as publisher:
-            if streamed:
-                syncing.start(syncing.Asked(**words), self.project, publisher, replace=True)
-            started = time.perf_counter()
-            for _ in copying.copy(copying.Copying(**words, replace=not streamed), self.project, publisher):
-                pass
-            return time.perf_counter() - started
+            syncing.start(_ASKED, self.project, publisher, replace=True)
+
+    def remove(self) -> None:
+        """Take both streams away again."""
+        with Publisher.open(self.project) as publisher:
+            syncing.remove(_ASKED, self.project, publisher)
 
     def begin(self) -> None:
         """Begin the forward stream on two sides that are equal."""
@@ -135,6 +146,10 @@ class Bed:
 
     def end(self) -> None:
         install.remove(self.forward)
+
+    def program(self, name: str) -> str:
+        """Return the path of one of PostgreSQL's own programs, of the servers' version."""
+        return self.source._program(name)
 
 
 @contextmanager
@@ -148,7 +163,7 @@ def made(rows: int) -> Iterator[Bed]:
                 for name in ("source", "target")
             ]
             valkey = stack.enter_context(Valkey(folder=folder / "valkey", port=free_port()))
-            for server, table in zip(servers, (_SOURCE, _TARGET), strict=True):
+            for server, table in zip(servers, (PURCHASE, _TARGET + ";" + PURCHASE), strict=True):
                 _furnish(server, table)
             bed = Bed(servers[0], servers[1], _project(folder, servers, valkey))
             with Publisher.open(bed.project) as publisher:

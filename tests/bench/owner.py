@@ -1,0 +1,121 @@
+"""What a stream costs whoever writes the rows: pgbench on the owner's server, with the sync on and off.
+
+The owner's server has a core for itself, its walsenders, and pgbench; the target and the sync have the other one, as
+they have machines of their own elsewhere. Every write is of the table that is streamed, which is the worst case.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from strangler.local import Postgres
+from tests.bench.rounds import percentile
+from tests.bench.sync_bed import Bed
+from tests.bench.sync_peers import surroundings
+
+OWNER_CORE: Final = 0
+OTHER_CORE: Final = 1
+SHARE: Final = 0.6
+"""Of what the owner can do at most, by itself: at that rate times are taken."""
+_CLIENTS: Final = 4
+_WARM_S: Final = 2
+# A customer looks at an order and pays it, and another one is placed: what a shop does all day, in one transaction.
+_SCRIPT: Final = r"""
+\set id random({low}, {high})
+begin;
+select status, price from purchase where id = :id;
+update purchase set status = 'paid', paid = true, updated = now() where id = :id;
+insert into purchase select nextval('placed'), :id % 50000, md5(:id::text)::uuid, 'open', 10.5, 1, 'as before', false,
+  now(), now();
+commit;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The source of a bed as pgbench loads it."""
+
+    bed: Bed
+    script: Path
+    seconds: int
+
+    def most(self) -> float:
+        """Return how many transactions a second there are, as fast as they go."""
+        return _rate(self._pgbench("-T", str(self.seconds)))
+
+    def tail(self, rate: float) -> float:
+        """Return the 99th percentile at ``rate`` transactions a second, in ms, counted from when each was due.
+
+        Raises ``AssertionError`` where so many were not done: there is no time to tell then.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            prefix = str(Path(folder) / "log")
+            said = self._pgbench("-T", str(self.seconds), "-R", f"{rate:.0f}", "-l", f"--log-prefix={prefix}")
+            lines = [line for file in Path(folder).iterdir() for line in file.read_text().splitlines()]
+        done = _rate(said)
+        assert done > 0.95 * rate, f"{done:.0f} transactions a second were done where {rate:.0f} were to be"
+        return percentile(durations(lines), 0.99)
+
+    def _pgbench(self, *options: str) -> str:
+        command = [self.bed.program("pgbench"), "-n", "-M", "prepared", "-c", str(_CLIENTS), "-j", "1"]
+        done = subprocess.run(
+            [*command, *options, "-f", str(self.script)],
+            env=surroundings(self.bed.source),
+            check=True,
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {OWNER_CORE}),
+            timeout=20 * self.seconds,
+        )
+        return done.stdout
+
+
+@contextmanager
+def owner(bed: Bed, seconds: int) -> Iterator[Owner]:
+    """Give the owner's server a core of its own meanwhile, and everything else the other one."""
+    bed.run(bed.source, "drop sequence if exists placed")
+    [(low, high)] = bed.run(bed.source, "select min(id), max(id) from purchase where id > 1")
+    bed.run(bed.source, f"create sequence placed start {high + 1}")
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(_SCRIPT.format(low=low, high=high))
+        script.flush()
+        _pin(bed.source, [OWNER_CORE])
+        _pin(bed.target, [OTHER_CORE])
+        try:
+            found = Owner(bed, Path(script.name), seconds)
+            Owner(bed, Path(script.name), _WARM_S).most()
+            yield found
+        finally:
+            _pin(bed.source, cores)
+            _pin(bed.target, cores)
+
+
+def durations(lines: Sequence[str]) -> Iterator[float]:
+    """Yield the milliseconds of each transaction of pgbench's log; with ``-R`` they begin when it was due."""
+    for line in lines:
+        _, _, microseconds, *_ = line.split()
+        yield int(microseconds) / 1000
+
+
+def _rate(said: str) -> float:
+    found = re.search(r"tps = ([\d.]+)", said)
+    assert found is not None, said
+    return float(found[1])
+
+
+def _pin(server: Postgres, cores: Sequence[int]) -> None:
+    assert server.process is not None
+    postmaster = psutil.Process(server.process.pid)
+    for each in (postmaster, *postmaster.children(recursive=True)):
+        each.cpu_affinity(list(cores))

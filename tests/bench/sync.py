@@ -1,0 +1,339 @@
+"""The sync against what people would use otherwise: two psql in a pipe, PostgreSQL's own subscription, reladiff.
+
+Ours projects: five of ten columns are another type, another case or another unit in the service's table. The peers take
+the rows as they are. Both sides have the same two servers, and the same orders in them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from strangler.sync import filling, watermark
+from strangler.sync.pgoutput import lsn_of
+from tests.bench import sync_peers
+from tests.bench.owner import OTHER_CORE, SHARE, owner
+from tests.bench.rounds import pair, paired, percentile
+from tests.bench.row import Row, row, said
+from tests.bench.sync_bed import Bed, made
+from tests.bench.sync_load import CHANGES_EACH, Traffic, stretch
+from tests.bench.sync_run import COMPILED, ROOT, Ours, await_reader, watched
+from tests.fixtures.waiting import until
+
+ROUNDS: Final = int(os.environ.get("ROUNDS", "5"))
+ROWS: Final = int(os.environ.get("ROWS", "1000000"))
+CHANGES: Final = int(os.environ.get("CHANGES", "100000"))
+SECONDS: Final = int(os.environ.get("SECONDS", "5"))
+PACE: Final = 2_000
+_PATIENCE_S: Final = 600
+_COLUMNS: Final = ("customer_id", "reference", "status", "price", "quantity", "note", "paid", "created", "updated")
+
+
+def measure() -> list[Row]:
+    """Return the rows of the sync. Whatever happens, the servers are stopped and their folders gone afterwards."""
+    if not (COMPILED / ".ready").exists():
+        raise SystemExit("the sync is measured compiled; make bench compiles it")
+    with made(ROWS) as bed, made(ROWS // 10) as small:
+        ours, few = Ours(bed), Ours(small)
+        _check(ours)
+        rows = [_backfill(ours), _beside_its_stream(ours), _linear(ours, few, "backfill", _copied)]
+        _equal(bed)
+        _equal(small)
+        rows += [_verify(ours), _linear(ours, few, "verify", _verified)]
+        rows += _apply(ours)
+        rows += _owner(ours)
+        rows.append(_lag(ours))
+        rows += _memory(ours)
+    return rows
+
+
+def _check(ours: Ours) -> None:
+    assert _ask(ours, "code")["applying"].endswith(".so"), "the modules of the sync are not compiled"
+
+
+def _ask(ours: Ours, verb: str) -> dict[str, Any]:
+    """Have something done in a process of its own, which has our code."""
+    command = [sys.executable, "-P", str(Path(__file__).with_name("sync_ours.py")), verb, ours.project]
+    done = subprocess.run(command, env=ours.environment(), check=True, stdout=subprocess.PIPE, timeout=_PATIENCE_S)
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+# --- backfill and verify ---
+
+
+def _backfill(ours: Ours) -> Row:
+    rounds = paired(ROUNDS, lambda: _rate(ours.bed, _copied(ours)), lambda: _rate(ours.bed, _piped(ours.bed)))
+    return said(row(f"backfill of {ROWS:,} rows", "rows/s", "psql | psql", 1.0, rounds))
+
+
+def _beside_its_stream(ours: Ours) -> Row:
+    """The copy of a sync: its stream runs, though nobody writes."""
+
+    def copied() -> float:
+        ours.bed.empty("sale")
+        ours.bed.start()
+        try:
+            with ours.running():
+                await_reader(ours.bed.source, ours.bed.forward.name)
+                return _rate(ours.bed, _ask(ours, "backfill")["seconds"])
+        finally:
+            ours.bed.remove()
+
+    rounds = paired(ROUNDS, copied, lambda: _rate(ours.bed, _piped(ours.bed)))
+    return said(row(f"backfill of {ROWS:,} rows beside its stream", "rows/s", "psql | psql", 1.0, rounds))
+
+
+def _linear(ours: Ours, few: Ours, what: str, seconds: Callable[[Ours], float]) -> Row:
+    def each(side: Ours) -> float:
+        return 1e6 * seconds(side) / _count(side.bed)
+
+    rounds = paired(ROUNDS, lambda: each(ours), lambda: each(few))
+    name = f"{what}, a row of {ROWS:,}"
+    return said(row(name, "us", f"a row of {ROWS // 10:,}", 1.15, rounds, at_most=True))
+
+
+def _copied(ours: Ours) -> float:
+    ours.bed.empty("sale")
+    return float(_ask(ours, "backfill")["seconds"])
+
+
+def _piped(bed: Bed) -> float:
+    bed.empty("purchase")
+    return sync_peers.pipe(bed)
+
+
+def _rate(bed: Bed, seconds: float) -> float:
+    return _count(bed) / seconds
+
+
+def _count(bed: Bed) -> int:
+    [(rows,)] = bed.run(bed.source, "select count(*) from purchase")
+    return int(rows)
+
+
+def _verify(ours: Ours) -> Row:
+    def compared() -> float:
+        return _rate(ours.bed, sync_peers.reladiff(ours.bed, _COLUMNS))
+
+    rounds = paired(ROUNDS, lambda: _rate(ours.bed, _verified(ours)), compared)
+    return said(row(f"verify of {ROWS:,} equal rows", "rows/s", "reladiff", 3.0, rounds))
+
+
+def _verified(ours: Ours) -> float:
+    found = _ask(ours, "verify")
+    assert found["equal"], "the two sides differ"
+    return float(found["seconds"])
+
+
+# --- apply ---
+
+
+def _apply(ours: Ours) -> list[Row]:
+    """Both catch up with the same changes, one after the other."""
+    sync_peers.subscribe(ours.bed)
+    ours.bed.begin()
+    plain = Ours(ours.bed, ROOT, ours.peaks)
+    try:
+        compiled = _caught_up(ours)
+        interpreted = _caught_up(plain)
+    finally:
+        ours.bed.end()
+        sync_peers.unsubscribe(ours.bed)
+    what = f"apply of {CHANGES:,} changes in {CHANGES // CHANGES_EACH:,} transactions"
+    peer = "a subscription"
+    return [
+        said(row(what, "changes/s", peer, 1.2, [_speeds(each, 0) for each in compiled])),
+        said(row(f"{what}, begin-up included", "changes/s", peer, None, [_speeds(each, 1) for each in compiled])),
+        said(row(f"{what}, plain Python", "changes/s", peer, None, [_speeds(each, 0) for each in interpreted])),
+    ]
+
+
+Times = tuple[float, float]
+"""Seconds from where a slot was read to the last change being visible, and from the beginning."""
+
+
+def _speeds(times: tuple[Times, Times], which: int) -> tuple[float, float]:
+    ours, peer = times
+    return CHANGES / ours[which], CHANGES / peer[which]
+
+
+def _caught_up(ours: Ours) -> list[tuple[Times, Times]]:
+    found = []
+    for number in range(ROUNDS):
+        stretch(ours.bed, CHANGES)
+        found.append(pair(number, lambda: _applied(ours), lambda: _subscribed(ours.bed)))
+        _same(ours.bed, "sale")
+        _same(ours.bed, "purchase")
+    return found
+
+
+def _applied(ours: Ours) -> Times:
+    began = time.perf_counter()
+    with ours.running():
+        return _timed(ours.bed, ours.bed.forward.name, "sale", began)
+
+
+def _subscribed(bed: Bed) -> Times:
+    began = time.perf_counter()
+    bed.run(bed.target, "alter subscription peer enable")
+    try:
+        return _timed(bed, sync_peers.SLOT, "purchase", began)
+    finally:
+        bed.run(bed.target, "alter subscription peer disable")
+        await_reader(bed.source, sync_peers.SLOT, gone=True)
+
+
+def _timed(bed: Bed, slot: str, table: str, began: float) -> Times:
+    [(last,)] = bed.run(bed.source, "select max(id) from purchase")
+    await_reader(bed.source, slot)
+    read = time.perf_counter()
+    with bed.looking(bed.target) as target:
+        query = f"select from {table} where id = %s"
+        until(lambda: target.execute(query.encode(), [last]).rowcount, "the last change is visible", _PATIENCE_S)
+    over = time.perf_counter()
+    return over - read, over - began
+
+
+def _passed(bed: Bed) -> None:
+    """Wait until the stream has passed what was written."""
+    with bed.looking(bed.source) as source, bed.looking(bed.target) as target:
+        written = lsn_of(filling.written(source))
+
+        def holds() -> bool:
+            at = watermark.standing(target, bed.forward.name)
+            return at is not None and at.lsn >= written
+
+        until(holds, "the stream has come", _PATIENCE_S)
+
+
+def _same(bed: Bed, table: str) -> None:
+    """Be sure that all was applied: as many rows, and the sum of what changed in them."""
+    price = {"sale": "sum(cents)", "purchase": "sum((price * 100)::bigint)"}
+    wanted = bed.run(bed.source, "select count(*), sum(id), sum((price * 100)::bigint) from purchase")
+    found = bed.run(bed.target, f"select count(*), sum(id), {price[table]} from {table}")
+    assert found == wanted, f"{table} is not as its source: {found} and {wanted}"
+
+
+def _equal(bed: Bed) -> None:
+    """Have equal rows on both sides, and statistics of them."""
+    if bed.run(bed.target, "select count(*) from purchase") == [(0,)]:
+        sync_peers.pipe(bed)
+    _same(bed, "sale")
+    _same(bed, "purchase")
+    bed.run(bed.target, "vacuum analyze sale, purchase")
+
+
+# --- what it costs the owner ---
+
+
+def _owner(ours: Ours) -> list[Row]:
+    """The owner's writes with the sync and without, at the same rate and as fast as they go."""
+    with owner(ours.bed, SECONDS) as writer:
+        rate = SHARE * writer.most()
+
+        def alone() -> tuple[float, float]:
+            return writer.tail(rate), writer.most()
+
+        def synced() -> tuple[float, float]:
+            with _followed(ours):
+                return alone()
+
+        rounds = paired(ROUNDS, synced, alone)
+    times = [(on[0], off[0]) for on, off in rounds]
+    rates = [(on[1], off[1]) for on, off in rounds]
+    what = f"the owner's writes at {SHARE:.0%} of its maximum, p99"
+    return [
+        said(row(what, "ms", "itself without the sync", 1.3, times, at_most=True)),
+        said(row("the owner's maximum", "transactions/s", "itself without the sync", None, rates)),
+    ]
+
+
+@contextmanager
+def _followed(ours: Ours) -> Iterator[None]:
+    """Stream meanwhile."""
+    ours.bed.begin()
+    try:
+        with ours.running([OTHER_CORE]):
+            await_reader(ours.bed.source, ours.bed.forward.name)
+            _passed(ours.bed)
+            yield
+    finally:
+        ours.bed.end()
+
+
+# --- lag ---
+
+
+def _lag(ours: Ours) -> Row:
+    rounds = [(_p99(ours), _MOST_LAG_MS) for _ in range(ROUNDS)]
+    name = f"lag at {PACE:,} changes/s beside a backfill of {ROWS:,} rows, p99"
+    return said(row(name, "ms", f"{_MOST_LAG_MS:.0f} ms", 1, rounds, at_most=True))
+
+
+_MOST_LAG_MS: Final = 250.0
+
+
+def _p99(ours: Ours) -> float:
+    ours.bed.empty("sale")
+    ours.bed.start()
+    try:
+        with ours.running():
+            await_reader(ours.bed.source, ours.bed.forward.name)
+            traffic = Traffic(ours.bed, PACE)
+            with traffic.flowing():
+                began = time.perf_counter()
+                _ask(ours, "backfill")
+                ended = time.perf_counter()
+            late = traffic.delays(began, ended)
+    finally:
+        ours.bed.remove()
+    _same(ours.bed, "sale")
+    done = len(late) / (ended - began)
+    assert done > 0.95 * traffic.transactions_a_second, f"{done:.0f} transactions a second were all that were written"
+    return percentile(late, 0.99)
+
+
+# --- memory ---
+
+
+def _memory(ours: Ours) -> list[Row]:
+    usual = max(ours.peaks)
+    rows = _count(ours.bed)
+    large, sender, spilled = _large_transaction(ours)
+    return [
+        _megabytes("memory of sync run, its most in all of this", usual, 200),
+        _megabytes(f"memory of sync run, a transaction of {rows:,} rows", large, 200),
+        _megabytes("memory of the walsender meanwhile, beyond shared buffers", sender, None),
+        _megabytes("what the source spilled to its disk for it", spilled, None),
+    ]
+
+
+def _megabytes(what: str, figure: float, most: int | None) -> Row:
+    bound = most or 200
+    return said(row(what, "MB", f"{bound} MB", None if most is None else 1, [(figure, float(bound))], at_most=True))
+
+
+def _large_transaction(ours: Ours) -> tuple[float, float, float]:
+    bed, slot = ours.bed, ours.bed.forward.name
+    bed.begin()
+    try:
+        ours.peaks.clear()
+        with ours.running(), watched(bed.source, slot) as sender:
+            await_reader(bed.source, slot)
+            bed.run(bed.source, "update purchase set price = price + 1")
+            _passed(bed)
+        [(spilled,)] = bed.run(
+            bed.source, "select spill_bytes + stream_bytes from pg_stat_replication_slots where slot_name = %s", slot
+        )
+    finally:
+        bed.end()
+    _same(bed, "sale")
+    return ours.peaks[0], max(sender), spilled / 1e6
