@@ -56,14 +56,12 @@ class Owner:
     def tail(self, rate: float) -> float:
         """Return the 99th percentile at ``rate`` transactions a second, in ms, counted from when each was due.
 
-        Raises ``AssertionError`` where so many were not done: there is no time to tell then.
+        Where so many cannot be done they wait for each other, and it shows.
         """
         with tempfile.TemporaryDirectory() as folder:
             prefix = str(Path(folder) / "log")
-            said = self._pgbench("-T", str(self.seconds), "-R", f"{rate:.0f}", "-l", f"--log-prefix={prefix}")
+            self._pgbench("-T", str(self.seconds), "-R", f"{rate:.0f}", "-l", f"--log-prefix={prefix}")
             lines = [line for file in Path(folder).iterdir() for line in file.read_text().splitlines()]
-        done = _rate(said)
-        assert done > 0.95 * rate, f"{done:.0f} transactions a second were done where {rate:.0f} were to be"
         return percentile(durations(lines), 0.99)
 
     def _pgbench(self, *options: str) -> str:

@@ -109,7 +109,7 @@ def _bar(name: str, values: Sequence[float], scale: float, top: int) -> list[str
 
 
 def main() -> None:
-    """Take over what the last ``make bench ONLY=proxy`` measured, or with ``sync`` what ``make bench ONLY=sync`` did."""
+    """Take over what the last ``make bench ONLY=proxy`` measured; with ``sync``, that of ``make bench ONLY=sync``."""
     rows = read(REPORT)
     if sys.argv[1:] == ["sync"]:
         SYNC_RAW.write_text(REPORT.read_text())

@@ -32,26 +32,31 @@ ROWS: Final = int(os.environ.get("ROWS", "1000000"))
 CHANGES: Final = int(os.environ.get("CHANGES", "100000"))
 SECONDS: Final = int(os.environ.get("SECONDS", "5"))
 PACE: Final = 2_000
+_MOST_LAG_MS: Final = 250.0
+_MOST_MB: Final = 200
 _PATIENCE_S: Final = 600
 _COLUMNS: Final = ("customer_id", "reference", "status", "price", "quantity", "note", "paid", "created", "updated")
 
 
-def measure() -> list[Row]:
-    """Return the rows of the sync. Whatever happens, the servers are stopped and their folders gone afterwards."""
+def measure() -> Iterator[Row]:
+    """Yield the rows of the sync. Whatever happens, the servers are stopped and their folders gone afterwards."""
     if not (COMPILED / ".ready").exists():
         raise SystemExit("the sync is measured compiled; make bench compiles it")
     with made(ROWS) as bed, made(ROWS // 10) as small:
         ours, few = Ours(bed), Ours(small)
         _check(ours)
-        rows = [_backfill(ours), _beside_its_stream(ours), _linear(ours, few, "backfill", _copied)]
+        yield _backfill(ours)
+        yield _beside_its_stream(ours)
+        yield _linear(ours, few, "backfill", _copied)
         _equal(bed)
         _equal(small)
-        rows += [_verify(ours), _linear(ours, few, "verify", _verified)]
-        rows += _apply(ours)
-        rows += _owner(ours)
-        rows.append(_lag(ours))
-        rows += _memory(ours)
-    return rows
+        yield _verify(ours)
+        yield _linear(ours, few, "verify", _verified)
+        yield from _apply(ours)
+        yield from _large_transaction(ours)
+        yield from _owner(ours)
+        yield _lag(ours)
+        yield _megabytes("memory of sync run, its most in all of this", max(ours.peaks))
 
 
 def _check(ours: Ours) -> None:
@@ -278,9 +283,6 @@ def _lag(ours: Ours) -> Row:
     return said(row(name, "ms", f"{_MOST_LAG_MS:.0f} ms", 1, rounds, at_most=True))
 
 
-_MOST_LAG_MS: Final = 250.0
-
-
 def _p99(ours: Ours) -> float:
     ours.bed.empty("sale")
     ours.bed.start()
@@ -297,43 +299,36 @@ def _p99(ours: Ours) -> float:
         ours.bed.remove()
     _same(ours.bed, "sale")
     done = len(late) / (ended - began)
-    assert done > 0.95 * traffic.transactions_a_second, f"{done:.0f} transactions a second were all that were written"
+    assert done > 0.9 * traffic.transactions_a_second, f"{done:.0f} transactions a second were all that were written"
     return percentile(late, 0.99)
 
 
 # --- memory ---
 
 
-def _memory(ours: Ours) -> list[Row]:
-    usual = max(ours.peaks)
-    rows = _count(ours.bed)
-    large, sender, spilled = _large_transaction(ours)
-    return [
-        _megabytes("memory of sync run, its most in all of this", usual, 200),
-        _megabytes(f"memory of sync run, a transaction of {rows:,} rows", large, 200),
-        _megabytes("memory of the walsender meanwhile, beyond shared buffers", sender, None),
-        _megabytes("what the source spilled to its disk for it", spilled, None),
-    ]
-
-
-def _megabytes(what: str, figure: float, most: int | None) -> Row:
-    bound = most or 200
-    return said(row(what, "MB", f"{bound} MB", None if most is None else 1, [(figure, float(bound))], at_most=True))
-
-
-def _large_transaction(ours: Ours) -> tuple[float, float, float]:
-    bed, slot = ours.bed, ours.bed.forward.name
+def _large_transaction(ours: Ours) -> list[Row]:
+    bed, slot, rows = ours.bed, ours.bed.forward.name, _count(ours.bed)
     bed.begin()
     try:
-        ours.peaks.clear()
         with ours.running(), watched(bed.source, slot) as sender:
             await_reader(bed.source, slot)
             bed.run(bed.source, "update purchase set price = price + 1")
             _passed(bed)
-        [(spilled,)] = bed.run(
-            bed.source, "select spill_bytes + stream_bytes from pg_stat_replication_slots where slot_name = %s", slot
+        [(spilled, streamed)] = bed.run(
+            bed.source, "select spill_bytes, stream_bytes from pg_stat_replication_slots where slot_name = %s", slot
         )
     finally:
         bed.end()
     _same(bed, "sale")
-    return ours.peaks[0], max(sender), spilled / 1e6
+    return [
+        _megabytes(f"memory of sync run, a transaction of {rows:,} rows", ours.peaks[-1]),
+        _megabytes("its walsender's memory meanwhile, beyond shared buffers", max(sender), bounded=False),
+        _megabytes("what the source spilled to disk of it", spilled / 1e6, bounded=False),
+        _megabytes("what the source streamed of it before it was whole", streamed / 1e6, bounded=False),
+    ]
+
+
+def _megabytes(what: str, figure: float, *, bounded: bool = True) -> Row:
+    """Return a row against the most that ``sync run`` may have; what others have is told beside it."""
+    target = 1 if bounded else None
+    return said(row(what, "MB", f"{_MOST_MB} MB", target, [(figure, float(_MOST_MB))], at_most=True))
