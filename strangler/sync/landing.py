@@ -407,7 +407,7 @@ def line(part: int, row: Tuple) -> bytes:
     nulls = row.count(None) + row.count(UNCHANGED)
     values = [value if isinstance(value, bytes) else _NULL for value in row] if nulls else typed("Sequence[bytes]", row)
     joined = b"\t".join(values)
-    # `in` takes what it looks for as a number first, and fails; to find both ends of a line takes 1.3 us less of 4.0 so.
+    # `in` takes what it looks for as a number first, and fails: with `find` a line takes 2.7 us where it took 4.0.
     broken = joined.find(b"\n") >= 0 or joined.find(b"\r") >= 0
     if broken or joined.count(b"\\") != nulls or joined.count(b"\t") != len(row) - 1:
         joined = b"\t".join([_escaped(value) for value in row])

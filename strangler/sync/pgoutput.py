@@ -231,8 +231,10 @@ _STREAM_START: Final = Struct(">IB")
 _STREAM_COMMIT: Final = Struct(">IBQQq")
 _STREAM_ABORT: Final = Struct(">II")
 _ABORTED_AT: Final = Struct(">Qq")
-_NULL, _UNCHANGED_BYTE = b"nu"
-_SENT: Final = b"tb"  # as text, or in binary
+_NULL: Final = 0x6E  # n
+_UNCHANGED_BYTE: Final = 0x75  # u
+_TEXT: Final = 0x74  # t
+_BINARY: Final = 0x62  # b
 _NEW, _KEY, _OLD = b"NKO"
 
 
@@ -310,12 +312,13 @@ class Decoder:
             raise ValueError(f"a row of {count} values in a table of {self._columns.get(relation, 'unknown')} columns")
         at += 2
         values: list[Value] = []
-        # This loop is most of what decoding costs: 500,000 rows of ten columns a second.
+        # This loop is most of what decoding costs. Compiled, a length put together byte by byte is arithmetic alone: a
+        # row of ten columns takes 0.9 us where it took 2.2 with unpack. Interpreted it takes 3.8 where it took 3.0.
         for _ in range(count):
             kind = data[at]
-            if kind in _SENT:
+            if kind in (_TEXT, _BINARY):
                 begin = at + 5
-                at = begin + _INT(data, at + 1)[0]
+                at = begin + (data[at + 1] << 24 | data[at + 2] << 16 | data[at + 3] << 8 | data[at + 4])
                 values.append(data[begin:at])
             elif kind == _NULL:
                 values.append(None)
