@@ -1,7 +1,7 @@
 """The sync against what people would use otherwise: two psql in a pipe, PostgreSQL's own subscription, reladiff.
 
-Ours projects: five of ten columns are another type, another case or another unit in the service's table. The peers take
-the rows as they are. Both sides have the same two servers, and the same orders in them.
+Ours projects: of ten columns three have another name in the service's table, and of these one is in upper case there and
+one in cents. The peers take the rows as they are. Both have the same two servers, and the same orders in them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.bench.owner import OTHER_CORE, SHARE, owner
 from tests.bench.rounds import pair, paired, percentile
 from tests.bench.row import Row, row, said
 from tests.bench.sync_bed import Bed, made
-from tests.bench.sync_load import CHANGES_EACH, Traffic, stretch
+from tests.bench.sync_load import CHANGES_EACH, CHANGES_IN_TRAFFIC, Traffic, stretch
 from tests.bench.sync_run import COMPILED, ROOT, Ours, await_reader, watched
 from tests.fixtures.waiting import until
 
@@ -55,7 +55,7 @@ def measure() -> Iterator[Row]:
         yield from _apply(ours)
         yield from _large_transaction(ours)
         yield from _owner(ours)
-        yield _lag(ours)
+        yield from _lag(ours)
         yield _megabytes("memory of sync run, its most in all of this", max(ours.peaks))
 
 
@@ -277,13 +277,19 @@ def _followed(ours: Ours) -> Iterator[None]:
 # --- lag ---
 
 
-def _lag(ours: Ours) -> Row:
-    rounds = [(_p99(ours), _MOST_LAG_MS) for _ in range(ROUNDS)]
+def _lag(ours: Ours) -> list[Row]:
+    rounds = [_late(ours) for _ in range(ROUNDS)]
     name = f"lag at {PACE:,} changes/s beside a backfill of {ROWS:,} rows, p99"
-    return said(row(name, "ms", f"{_MOST_LAG_MS:.0f} ms", 1, rounds, at_most=True))
+    late = [(late, _MOST_LAG_MS) for late, _ in rounds]
+    paces = [(pace, float(PACE)) for _, pace in rounds]
+    return [
+        said(row(name, "ms", f"{_MOST_LAG_MS:.0f} ms", 1, late, at_most=True)),
+        said(row("what was written meanwhile", "changes/s", f"{PACE:,} wanted", 0.95, paces)),
+    ]
 
 
-def _p99(ours: Ours) -> float:
+def _late(ours: Ours) -> tuple[float, float]:
+    """Return the 99th percentile of the milliseconds, and the changes a second that were really written."""
     ours.bed.empty("sale")
     ours.bed.start()
     try:
@@ -298,9 +304,7 @@ def _p99(ours: Ours) -> float:
     finally:
         ours.bed.remove()
     _same(ours.bed, "sale")
-    done = len(late) / (ended - began)
-    assert done > 0.9 * traffic.transactions_a_second, f"{done:.0f} transactions a second were all that were written"
-    return percentile(late, 0.99)
+    return percentile(late, 0.99), len(late) * CHANGES_IN_TRAFFIC / (ended - began)
 
 
 # --- memory ---

@@ -52,7 +52,7 @@ def stretch(bed: Bed, changes: int) -> None:
     assert after - before == changes, f"{after - before} changes were made where {changes} were to be"
 
 
-_EACH: Final = 10
+CHANGES_IN_TRAFFIC: Final = 10
 _LOOK_S: Final = 0.002
 # The first order carries the number: the stream keeps the order of commits, so who sees a number sees all before it.
 _WRITE: Final = """
@@ -78,7 +78,7 @@ class Traffic:
 
     @property
     def transactions_a_second(self) -> float:
-        return self.changes_a_second / _EACH
+        return self.changes_a_second / CHANGES_IN_TRAFFIC
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
@@ -110,7 +110,7 @@ class Traffic:
             while not over.is_set():
                 number = len(self.sent) + 1
                 over.wait(began + number / self.transactions_a_second - time.perf_counter())
-                changed = [2 * chance.randrange(low // 2 + 1, high // 2) for _ in range(_EACH - 3)]
+                changed = [2 * chance.randrange(low // 2 + 1, high // 2) for _ in range(CHANGES_IN_TRAFFIC - 3)]
                 self.sent.append(time.perf_counter())
                 source.execute(_WRITE, [doomed.pop(), high + number, number, changed])
 
