@@ -1,7 +1,7 @@
 """The sync against what people would use otherwise: two psql in a pipe, PostgreSQL's own subscription, reladiff.
 
-Ours projects: of ten columns three have another name in the service's table, and of these one is in upper case there and
-one in cents. The peers take the rows as they are. Both have the same two servers, and the same orders in them.
+Ours projects: of ten columns three have another name in the service's table, and of these one is in upper case there
+and one in cents. The peers take the rows as they are. Both have the same two servers, and the same orders in them.
 """
 
 from __future__ import annotations
