@@ -76,7 +76,7 @@ def _ask(ours: Ours, verb: str) -> dict[str, Any]:
 
 def _backfill(ours: Ours) -> Row:
     rounds = paired(ROUNDS, lambda: _rate(ours.bed, _copied(ours)), lambda: _rate(ours.bed, _piped(ours.bed)))
-    return said(row(f"backfill of {ROWS:,} rows", "rows/s", "psql | psql", 1.0, rounds))
+    return said(row(f"backfill of {ROWS:,} rows", "rows/s", "psql into psql", 1.0, rounds))
 
 
 def _beside_its_stream(ours: Ours) -> Row:
@@ -93,7 +93,7 @@ def _beside_its_stream(ours: Ours) -> Row:
             ours.bed.remove()
 
     rounds = paired(ROUNDS, copied, lambda: _rate(ours.bed, _piped(ours.bed)))
-    return said(row(f"backfill of {ROWS:,} rows beside its stream", "rows/s", "psql | psql", 1.0, rounds))
+    return said(row(f"backfill of {ROWS:,} rows beside its stream", "rows/s", "psql into psql", 1.0, rounds))
 
 
 def _linear(ours: Ours, few: Ours, what: str, seconds: Callable[[Ours], float]) -> Row:
