@@ -7,7 +7,7 @@ that libpq hands over in 0.25 s.
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -63,19 +63,19 @@ class CopyOut:
         self.rows = self._count()
         yield b"".join(held)
 
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """Yield what a binary COPY gives in pieces of about ``size`` bytes, each of them whole for a COPY back.
+    def pieces(self, size: Callable[[], int]) -> Iterator[bytes]:
+        """Yield what a binary COPY gives in pieces of about ``size()`` bytes, each of them whole for a COPY back.
 
         Raises as reading the blocks does.
         """
         held: list[bytes | memoryview] = []
-        gathered = 0
+        gathered, enough = 0, size()
         for row in self._messages():  # one each; the first has the head before it, the last is the end alone
             held.append(row)
             gathered += len(row)
-            if gathered >= size:
+            if gathered >= enough:
                 yield b"".join((*held, _END))
-                held, gathered = [_HEAD], 0
+                held, gathered, enough = [_HEAD], 0, size()
         self.rows = self._count()
         yield b"".join(held)
 

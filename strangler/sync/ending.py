@@ -125,10 +125,12 @@ def _fetch_amended(source: psycopg.Connection, target: psycopg.Connection, proje
 def _wanted(target: psycopg.Connection, projection: Projection, stream: str) -> dict[Key, list[int]]:
     """Return the keys to fetch, each with the transactions of which one changed or deleted its row."""
     rows = target.execute(
-        "select key, array_agg(xid) filter (where xid is not null)"
-        " from strangler_sync.tombstone left join unnest(xids) as xid on true"
-        " where stream = %s and target = %s group by key having bool_or(not gone and fetched_at is null)",
-        [stream, projection.mapping.target],
+        "with wanted as (select distinct key from strangler_sync.tombstone"
+        "  where stream = %(stream)s and target = %(target)s and not gone and fetched_at is null)"
+        " select key, array_agg(distinct xid) filter (where xid is not null)"
+        " from strangler_sync.tombstone join wanted using (key) left join unnest(xids) as xid on true"
+        " where stream = %(stream)s and target = %(target)s group by key",
+        {"stream": stream, "target": projection.mapping.target},
     )
     return {tuple(key): xids or [] for key, xids in rows}
 

@@ -41,6 +41,7 @@ PATIENCE_S: Final = 30.0
 _LOOK_S: Final = 0.02
 # So much is written in 30 ms or so, and as long the stream waits for it. A quarter costs a tenth more time.
 _PIECE: Final = 2 << 20
+_PIECE_BESIDE_ROWS: Final = 512 << 10  # where rows are looked at first, they take four times as long
 
 
 def origins(stream: str) -> list[str]:
@@ -58,7 +59,11 @@ def fill_range(
     """
     absent = True
     read = transfer.reading(projection.rows(chunk.low, chunk.high))
-    with CopyOut(source, read) as out, closing(_ahead(out.pieces(_PIECE))) as pieces:
+
+    def size() -> int:
+        return _PIECE if absent else _PIECE_BESIDE_ROWS
+
+    with CopyOut(source, read) as out, closing(_ahead(out.pieces(size))) as pieces:
         for piece in pieces:
             absent = absent and _insert(target, projection, piece, at)
             if not absent:
@@ -100,8 +105,8 @@ def _insert_rest(target: psycopg.Connection, projection: Projection, piece: byte
                 transfer.put(target, projection, [piece], transfer.STAGING)
                 _share(target, at)
                 insert_absent(target, projection)
-                _take_back(target, projection, at)
                 _leave_clashes(target, projection, at)
+                _take_back(target, projection, at)
             return
         except psycopg.errors.DeadlockDetected:  # with another chunk, whose rows have unique values of these
             if time.monotonic() > until:
@@ -203,17 +208,19 @@ def insert_absent(target: psycopg.Connection, projection: Projection) -> None:
 
 
 def _leave_clashes(target: psycopg.Connection, projection: Projection, at: Standing) -> None:
-    """Have rows fetched later that are not here: an older row still has their unique value, or they went again."""
+    """Have rows fetched later that are not here, since an older row still has their unique value."""
     target.execute(
         sql.SQL(
             "insert into strangler_sync.tombstone (stream, target, key, gone, xids)"
             " select {stream}, {target}, array[{keys}], false, '{{}}' from {staging} as staged"
-            " where not exists (select from {table} as there where {same})"
+            # A plain NOT EXISTS has the whole table read and hashed for each piece: 500,000 rows took 57 s, and take 9 s.
+            " left join lateral (select true as is_here from {table} as there where {same} limit 1) as found on true"
+            " where is_here is null"
         ).format(
             stream=sql.Literal(at.name),
             target=sql.Literal(projection.mapping.target),
             keys=sql.SQL(", ").join(
-                sql.SQL("{}::text").format(sql.Identifier(name)) for name in projection.mapping.key
+                sql.SQL("staged.{}::text").format(sql.Identifier(name)) for name in projection.mapping.key
             ),
             staging=transfer.STAGING,
             table=identifier(projection.target.name),

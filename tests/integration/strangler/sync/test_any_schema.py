@@ -238,9 +238,9 @@ def test_a_change_that_is_applied_twice_is_seen(pair: Paired, monkeypatch: pytes
     assert (watched(found), twice(found), backwards(found)) == (2, [], [])
     apply = Applier.apply
 
-    def apply_twice(self: Applier, load: Load) -> None:
+    def apply_twice(self: Applier, load: Load, *, whole: bool = False) -> None:
         apply(self, load)
-        apply(self, load)
+        apply(self, load, whole=whole)
 
     monkeypatch.setattr(Applier, "apply", apply_twice)
     found.source("update thing set version = 3 where id = 1")

@@ -42,7 +42,7 @@ def test_pieces_are_each_whole_for_a_copy_back(connection: psycopg.Connection) -
     for count, least in ((0, 1), (1, 1), (5_000, 10)):
         connection.execute("truncate held")
         with CopyOut(connection, rows.format(count)) as out:
-            pieces = list(out.pieces(10_000))
+            pieces = list(out.pieces(lambda: 10_000))
         assert out.rows == count
         assert len(pieces) >= least
         for piece in pieces:

@@ -127,8 +127,8 @@ def test_a_batch_that_is_applied_again_later_is_found(
     """What it has is older than the rows by then."""
     apply, loads = Applier.apply, list[Load]()
 
-    def apply_first_again(self: Applier, load: Load) -> None:
-        apply(self, load)
+    def apply_first_again(self: Applier, load: Load, *, whole: bool = False) -> None:
+        apply(self, load, whole=whole)
         if load.tables:
             loads.append(load)
             if len(loads) == 2:
