@@ -59,7 +59,10 @@ class Load:
 
 
 class Outdated(Exception):
-    """Rows were fetched since the session began, and what it has read is to be read again with them in mind."""
+    """Rows were fetched since the session began, or the copy has ended: another is to begin, with that in mind.
+
+    In a session that began while tables were copied no foreign key looks.
+    """
 
 
 class Applier:
@@ -67,7 +70,6 @@ class Applier:
 
     def __init__(self, target: psycopg.Connection, landings: Sequence[Landing], at: Standing) -> None:
         self.at = at
-        self.relaxed = False  # its session was begun while the tables were copied, and they are not any more
         self._target = target
         self._landings = {each.projection.mapping.target: each for each in landings}
         self._holds = any(each.policies for each in landings)
@@ -100,9 +102,8 @@ class Applier:
             self._open = ExitStack()
             self._open.enter_context(self._target.transaction())
             self._copying, self._settled, fetches = self._phase()
-            if fetches != self.at.fetches:
+            if fetches != self.at.fetches or (self.at.copying and not self._copying):
                 raise Outdated
-            self.relaxed = self.at.copying and not self._copying
         for each in load.tables:
             self._stage(each)
         if self._copying and load.tables:

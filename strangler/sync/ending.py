@@ -71,15 +71,13 @@ def finish(direction: Direction, since: int) -> bool:
         wanting = [each for each in projections if _fetch_amended(source, target, each, direction.name)]
         if wanting:
             return False
-        mapped = [each.target.oid for each in projections]
-        for each in projections:
-            _refuse_orphans(target, each)
-            for key in incoming(target, each.target.oid, mapped, direction.claims):
-                _refuse_dangling(target, each, key)
-            _refuse_doubles(target, each)
+        before = _applied(target, direction.name)
+        _refuse_broken(direction, target, projections)
         with target.transaction():
             # The applier takes this row before anything else: its next batch knows that the copy has ended.
             target.execute("update strangler_sync.stream set copying = false where name = %s", [direction.name])
+            if _applied(target, direction.name) != before:  # which no constraint has looked at
+                _refuse_broken(direction, target, projections)
             ended = not _amended(target, direction.name)
             if not ended:
                 raise psycopg.Rollback
@@ -230,6 +228,22 @@ def sees(snapshot: str, xid: int) -> bool:
     _, highest, running = snapshot.split(":")
     ended = (int(highest) - xid - 1) % (1 << 32) < 1 << 31
     return ended and all(int(each) % (1 << 32) != xid for each in running.split(",") if each)
+
+
+def _applied(target: psycopg.Connection, stream: str) -> int:
+    """Return how many changes the stream has applied since it began."""
+    row = target.execute("select changes from strangler_sync.stream where name = %s", [stream]).fetchone()
+    return row[0] if row else 0
+
+
+def _refuse_broken(direction: Direction, target: psycopg.Connection, projections: Sequence[Projection]) -> None:
+    """Raise ``SyncError`` for rows that a constraint forbids, which did not look while tables were copied."""
+    mapped = [each.target.oid for each in projections]
+    for each in projections:
+        _refuse_orphans(target, each)
+        for key in incoming(target, each.target.oid, mapped, direction.claims):
+            _refuse_dangling(target, each, key)
+        _refuse_doubles(target, each)
 
 
 def _refuse_orphans(target: psycopg.Connection, projection: Projection) -> None:

@@ -132,7 +132,7 @@ class _Session:
     def run(self, wanted: Callable[[], bool]) -> None:
         """Apply until ``wanted`` says no more, or a session must begin anew: the copy has ended, rows were fetched."""
         try:
-            while wanted() and not self._applier.relaxed:
+            while wanted():
                 self._turn()
         except Outdated:
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from strangler.sync.check import Level, check
 from strangler.sync.check.run import refuse_losses
 from strangler.sync.direction import Direction, Way, inverted
 from strangler.sync.errors import CannotApply, MappingInvalid, SyncError
+from strangler.sync.filling import catch_up
 from strangler.sync.rewriting import Rewritten, rewrite
 from strangler.sync.stream import Care, Size
 from tests.fixtures.spoiling import spoil
@@ -376,6 +378,46 @@ def test_the_copy_does_not_end_while_somebody_refers_to_nothing(pair: Paired) ->
         ending.complete(shop.forward)
     shop.target("delete from note where id = 1")
     ending.complete(shop.forward)
+
+
+def test_the_copy_does_not_end_on_a_row_that_went_while_others_were_looked_at(pair: Paired) -> None:
+    pages = "create table page (id bigint primary key, book_id bigint references book)"
+    shop = pair(
+        f"{BOOK}; {pages}; {ROWS}",
+        f"{BOOK}; {pages}; {NOTE.format(REFERS)}; {ROWS}; {NOTES}",
+        book(),
+        table("page", "page", {"id": "id"}, {"book_id": "book_id"}),
+        begin=False,
+    )
+    shop.begin(copying=True)
+    shop.keep()
+    since = catch_up(shop.forward)
+    waiting = "select 1 from pg_locks where relation = 'page'::regclass and not granted"
+    with psycopg.connect(shop.forward.target_url) as other, ThreadPoolExecutor(1) as hand:
+        other.execute("lock table page")  # the books have been looked at, and the pages are yet to be
+        ended = hand.submit(ending.finish, shop.forward, since)
+        until(lambda: shop.target(waiting) == [(1,)], "it looks at the pages")
+        shop.source("delete from book where id = 1")
+        until(lambda: shop.target("select 1 from book where id = 1") == [], "it is gone")
+        other.rollback()
+        with pytest.raises(SyncError, match=r"public\.note refers under note_book_id_fkey to book \(1\), which has"):
+            ended.result(20)
+    assert ending.is_copying(shop.forward)
+
+
+def test_the_first_delete_after_the_copy_follows_the_foreign_key_s_own_rule(pair: Paired) -> None:
+    shop = pair(
+        f"{BOOK}; {ROWS}",
+        f"{BOOK}; {NOTE.format(f'{REFERS} on delete cascade')}; {ROWS}; {NOTES}",
+        book(),
+        begin=False,
+    )
+    shop.begin(copying=True)
+    shop.keep()
+    ending.complete(shop.forward)
+    shop.source("delete from book where id = 1")
+    until(lambda: shop.target("select 1 from book where id = 1") == [], "it is gone")
+    assert shop.target("select * from note order by id") == ALL[1:]
 
 
 # --- a repair ---
