@@ -118,7 +118,7 @@ class Applier:
             self._take_out()
         for each in load.tables:
             if self._copying:
-                self._write_beside_copy(each, load.batch)
+                self._write_beside_copy(each, load)
             else:
                 self._write(each)
         if not self._copying:
@@ -310,25 +310,25 @@ class Applier:
             raise StreamBroken("a table was truncated while it was copied; begin the copy anew")
         self._lay(rows)
 
-    def _write_beside_copy(self, table: Staged, batch: Batch) -> None:
+    def _write_beside_copy(self, table: Staged, load: Load) -> None:
         """Write rows although some that a chunk brought are of a later time, and may have their unique values by then.
 
         Either of the two rows may go until it is fetched: those that are found at once make room; where an index tells
         more than its columns do, a change that comes alone gives way.
         """
-        landing, changes, parts = table.landing, table.changes, table.parts
+        landing, changes, parts, xids = table.landing, table.changes, table.parts, load.batch.xids
         if changes.moved is not None:  # first: by its key as it was, it would have to make room for itself
             self._move(landing, *changes.moved)
-        evicted = self._make_room(landing, parts, batch.xids)
+        evicted = self._make_room(landing, parts, xids)
         try:
             with self._target.transaction():
                 self._write_rows(landing, parts)
         except psycopg.errors.UniqueViolation:
-            if batch.changes > 1:
+            if not load.alone:
                 raise
             for key in changes.rows:
                 self._target.execute(landing.forget(key, beside=None))
-                self._lay([self._tombstone(landing, list(_texts(key)), batch.xids)])
+                self._lay([self._tombstone(landing, list(_texts(key)), xids)])
         if evicted or parts.keys() - {_NONE}:
             settle(self._target, landing.projection, self.at.name, landing.keys_left_out())
 

@@ -83,7 +83,8 @@ class Refused:
 
 def told(batch: Batch, event: Event | None, refused: Refused, tables: Mapping[str, Mapped]) -> str:
     """Return the whole sentence for ``event``, which came alone; ``batch`` has what it comes to."""
-    rows = [row for name, changes in batch.tables.items() for row in _rows(changes, tables[name])]
+    # Several targets of one table are told of one row.
+    rows = dict.fromkeys(row for name, changes in batch.tables.items() for row in _rows(changes, tables[name]))
     written = ", ".join(tables[name].target for name in batch.tables)
     what = f"{_verb(event)} {written}" if written else "what is checked at a transaction's end"
     which = ", ".join(rows) if rows else f"a transaction that changed {refused.table or 'some rows'}"

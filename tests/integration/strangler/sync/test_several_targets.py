@@ -8,9 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from strangler.project import TableMapping
+from strangler.sync import ending, filling
 from strangler.sync.check import check
 from strangler.sync.direction import inverted
-from tests.fixtures.streams import Pair, Paired, table
+from tests.fixtures.streams import Pair, Paired, stands_at, table
+from tests.fixtures.waiting import until
 from tests.integration.strangler.sync.test_filling import Statement, chunks, fill, finish, writing
 
 SOURCE = """
@@ -107,6 +110,24 @@ def test_both_are_copied_while_their_source_is_written(pair: Paired, seed: int, 
     found.equal(*(CONTACTS if identity == "full" else EVERY))
     found.stop()
     assert found.source("select changes from strangler_sync.stream") == [(0,)]
+
+
+@pytest.mark.parametrize("others", [(), (CONTACT,)])
+def test_a_row_gives_way_to_a_later_one_where_an_index_tells_more_than_its_columns(
+    pair: Paired, others: tuple[TableMapping, ...]
+) -> None:
+    """The change that brings it is one, whatever the number of the targets that it goes to."""
+    found = pair(SOURCE, f"{TARGET}; create unique index on person (lower(name))", PERSON, *others, begin=False)
+    found.begin(copying=True)
+    found.target("insert into person values (1, 'b')")  # as a chunk brings it, from a later time
+    found.source("insert into customer values (2, 'B', '2@a.example')")
+    passed = filling.position(found.forward)
+    found.keep()
+    until(lambda: stands_at(found) >= passed, "the stream has passed it")
+    found.source("delete from customer", "insert into customer values (1, 'b', '1@a.example')")
+    ending.complete(found.forward)
+    found.equal(*PERSONS)
+    assert found.target("select customer_id from contact") == [(1,) for _ in others]
 
 
 def test_only_the_one_that_gives_columns_back_goes_back(pair: Paired) -> None:

@@ -29,6 +29,14 @@ def test_the_row_the_statement_the_reason_and_the_way_on_are_told() -> None:
     )
 
 
+def test_a_row_that_goes_to_several_targets_is_told_once() -> None:
+    found = batch((b"1", b"a"))
+    found.tables["extract"] = found.tables["title"]
+    tables = {**TABLES, "extract": Mapped(source="public.book", target="extract", key=("shop", "number"))}
+    sentence = told(found, Insert(7, 1, (b"1", b"a", b"private")), REFUSED, tables)
+    assert sentence.startswith("public.book (shop = 1, number = a) cannot be applied: insert into title, extract: ")
+
+
 def test_a_table_s_name_moves_no_cursor() -> None:
     found = Batch()
     found.tables["there"] = Changes((0,))
