@@ -109,18 +109,19 @@ class Applier:
         if self._copying and load.tables:
             alone(self._target, self.at.name)
             self._bury(load)
+        stays: set[str] = set()  # tables of which rows come back that were to go, and are there still
         for each in reversed(load.tables):
-            if self._holds:
-                self._let_go(each.landing, each.changes)
-            else:
+            if not self._holds:
                 self._remove(each.landing, each.changes)
+            elif self._let_go(each.landing, each.changes) and not self._copying:
+                stays.add(each.landing.projection.mapping.target)
         if self._departed and (whole or (load.alone and not self.at.copying)):
             self._take_out()
         for each in load.tables:
             if self._copying:
                 self._write_beside_copy(each, load)
             else:
-                self._write(each)
+                self._write(each, onto=each.landing.projection.mapping.target in stays)
         if not self._copying:
             for each in load.tables:
                 self._noted.take(each.landing.projection.mapping.target, each.changes)
@@ -209,8 +210,8 @@ class Applier:
 
     # --- rows that others refer to ---
 
-    def _let_go(self, landing: Landing, changes: Changes) -> None:
-        """Note the rows that go, and forget those that were noted and come back."""
+    def _let_go(self, landing: Landing, changes: Changes) -> bool:
+        """Note the rows that go, and forget those that were noted and come back; return whether any do."""
         noted = 0
         if changes.emptied:
             noted += self._target.execute(landing.depart_all()).rowcount
@@ -219,19 +220,21 @@ class Applier:
         if landing.projection.mapping.where and changes.rows:
             noted += self._target.execute(landing.depart_left_out()).rowcount
         self._departed, self._leaving = self._departed or noted > 0, self._leaving or noted > 0
-        if self._leaving and changes.rows:
-            self._come_back(landing)
+        returned = self._leaving and bool(changes.rows) and self._come_back(landing)
         if self.at.copying and noted:  # no foreign key looks at that, and what comes may have their unique values
             self._target.execute(landing.take_out())
+        return returned
 
-    def _come_back(self, landing: Landing) -> None:
-        for key, done in self._target.execute(landing.come_back()).fetchall():
+    def _come_back(self, landing: Landing) -> bool:
+        back = self._target.execute(landing.come_back()).fetchall()
+        for key, done in back:
             if done:
                 raise CannotApply(
                     f"{_named(landing, key)} goes and comes back in one transaction that can only be applied a change"
-                    f" at a time, and {_listed(landing)} would not refer to it any more; declare restrict or keep until"
-                    " this has passed"
+                    f" at a time, and {_listed(landing)} would not refer to it any more; drop the constraint that the"
+                    " transaction breaks as a whole, or have those rows refer elsewhere, until this has passed"
                 )
+        return bool(back)
 
     def _take_out(self) -> None:
         """Do what is declared for the rows that go, children before parents, and take them out."""
@@ -261,9 +264,9 @@ class Applier:
             why = policy.refusal(_named(landing, row[0]))
             raise CannotApply(f"{why}, and start what applies again; it is tried again every few seconds")
 
-    def _write(self, table: Staged) -> None:
+    def _write(self, table: Staged, *, onto: bool) -> None:
         if table.changes.moved is not None:
-            self._move(table.landing, *table.changes.moved)
+            self._move(table.landing, *table.changes.moved, onto=onto)
         self._write_rows(table.landing, table.parts)
 
     def _write_rows(self, landing: Landing, parts: Parts) -> None:
@@ -273,7 +276,8 @@ class Applier:
             else:
                 self._amend(landing, part, frozenset(landing.columns[at] for at in missing), rows)
 
-    def _move(self, landing: Landing, before: RowKey, after: RowKey) -> None:
+    def _move(self, landing: Landing, before: RowKey, after: RowKey, *, onto: bool = False) -> None:
+        """Give a row another key; ``onto`` that of one which was to go, and whose place it takes."""
         # While tables are copied the row may be another that was brought under that key from a later time: what it
         # would take along is not its own. It is fetched instead.
         if self._copying:
@@ -284,7 +288,7 @@ class Applier:
             self._departed = True
         else:
             self._carry_out(landing, landing.going(before))
-        self._target.execute(landing.move(before, after))
+        self._target.execute(landing.replace(before, after) if onto else landing.move(before, after))
 
     def _amend(self, landing: Landing, part: int, missing: frozenset[str], rows: int) -> None:
         statement = landing.amend(part, missing)

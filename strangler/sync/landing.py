@@ -172,14 +172,34 @@ class Landing:
     def move(self, before: Tuple, after: Tuple) -> sql.Composed:
         """Return the statement that gives one row another key."""
         if any(self.projection.target.columns[name].always for name in self.projection.mapping.key):
-            return self._replace(before, after)
+            return self._renew(before, after)
         return sql.SQL("update {} as there set {} where {}").format(
             identifier(self.projection.target.name),
             sql.SQL(", ").join(self._equal("", after)),
             sql.SQL(" and ").join(self._equal("there.", before)),
         )
 
-    def _replace(self, before: Tuple, after: Tuple) -> sql.Composed:
+    def replace(self, before: Tuple, after: Tuple) -> sql.Composed:
+        """Return the statement that takes one row out and writes it over another, to whose key rows may refer."""
+        target = self.projection.target
+        columns = [
+            sql.Identifier(name)
+            for name, column in target.columns.items()
+            if not (column.generated or column.always or name in self.projection.mapping.key)
+        ]
+        if not columns:
+            return self.forget(before, beside=after)
+        return sql.SQL(
+            "with gone as (delete from {target} as there where {before} returning *)"
+            " update {target} as there set {sets} from gone where {after}"
+        ).format(
+            target=identifier(target.name),
+            before=sql.SQL(" and ").join(self._equal("there.", before)),
+            sets=sql.SQL(", ").join(sql.SQL("{0} = gone.{0}").format(name) for name in columns),
+            after=sql.SQL(" and ").join(self._equal("there.", after)),
+        )
+
+    def _renew(self, before: Tuple, after: Tuple) -> sql.Composed:
         """Return the statement that takes one row out and puts it in again under another key."""
         target = self.projection.target
         keys = dict(zip(self.projection.mapping.key, self._literals(after), strict=True))

@@ -242,6 +242,28 @@ def test_a_row_whose_key_changes_is_gone_under_the_old_one(ends: MakeEnds) -> No
     assert shop.notes == [(1, None), (2, None), (3, 3), (4, 4)]
 
 
+@pytest.mark.parametrize("numbered", ["", " generated always as identity"])
+@pytest.mark.parametrize("on_delete", ["set null", "restrict", "cascade"])
+def test_a_row_takes_the_place_of_one_that_goes_and_keeps_who_refers_to_it(
+    pair: Paired, on_delete: str, numbered: str
+) -> None:
+    """The source does not send its body again, and there never is a moment without a row of that key."""
+    there = BOOK.replace("title text", "title text unique").replace("primary", f"{numbered} primary")
+    shop = pair(
+        f"{BOOK}; alter table book alter body set storage external",
+        f"{there}; {NOTE.format(f'{REFERS} on delete cascade')}",
+        book(referred(on_delete, Stack.SERVICE)),
+    )
+    shop.start()
+    shop.source("insert into book select n, 'book ' || n, repeat(n::text, 9000) from generate_series(1, 2) n")
+    until(lambda: shop.target("select count(*) from book") == [(2,)], "they have come")
+    shop.target("insert into note values (1, 2)")
+    shop.source("delete from book where id = 2", "update book set id = 2 where id = 1")
+    whole = "select id, title, md5(body) from book"
+    shop.equal(whole, whole)
+    assert shop.target("select * from note") == [(1, 2)]
+
+
 def test_a_numbered_row_takes_nothing_along_to_its_new_key(pair: Paired) -> None:
     """It is taken out and put in again, and the foreign key's own rule must find nothing that refers to it."""
     numbered = BOOK.replace("bigint primary", "bigint generated always as identity primary")
