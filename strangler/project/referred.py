@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from strangler.capability import Stack
@@ -65,8 +65,9 @@ def refuse_untold(own: CapabilityFiles, found: Mapping[str, CapabilityFiles], fi
     """Yield what is wrong with tables that are said to refer, and are mapped themselves.
 
     What a stream writes is tagged, and no other stream takes it along: a table that has one of its own must not be
-    written beside it.
+    written beside it. Nor does a stream delete rows in the monolith of a table that does not go back.
     """
+    back = list(going_back(own.tables))
     for table in own.tables:
         for each in table.referred_by:
             key = f"[[{'reference' if table.reference else 'table'}.referred_by]] table"
@@ -74,10 +75,28 @@ def refuse_untold(own: CapabilityFiles, found: Mapping[str, CapabilityFiles], fi
                 told = f"{_told(each)}, which this capability maps itself"
                 yield Problem(file=file, key=key, found=told, wanted="a table from outside, or no entry for this one")
                 continue
+            if each.stack is Stack.MONOLITH and table not in back:
+                [other] = [one.target for one in back if bare(one.source) == bare(table.source)]
+                told = (
+                    f"{_told(each)} under {table.target}, of which nothing goes back: no stream deletes its rows there"
+                )
+                yield Problem(file=file, key=key, found=told, wanted=f"it under {other}, which goes back")
+                continue
             claimed = _claim(each, own, found)
             if claimed is not None and each.on_delete.writes:
                 told = f"{_told(each)} to {each.on_delete}, which {claimed} maps: its stream would not take that along"
                 yield Problem(file=file, key=key, found=told, wanted='"restrict" or "keep" for on_delete')
+
+
+def going_back(tables: Sequence[TableMapping]) -> Iterator[TableMapping]:
+    """Yield those of a capability's tables that go back to the monolith's.
+
+    Of several tables that are made of one, that goes back which gives its columns: rows of two cannot be one again.
+    """
+    for each in tables:
+        siblings = [other for other in tables if bare(other.source) == bare(each.source) and not other.reference]
+        if siblings and each is max(siblings, key=lambda sibling: bool(sibling.reverse)):
+            yield each
 
 
 def _claim(referred: Referred, own: CapabilityFiles, found: Mapping[str, CapabilityFiles]) -> str | None:

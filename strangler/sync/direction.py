@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -11,7 +11,7 @@ import psycopg
 
 from strangler.capability import Stack
 from strangler.project import CapabilityFiles, Project, TableMapping
-from strangler.project.referred import bare
+from strangler.project.referred import going_back
 from strangler.sync import transfer
 from strangler.sync.errors import SyncError
 from strangler.sync.intake import OURS
@@ -113,28 +113,17 @@ def _mapped(files: CapabilityFiles, setting: Project) -> dict[Stack, dict[str, s
 
 
 def inverted(forward: Direction) -> Direction:
-    """Return the way back: what is a copy for reading only has none.
-
-    Of several tables that are made of one, that goes back which gives its columns: rows of two cannot be one again.
-    """
+    """Return the way back: what is a copy for reading only has none."""
     return replace(
         forward,
         way=Way.REVERSE,
-        tables=tuple(_inverted(each) for each in returning(forward.tables)),
+        tables=tuple(_inverted(each) for each in going_back(forward.tables)),
         source=forward.target,
         source_url=forward.target_url,
         target=forward.source,
         target_url=forward.source_url,
         owned=not forward.owned,
     )
-
-
-def returning(tables: Sequence[TableMapping]) -> Iterator[TableMapping]:
-    """Yield those of a capability's tables that go back to the monolith's."""
-    for each in tables:
-        siblings = [other for other in tables if bare(other.source) == bare(each.source) and not other.reference]
-        if siblings and each is max(siblings, key=lambda sibling: bool(sibling.reverse)):
-            yield each
 
 
 def _inverted(table: TableMapping) -> TableMapping:

@@ -71,6 +71,9 @@ on_delete = "set null"
 """
 
 
+SIBLING = MAPPING.replace('"product"', '"product_text"').partition("[table.reverse]")[0]
+
+
 def referred(old: str, new: str) -> Files:
     assert old in REFERRED
     return {TABLES: MAPPING + REFERRED.replace(old, new, 1)}
@@ -712,6 +715,11 @@ CASES: dict[str, tuple[Files, str]] = {
         },
         f"{TABLES}: [[table.referred_by]] table: found accounts_user (product_id) in the monolith to set null, which"
         ' catalog maps: its stream would not take that along; wanted "restrict" or "keep" for on_delete',
+    ),
+    "referred in the monolith, where another table goes back": (
+        {TABLES: SIBLING + REFERRED + MAPPING},
+        f"{TABLES}: [[table.referred_by]] table: found notes_note (product_id) in the monolith under product_text, of"
+        " which nothing goes back: no stream deletes its rows there; wanted it under product, which goes back",
     ),
     "reference referred in the monolith": (
         {TABLES: MAPPING + REFERENCE + REFERRED.replace("[[table.", "[[reference.")},
