@@ -115,6 +115,8 @@ class Applier:
                 self._remove(each.landing, each.changes)
             elif self._let_go(each.landing, each.changes) and not self._copying:
                 stays.add(each.landing.projection.mapping.target)
+        if load.batch.over is not None:
+            self._part(*load.batch.over)
         if self._departed and (whole or (load.alone and not self.at.copying)):
             self._take_out()
         for each in load.tables:
@@ -243,6 +245,13 @@ class Applier:
             self._target.execute(landing.take_out())
             self._target.execute(landing.took_out())
         self._departed = False
+
+    def _part(self, table: str, key: RowKey) -> None:
+        """Take out one row, if it is noted, whose transaction is whole while another has begun."""
+        landing = self._landings[table]
+        self._carry_out(landing, landing.gone(key))
+        self._target.execute(landing.take_out(key))
+        self._target.execute(landing.took_out(key))
 
     def _carry_out(self, landing: Landing, gone: sql.Composable) -> None:
         if not landing.policies:

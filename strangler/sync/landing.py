@@ -277,10 +277,10 @@ class Landing:
             done=_DONE,
         )
 
-    def gone(self) -> sql.Composed:
-        """Return the SELECT of the keys that are noted, and not done."""
-        return sql.SQL("select {} from {} where not {}").format(
-            _names(self.projection.mapping.key), self.departing, _DONE
+    def gone(self, key: Tuple | None = None) -> sql.Composed:
+        """Return the SELECT of the keys that are noted, and not done; or of one, if it is."""
+        return sql.SQL("select {} from {} as there where not {} and {}").format(
+            _names(self.projection.mapping.key), self.departing, _DONE, self._only(key)
         )
 
     def going(self, key: Tuple) -> sql.Composed:
@@ -312,14 +312,16 @@ class Landing:
             done=_DONE,
         )
 
-    def take_out(self) -> sql.Composed:
-        """Return the DELETE of the rows whose keys are noted, and not done."""
+    def take_out(self, key: Tuple | None = None) -> sql.Composed:
+        """Return the DELETE of the rows whose keys are noted, and not done; or of one, if it is."""
         return sql.SQL("delete from {target} as there using ({gone}) as here where {same}").format(
-            target=identifier(self.projection.target.name), gone=self.gone(), same=self._same()
+            target=identifier(self.projection.target.name), gone=self.gone(key), same=self._same()
         )
 
-    def took_out(self) -> sql.Composed:
-        return sql.SQL("delete from {} where not {}").format(self.departing, _DONE)
+    def took_out(self, key: Tuple | None = None) -> sql.Composed:
+        """Return the statement that forgets the keys that are noted, and not done; or all that is noted of one."""
+        which = sql.SQL("not {}").format(_DONE) if key is None else self._only(key)
+        return sql.SQL("delete from {} as there where {}").format(self.departing, which)
 
     # --- parts of them ---
 
@@ -346,6 +348,9 @@ class Landing:
         return sql.SQL(" and ").join(
             sql.SQL("there.{0} = here.{0}").format(sql.Identifier(name)) for name in self.projection.mapping.key
         )
+
+    def _only(self, key: Tuple | None) -> sql.Composable:
+        return sql.SQL("true") if key is None else sql.SQL(" and ").join(self._equal("there.", key))
 
     def _equal(self, table: str, key: Tuple) -> Iterator[sql.Composed]:
         for name, value in zip(self.projection.mapping.key, self._literals(key), strict=True):

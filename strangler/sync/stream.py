@@ -163,7 +163,7 @@ class _Session:
         self._event = self._decoder.decode(message, PAYLOAD)
         self._intake.take(self._event)
         self._bytes += len(message)
-        if self._is_open or self._care is not CARELESS or self._much(1):
+        if self._is_open or self._care is not CARELESS or self._intake.batch.ends or self._much(1):
             self._bound()
 
     def _much(self, times: int) -> bool:
@@ -172,7 +172,7 @@ class _Session:
     def _bound(self) -> None:
         """Have applied what has become enough."""
         batch, between = self._intake.batch, self._intake.xid is None
-        if between and batch.transactions and (self._size or self._is_open or self._much(1)):
+        if between and batch.transactions and (self._size or self._is_open or batch.ends or self._much(1)):
             self._commit()
         elif self._much(2) or (self._size is Size.CHANGE and batch.changes):
             self._flush()
@@ -273,6 +273,7 @@ def _expected(landing: Landing) -> Expected:
         columns={name: source.columns[name].type_oid for name in landing.columns},
         key=tuple(mapping.key.values()),
         conditional=mapping.where is not None,
+        referred=bool(landing.policies),
     )
 
 

@@ -201,6 +201,55 @@ def test_what_comes_back_within_a_transaction_was_never_gone(ends: MakeEnds) -> 
     assert shop.notes == [(1, 1)]
 
 
+@pytest.mark.parametrize(
+    "leave", ["delete from book where id = 1", "truncate book", "update book set id = 9 where id = 1"]
+)
+def test_what_another_transaction_makes_again_was_gone_however_soon_it_comes(ends: MakeEnds, leave: str) -> None:
+    shop = ends("set null")
+    shop.other("delete from note where id > 1")
+    shop.owner(leave)
+    shop.owner("insert into book (id, title) values (1, 'another')")
+    shop.start()
+    until(lambda: shop.other("select title from book where id = 1") == [("another",)], "it has come")
+    assert shop.notes == [(1, None)]
+
+
+def test_what_goes_again_before_it_is_applied_takes_along_who_refers(ends: MakeEnds) -> None:
+    """By then others may have come and gone beside it, and a part of the transaction that makes it is applied."""
+    shop = ends("cascade")
+    shop.owner("delete from book where id in (1, 2)")
+    shop.owner("delete from book where id = 3", "insert into book (id) values (7), (1), (3)")
+    shop.owner("delete from book where id = 1", "insert into book (id, title) values (1, 'third')")
+    shop.owner("update book set title = 'fourth' where id = 1", "delete from book where id = 7")
+    shop.start()
+    until(lambda: shop.other("select title from book where id = 1") == [("fourth",)], "it has come")
+    shop.gone(2)
+    assert shop.notes == [(3, 3), (4, 4)]
+
+
+def test_a_delete_that_is_refused_stays_so_when_its_row_is_made_again(ends: MakeEnds) -> None:
+    shop = ends("restrict")
+    shop.pair.keep(shop.direction)
+    shop.owner("delete from book where id = 1")
+    shop.owner("insert into book (id, title) values (1, 'another')")
+    until(lambda: "book (1) is to go" in (status.of(shop.direction).problem or ""), "it says so")
+    shop.other("delete from note where id = 1")
+    until(lambda: shop.other("select title from book where id = 1") == [("another",)], "it has come")
+
+
+def test_what_the_mapping_takes_again_in_another_transaction_was_gone(pair: Paired) -> None:
+    shop = pair(
+        f"{BOOK}; alter table book replica identity full; {ROWS}",
+        f"{BOOK}; {NOTE.format(REFERS)}; {ROWS}; {NOTES}",
+        book(referred("set null", Stack.SERVICE), where="shown"),
+    )
+    shop.source("update book set shown = false where id = 1")
+    shop.source("update book set shown = true, title = 'again' where id = 1")
+    shop.start()
+    until(lambda: shop.target("select title from book where id = 1") == [("again",)], "it has come")
+    assert shop.target("select * from note order by id") == [(1, None), *ALL[1:]]
+
+
 def test_what_comes_back_late_in_a_large_transaction_was_never_gone(ends: MakeEnds) -> None:
     """A transaction of more changes than are held at once goes to the target in pieces."""
     shop = ends("cascade", f"{REFERS} on delete cascade")
