@@ -280,9 +280,10 @@ def _refuse_orphans(target: psycopg.Connection, projection: Projection) -> None:
 def _refuse_dangling(target: psycopg.Connection, projection: Projection, key: Incoming) -> None:
     """Raise ``SyncError`` for a row outside that refers to one which has gone while no foreign key looked.
 
-    Where the role may not read who refers nobody can tell: what the mapping declares of it wants that right.
+    Where the role may not read who refers nobody can tell: what the mapping declares of it wants that right. Nor where
+    the foreign key is NOT VALID, of which rows may have referred to nothing before.
     """
-    if not key.enforced or key.lacking & {"usage", "select"}:
+    if not (key.enforced and key.validated) or key.lacking & {"usage", "select"}:
         return
     orphan = sql.SQL(
         "select {values} from {child} as child where {given}"

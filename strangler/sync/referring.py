@@ -20,7 +20,7 @@ from strangler.project import OnDelete, Referred
 # A foreign key that a part of a partitioned table has is a copy. That one may be not enforced exists since 18.
 _INCOMING: Final = """
 select k.conname, n.nspname, c.relname, pg_table_is_visible(c.oid), c.oid::bigint, k.confdeltype::text,
-       coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true),
+       coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true), k.convalidated,
        array(select a.attname::text from unnest(k.conkey) with ordinality as u(n, i)
              join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.n order by u.i),
        array(select a.attname::text from unnest(k.confkey) with ordinality as u(n, i)
@@ -93,8 +93,8 @@ class Incoming:
     """A foreign key of another table's ``columns`` to the columns ``to`` of a mapped one, in their order.
 
     ``rule`` is its own ON DELETE as the catalogue has it, and ``lacking`` are the rights on that table which the role
-    does not have. ``claimed`` is the capability that maps the table, ``beyond`` are mapped tables that follow it when
-    rows of it go, each with its capability.
+    does not have. By one that is not ``validated`` rows may refer to nothing. ``claimed`` is the capability that maps
+    the table, ``beyond`` are mapped tables that follow it when rows of it go, each with its capability.
     """
 
     name: str
@@ -103,6 +103,7 @@ class Incoming:
     to: tuple[str, ...]
     rule: str = "a"
     enforced: bool = True
+    validated: bool = True
     not_null: tuple[str, ...] = ()
     lacking: frozenset[str] = frozenset()
     claimed: str | None = None
@@ -129,7 +130,7 @@ def incoming(
     ``claims`` tells of tables in this database which capability maps them.
     """
     rows = connection.execute(_INCOMING, {"table": table, "mapped": list(mapped)}).fetchall()
-    for name, schema, relation, visible, oid, rule, enforced, columns, to, not_null, lacking in rows:
+    for name, schema, relation, visible, oid, rule, enforced, validated, columns, to, not_null, lacking in rows:
         there = Relation(schema=schema, name=relation, visible=visible)
         yield Incoming(
             name=name,
@@ -138,6 +139,7 @@ def incoming(
             to=tuple(to),
             rule=rule,
             enforced=enforced,
+            validated=validated,
             not_null=tuple(not_null),
             lacking=frozenset(lacking),
             claimed=_claim(there, claims),

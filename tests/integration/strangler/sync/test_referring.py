@@ -476,6 +476,15 @@ def test_the_copy_does_not_end_on_a_row_that_went_while_others_were_looked_at(pa
     assert ending.is_copying(shop.forward)
 
 
+def test_what_referred_to_nothing_before_the_copy_does_not_keep_it_from_ending(pair: Paired) -> None:
+    notes = f"{NOTE.format('')}; insert into note values (1, 99); alter table note add foreign key (book_id) {REFERS}"
+    shop = pair(f"{BOOK}; {ROWS}", f"{BOOK}; {ROWS}; {notes} not valid", book(), begin=False)
+    shop.begin(copying=True)
+    shop.keep()
+    ending.complete(shop.forward)
+    assert not ending.is_copying(shop.forward)
+
+
 def test_the_first_delete_after_the_copy_follows_the_foreign_key_s_own_rule(pair: Paired) -> None:
     shop = pair(
         f"{BOOK}; {ROWS}",
