@@ -218,9 +218,9 @@ class Applier:
         if changes.emptied:
             noted += self._target.execute(landing.depart_all()).rowcount
         if changes.gone:
-            noted += self._target.execute(landing.depart()).rowcount
+            noted += self._target.execute(landing.depart(absent=self.at.copying)).rowcount
         if landing.projection.mapping.where and changes.rows:
-            noted += self._target.execute(landing.depart_left_out()).rowcount
+            noted += self._target.execute(landing.depart_left_out(absent=self.at.copying)).rowcount
         self._departed, self._leaving = self._departed or noted > 0, self._leaving or noted > 0
         returned = self._leaving and bool(changes.rows) and self._come_back(landing)
         if self.at.copying and noted:  # no foreign key looks at that, and what comes may have their unique values

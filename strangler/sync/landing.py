@@ -239,26 +239,33 @@ class Landing:
             self.departing, sql.SQL(", ").join(keys), _DONE
         )
 
-    def depart(self) -> sql.Composed:
-        """Return the statement that notes the rows whose keys are staged as gone."""
-        return self._depart(self._keys(sql.SQL("{} = {}").format(_PART, sql.Literal(GONE))))
+    def depart(self, *, absent: bool) -> sql.Composed:
+        """Return the statement that notes the rows whose keys are staged as gone.
 
-    def depart_left_out(self) -> sql.Composed:
+        Those that are ``absent``, too, while tables are copied: a row may have made room until it is fetched.
+        """
+        return self._depart(self._keys(sql.SQL("{} = {}").format(_PART, sql.Literal(GONE))), absent=absent)
+
+    def depart_left_out(self, *, absent: bool) -> sql.Composed:
         """Return the statement that notes the rows that the mapping's condition does not take any more."""
-        return self._depart(self.keys_left_out())
+        return self._depart(self.keys_left_out(), absent=absent)
 
     def depart_all(self) -> sql.Composed:
         keys = _names(self.projection.mapping.key)
-        return self._depart(sql.SQL("select {} from {}").format(keys, identifier(self.projection.target.name)))
+        table = identifier(self.projection.target.name)
+        return self._depart(sql.SQL("select {} from {}").format(keys, table), absent=False)
 
-    def _depart(self, keys: sql.Composable) -> sql.Composed:
+    def _depart(self, keys: sql.Composable, *, absent: bool) -> sql.Composed:
+        names = _names(self.projection.mapping.key)
+        if absent:
+            return sql.SQL("insert into {} ({}) {}").format(self.departing, names, keys)
         # Locked: from here on nobody can begin to refer to them.
         return sql.SQL(
             "insert into {departing} ({names}) select {there} from {target} as there join ({keys}) as here on {same}"
             " for update of there"
         ).format(
             departing=self.departing,
-            names=_names(self.projection.mapping.key),
+            names=names,
             there=sql.SQL(", ").join(sql.Identifier("there", name) for name in self.projection.mapping.key),
             target=identifier(self.projection.target.name),
             keys=keys,

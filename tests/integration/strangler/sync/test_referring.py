@@ -399,6 +399,26 @@ def test_a_row_that_makes_room_takes_nothing_along(pair: Paired) -> None:
     assert shop.target("select * from note") == [(1, 1)]
 
 
+@pytest.mark.parametrize("how", ["delete from book where id = 1", "update book set shown = false where id = 1"])
+def test_a_row_that_made_room_and_then_goes_takes_along_who_refers(pair: Paired, how: str) -> None:
+    unique = BOOK.replace("title text", "title text unique")
+    shop = pair(
+        f"{unique}; alter table book replica identity full; insert into book (id, title) values (1, 'a')",
+        f"{unique}; {NOTE.format(REFERS)}",
+        book(referred("cascade", Stack.SERVICE), where="shown"),
+        begin=False,
+    )
+    shop.begin(copying=True)
+    shop.target("insert into book (id, title) values (1, 'b')", "insert into note values (1, 1)")  # of a later time
+    shop.source("insert into book (id, title) values (2, 'b')")
+    shop.keep()
+    until(lambda: shop.target("select id from book") == [(2,)], "it has come")
+    shop.source(how)
+    until(lambda: shop.target("select * from note") == [], "it is gone")
+    ending.complete(shop.forward)
+    assert shop.target("select id from book") == [(2,)]
+
+
 @pytest.mark.parametrize(("on_delete", "left"), [("set null", [(1, None), (2, 2)]), ("cascade", [(2, 2)])])
 def test_what_is_declared_is_done_while_tables_are_copied(
     pair: Paired, on_delete: str, left: list[tuple[object, ...]]

@@ -120,7 +120,7 @@ def landing(where: str | None) -> Landing:
 
 
 def test_who_goes_is_noted_where_it_is_there_and_locked() -> None:
-    assert landing(None).depart().as_string(None) == (
+    assert landing(None).depart(absent=False).as_string(None) == (
         'insert into "leaving" ("shop", "shelf") select "there"."shop", "there"."shelf" from "book" as there join'
         ' (select ("shop")::integer as "shop", ("shelf")::text as "shelf" from "staged" where "strangler_part" =  -1)'
         ' as here on there."shop" = here."shop" and there."shelf" = here."shelf" for update of there'
