@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Final
@@ -35,6 +35,14 @@ select pid, coalesce(usename::text, 'the server itself'), application_name,
 from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
 order by xact_start limit 5
 """
+# Readers, too: to alter a table waits for them. Who waits behind an upgrade is none of them.
+_USERS: Final = """
+select pid, coalesce(usename::text, 'the server itself'), application_name,
+       date_trunc('second', clock_timestamp() - xact_start)::text
+from pg_locks join pg_stat_activity using (pid)
+where relation = 'strangler_sync.stream'::regclass and datname = current_database() and granted
+group by pid, usename, application_name, xact_start order by xact_start limit 5
+"""
 _WITH_GENERATED: Final = 180_000
 # A change is told by the part of a table in which its row stands, as that part's own identity has it.
 _IDENTITY: Final = """
@@ -56,6 +64,9 @@ _SLOT_CURES: Final = {
 # Any fixed number does, as long as nobody else takes this advisory lock in the two databases.
 _LOCK: Final = 0x7374_7261_6E67
 _OBJECTS: Final = files("strangler.sync") / "objects.sql"
+_ADDITIONS: Final = files("strangler.sync") / "additions.sql"
+_UPGRADE_PATIENCE_S: Final = 3
+"""Whoever is to apply waits behind an upgrade that waits; the next session tries again within seconds."""
 
 
 def install(direction: Direction, *, copying: bool) -> None:
@@ -127,12 +138,26 @@ def _prepare(connection: psycopg.Connection) -> None:
         # Streams of several capabilities may begin at once, and "if not exists" is no lock.
         connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
         connection.execute(sql.SQL(_OBJECTS.read_text(encoding="utf-8")))
+    bring_up(connection)
 
 
 def bring_up(target: psycopg.Connection) -> None:
-    """Make what this release keeps in a stream's target, and the release that began the stream did not."""
-    if not changed.exists(target):
-        _prepare(target)
+    """Make what this release keeps in a stream's target, and the release that began the stream did not.
+
+    Raises ``TimedOut`` naming the transactions that use the stream's table for some seconds, and ``RightMissing``.
+    """
+    if changed.exists(target):
+        return
+    try:
+        with _rights(target), target.transaction():
+            target.execute("select set_config('lock_timeout', %s, true)", [f"{_UPGRADE_PATIENCE_S}s"])
+            target.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+            target.execute(sql.SQL(_ADDITIONS.read_text(encoding="utf-8")))
+    except psycopg.errors.LockNotAvailable as exc:
+        raise TimedOut(
+            f"strangler_sync.stream is to have what this release keeps there, and waited {_UPGRADE_PATIENCE_S} s for"
+            f" {_users(target)}; let them end, or run this again at a quieter hour"
+        ) from exc
 
 
 def _publish(source: psycopg.Connection, direction: Direction) -> None:
@@ -232,11 +257,19 @@ def _waiting(source: psycopg.Connection, name: str) -> str:
 
 def writers(source: psycopg.Connection) -> str:
     """Return the oldest transactions that write on this server, for a person."""
-    named = "; ".join(
-        f"process {pid} ({printable(user)}, {printable(application) or 'unnamed'}) for {age}: {brief(query, _SHOWN)}"
-        for pid, user, application, age, query in source.execute(_WRITERS)
-    )
-    return named or "none is left now"
+    return _joined(f"{_session(*who)}: {brief(query, _SHOWN)}" for *who, query in source.execute(_WRITERS))
+
+
+def _users(target: psycopg.Connection) -> str:
+    return _joined(_session(*row) for row in target.execute(_USERS))
+
+
+def _session(pid: int, user: str, application: str, age: str) -> str:
+    return f"process {pid} ({printable(user)}, {printable(application) or 'unnamed'}) for {age}"
+
+
+def _joined(named: Iterable[str]) -> str:
+    return "; ".join(named) or "none is left now"
 
 
 def _cause(message: str) -> str:

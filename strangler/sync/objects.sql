@@ -37,24 +37,3 @@ create table if not exists strangler_sync.tombstone (
 );
 create index if not exists tombstone_of_table on strangler_sync.tombstone (stream, target);
 create index if not exists tombstone_amended on strangler_sync.tombstone (stream, target) where not gone;
-
--- Which rows each batch changed, so that they alone can be compared. Complete for what the source committed after
--- `recorded_from`, as long as `recorded_to` is the watermark: what applied without recording has left it behind.
--- Only where it is missing: to alter a table waits for whatever a stream applies, and everybody else then waits, too.
-do $$ begin
-  if to_regclass('strangler_sync.changed') is null then
-    alter table strangler_sync.stream
-      add column outline jsonb, -- of the source's tables, as far as the mapping uses them
-      add column recorded_from pg_lsn, add column recorded_to pg_lsn;
-    create table strangler_sync.changed (
-      stream text not null references strangler_sync.stream (name) on delete cascade,
-      target text not null,
-      lsn pg_lsn not null, -- the watermark that the batch set: no change in it is later
-      number integer not null, -- of keys
-      keys text -- a line each, as the source prints them, and a tab before each value; null: any row may have changed
-    );
-    create index changed_of_table on strangler_sync.changed (stream, target);
-    -- It is bounded anyway, and to compress 10,000 keys took 2.5 ms of the 4.6 that they took to insert.
-    alter table strangler_sync.changed alter column keys set storage external;
-  end if;
-end $$;

@@ -19,7 +19,7 @@ import psycopg
 from strangler.project import Project, ProjectInvalid
 from strangler.sync import transfer, watermark
 from strangler.sync.direction import Direction, directions
-from strangler.sync.errors import BatchBroken, Overtaken, SyncError, Unreachable
+from strangler.sync.errors import BatchBroken, Overtaken, SyncError, TimedOut, Unreachable
 from strangler.sync.retention import Retention
 from strangler.sync.routine import Routine
 from strangler.sync.status import is_streamed
@@ -159,7 +159,7 @@ def keep(direction: Direction, wanted: Wanted, told: Callable[[str], None] = _LO
             if care != before:
                 continue
             why = str(exc)
-        except Overtaken as exc:
+        except (Overtaken, TimedOut) as exc:
             why = str(exc)
         except (Unreachable, psycopg.OperationalError) as exc:
             why = _first_line(exc)

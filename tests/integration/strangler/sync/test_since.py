@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from strangler.ledger.schema import upgrade
 from strangler.project import Project
-from strangler.sync import changed, filling, verdicts
+from strangler.sync import changed, filling, install, verdicts
 from strangler.sync.changed import Tidying
 from strangler.sync.direction import Direction, Way
 from strangler.sync.errors import SyncError
@@ -274,10 +277,7 @@ def test_what_applied_without_recording_is_noticed(bed: Bed) -> None:
 
 def test_a_stream_that_a_release_before_has_begun_is_recorded_from_now_on(bed: Bed) -> None:
     bed.pair.stop()
-    bed.pair.target(
-        "drop table strangler_sync.changed",
-        "alter table strangler_sync.stream drop recorded_from, drop recorded_to",
-    )
+    as_a_release_before(bed.pair)
     with pytest.raises(SyncError, match="start strangler sync run of this release, then compare all rows"):
         bed.known("0/1")
     assert bed.whole().equal
@@ -285,6 +285,53 @@ def test_a_stream_that_a_release_before_has_begun_is_recorded_from_now_on(bed: B
     bed.arrive("delete from log where id = 2")
     assert bed.quick("last").compared["line"] == 1
     assert bed.pair.told == []
+
+
+def as_a_release_before(pair: Pair) -> None:
+    pair.target(
+        "drop table strangler_sync.changed",
+        "alter table strangler_sync.stream drop outline, drop recorded_from, drop recorded_to",
+    )
+
+
+def test_what_this_release_keeps_is_made_beside_whoever_lays_tombstones(bed: Bed) -> None:
+    bed.pair.stop()
+    as_a_release_before(bed.pair)
+    tombstone = "insert into strangler_sync.tombstone values (%s, 'line', '{1}', true, '{}')"
+    url = bed.forward.target_url
+    with (
+        psycopg.connect(url) as applier,
+        psycopg.connect(url, autocommit=True) as other,
+        ThreadPoolExecutor(1) as hand,
+    ):
+        applier.execute("select from strangler_sync.stream for no key update")
+        upgrade_ends = hand.submit(install.bring_up, other)
+        waits = "select 1 from pg_locks where relation = 'strangler_sync.stream'::regclass and not granted"
+        until(lambda: bed.pair.target(waits) != [], "it waits")
+        applier.execute(tombstone, [bed.forward.name])
+        applier.commit()
+        upgrade_ends.result(20)
+    assert bed.pair.target("select * from strangler_sync.changed") == []
+
+
+def test_an_upgrade_names_what_it_waits_for_and_comes_about_when_that_has_ended(bed: Bed) -> None:
+    bed.pair.stop()
+    as_a_release_before(bed.pair)
+    database = conninfo_to_dict(bed.forward.target_url)
+    # No right to make a schema is needed for it.
+    bed.pair.target(f'revoke create on database "{database["dbname"]}" from "{database["user"]}", public')
+    with psycopg.connect(bed.forward.target_url, application_name="night job") as other:
+        other.execute("select from strangler_sync.stream")
+        bed.pair.keep()
+        until(lambda: bed.pair.told != [], "it is told", 20)
+        assert re.fullmatch(
+            rf"{bed.forward.name}: strangler_sync.stream is to have what this release keeps there, and waited 3 s for"
+            rf" process {other.info.backend_pid} \(.*, night job\) for [0-9:]+; let them end, .*",
+            bed.pair.told[0],
+        )
+    bed.arrive("delete from log where id = 2")
+    assert bed.whole().equal
+    assert len(bed.pair.told) == 1
 
 
 def test_rows_that_repair_wrote_are_compared_too(bed: Bed) -> None:
