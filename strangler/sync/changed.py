@@ -31,7 +31,7 @@ To compare one took 27 us on two cores (of 300,000 rows, PostgreSQL 18), so thes
 After so many changes all rows are better compared once more while nobody waits: then few have changed since.
 """
 # So many rows of the record are read in no time, and one small transaction after another makes them in minutes.
-_MOST_BATCHES: Final = 1_000
+MOST_BATCHES: Final = 1_000
 _PATIENCE: Final = "10s"
 
 Line = tuple[str, int, str | None]
@@ -147,15 +147,24 @@ def _unrecorded(target: psycopg.Connection, stream: str) -> Recorded | None:
 
 def since(target: psycopg.Connection, stream: str, position: int) -> Mapping[str, frozenset[Key] | None]:
     """Return the keys that ``stream`` changed after ``position``, by target table; see ``Changed``."""
-    found: dict[str, frozenset[Key] | None] = {}
-    rows = target.execute(
-        "select target, keys from strangler_sync.changed where stream = %s and lsn > %s::pg_lsn",
-        [stream, lsn_text(position)],
+    return gathered(
+        target.execute(
+            "select target, keys from strangler_sync.changed where stream = %s and lsn > %s::pg_lsn",
+            [stream, lsn_text(position)],
+        )
     )
+
+
+def gathered(rows: Iterable[tuple[str, str | None]]) -> Mapping[str, frozenset[Key] | None]:
+    """Return the keys of batches, of which each is a target table and what ``written`` made, or None for any row."""
+    found: dict[str, set[Key] | None] = {}
     for table, text in rows:
-        before = found.get(table, frozenset())
-        found[table] = None if before is None or text is None else before.union(read(text))
-    return found
+        keys = found.setdefault(table, set())
+        if text is None:
+            found[table] = None
+        elif keys is not None:
+            keys.update(read(text))
+    return {table: None if keys is None else frozenset(keys) for table, keys in found.items()}
 
 
 def note(target: psycopg.Connection, stream: str, lines: Sequence[Line]) -> None:
@@ -228,8 +237,8 @@ class Tidying:
         for _, number, _ in lines:
             self._keys += number
             self._batches += 1
-        if self._keys < MOST and self._batches < _MOST_BATCHES:
+        if self._keys < MOST and self._batches < MOST_BATCHES:
             return
         self._keys = self._batches = 0
-        for (table,) in target.execute(_LONG, [self._stream, MOST, _MOST_BATCHES]).fetchall():
+        for (table,) in target.execute(_LONG, [self._stream, MOST, MOST_BATCHES]).fetchall():
             target.execute(_FOLD, {"stream": self._stream, "target": table, "most": MOST})
