@@ -28,6 +28,7 @@ from strangler.sync.direction import Way, mapping_file, stream_name
 from strangler.sync.errors import ChunkFailed, OutOfDate, SyncError, Unreachable
 from strangler.sync.mapping import Projection, digest, project
 from strangler.sync.plan import FREELY, HandOut, Progress, Seen, Throttle
+from strangler.sync.refusal import Refused
 from strangler.sync.watermark import Standing
 
 _LOOK_S: Final = 0.1
@@ -286,7 +287,7 @@ def _stream(target: psycopg.Connection, files: CapabilityFiles) -> Standing | No
 
 
 def _sentence(error: Exception) -> str:
-    first = str(error).strip().splitlines()[0]
+    first = str(Refused.of(error)) if isinstance(error, psycopg.Error) else str(error).strip().splitlines()[0]
     if isinstance(error, psycopg.errors.ForeignKeyViolation):
         return (
             f"{first}: the row that it refers to was written after its table was copied (run it again with --replace), "

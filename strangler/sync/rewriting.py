@@ -37,6 +37,7 @@ from strangler.sync.filling import BUSY_S, MORE_ORIGINS, PATIENCE_S, catch_up, o
 from strangler.sync.install import make_origin, writers
 from strangler.sync.mapping import Key, Projection, cast
 from strangler.sync.referring import Policy
+from strangler.sync.refusal import Refused
 
 Wanted = Mapping[str, Sequence[Key]]
 """Keys of rows by target table."""
@@ -163,7 +164,8 @@ def _note(source: psycopg.Connection, target: psycopg.Connection, stream: str, s
     """Record what was written as the stream records what it changes: it is among what is compared next."""
     lines: list[changed.Line] = []
     for each in still:
-        keys = as_streamed(source, each.projection, [*each.present, *each.gone])
+        with _taking(each.projection):
+            keys = as_streamed(source, each.projection, [*each.present, *each.gone])
         if keys:
             text = changed.written([tuple(value.encode() for value in key) for key in keys])
             lines.append((each.projection.mapping.target, len(keys), text.decode()))
@@ -242,11 +244,18 @@ def _writers_end(source: psycopg.Connection, target: psycopg.Connection, patienc
 
 def _here(source: psycopg.Connection, projection: Projection, keys: Sequence[Key]) -> dict[Key, str]:
     columns = tuple(projection.mapping.key.values())
-    try:
+    with _taking(projection):
         return _versions(source, projection.source, columns, keys, projection.condition)
+
+
+@contextmanager
+def _taking(projection: Projection) -> Iterator[None]:
+    """Raise ``SyncError`` for a key that is of no value of the source's columns, wherever that is looked at."""
+    try:
+        yield
     except psycopg.DataError as exc:
         raise SyncError(
-            f"{projection.target.name} has a key that {projection.source.name} cannot have: {_sentence(exc)}; delete"
+            f"{projection.target.name} has a key that {projection.source.name} cannot have: {Refused.of(exc)}; delete"
             " that row in the service's database"
         ) from exc
 
@@ -312,8 +321,7 @@ def _write(source: psycopg.Connection, target: psycopg.Connection, tables: Seque
         except psycopg.errors.UniqueViolation:
             _exchange(source, target, tables)
     except psycopg.IntegrityError as exc:
-        detail = f" ({exc.diag.message_detail})" if exc.diag.message_detail else ""
-        raise SyncError(f"the target refuses a row: {_sentence(exc)}{detail}; nothing of it was written") from exc
+        raise SyncError(f"the target refuses a row: {Refused.of(exc)}; nothing of it was written") from exc
 
 
 def _exchange(source: psycopg.Connection, target: psycopg.Connection, tables: Sequence[_Rows]) -> None:
@@ -393,7 +401,3 @@ def _delete(target: psycopg.Connection, projection: Projection, keys: Sequence[K
             same=_same(columns),
         )
     )
-
-
-def _sentence(exc: psycopg.Error) -> str:
-    return str(exc).strip().splitlines()[0]

@@ -145,6 +145,13 @@ def test_rows_that_somebody_else_wrote_are_noticed(library: Library) -> None:
         backfill.prove(files, project, number)
 
 
+def test_a_value_that_does_not_fit_is_not_told(library: Library) -> None:
+    first, section, *rest = library.project.capabilities["books"].tables
+    numbered = replace(section, forward={"title": "label::integer::text"})
+    with pytest.raises(ChunkFailed, match=r'section, .*: invalid input syntax for type integer: "…"$'):
+        run(with_mappings(library.project, first, numbered, *rest))
+
+
 def test_a_row_that_does_not_fit_is_named_by_its_table_and_range(library: Library) -> None:
     with psycopg.connect(library.source) as source:
         source.execute("update shelf set label = null where code = 'shelf 7'")
