@@ -9,6 +9,12 @@ BEGIN_ANEW: Final = (
     " start --replace"
 )
 """The way on where rows are not what was copied any more."""
+RETYPED: Final = (
+    "values may be others now in rows that nobody has written: mend the mapping and the service's table, then begin"
+    " anew: strangler sync remove, strangler sync start --replace; or put that back and then compare all rows:"
+    " strangler sync verify, strangler sync repair"
+)
+"""The way on where a column has another type: what that has rounded or cut stays so when the type is put back."""
 FULL: Final = (
     "run in the source: alter table ... replica identity full, then begin anew: strangler sync remove, strangler sync"
     " start --replace"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from strangler.sync.errors import BEGIN_ANEW, FULL, StreamBroken, Widened
+from strangler.sync.errors import BEGIN_ANEW, FULL, RETYPED, StreamBroken, Widened
 from strangler.sync.images import Barrier, Changes, RowKey, filled
 from strangler.sync.outline import is_wider
 from strangler.sync.pgoutput import (
@@ -265,7 +265,7 @@ def _place(name: str, expected: Expected, relation: Relation) -> Place:
         if is_wider(oid, sent):
             raise Widened(f"{name}.{column} has a wider type in rows to come than the source has now; {BEGIN_ANEW}")
         if sent != oid and not is_wider(sent, oid):
-            raise StreamBroken(f"{name}.{column} has another type in the source; {BEGIN_ANEW}")
+            raise StreamBroken(f"{name}.{column} has another type in the source; {RETYPED}")
     take = tuple(at[column] for column in expected.columns)
     same = take == tuple(range(len(relation.columns)))
     names = list(expected.columns)

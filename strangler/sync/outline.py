@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from strangler.sync.errors import BEGIN_ANEW, StreamBroken
+from strangler.sync.errors import BEGIN_ANEW, RETYPED, StreamBroken
 
 _INT2, _INT4, _INT8, _NUMERIC, _TEXT, _VARCHAR = 21, 23, 20, 1700, 25, 1043
 _TIMES: Final = (1083, 1266, 1114, 1184)  # time and timestamp, with their zones and without
@@ -105,4 +105,11 @@ def prove(kept: Outline, now: Outline, where: str) -> None:
     """Raise ``StreamBroken`` with everything that is not as it was kept."""
     found = list(differences(kept, now))
     if found:
-        raise StreamBroken(f"in the {where} {'; '.join(found)}; {BEGIN_ANEW}")
+        way = RETYPED if any(_retyped(table, now.get(oid)) for oid, table in kept.items()) else BEGIN_ANEW
+        raise StreamBroken(f"in the {where} {'; '.join(found)}; {way}")
+
+
+def _retyped(before: Table, now: Table | None) -> bool:
+    """Return whether a column that is there still has a type that values may not fit."""
+    there = {} if now is None else now.columns
+    return any(number in there and not each.widens(there[number]) for number, each in before.columns.items())

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from strangler.sync.errors import SyncError
+from strangler.sync.rewriting import rewrite
 from strangler.sync.stream import follow
-from tests.fixtures.streams import Pair, Paired, table
+from tests.fixtures.streams import Pair, Paired, as_a_release_before, table
 from tests.fixtures.waiting import until
 from tests.integration.strangler.sync.test_filling import chunks, fill, finish
 
@@ -279,9 +280,25 @@ def test_a_target_that_does_not_take_a_row_says_why_until_it_is_mended(
     found.stop()
 
 
+def test_what_a_type_has_rounded_is_found_when_the_type_is_put_back_as_is_told(pair: Paired) -> None:
+    found = pair(SOURCE, TARGET, BOOK)
+    found.source(BEFORE.format(1, 10), "update book set price = id + 0.25")
+    found.keep()
+    found.equal(ITEMS, BOOKS)
+    found.source("alter table book alter column price type numeric(10, 0)")
+    until(lambda: found.target(REASON) != [(None,)], "it is stopped", 20)
+    assert "or put that back and then compare all rows: strangler sync verify" in found.target(REASON)[0][0]
+    found.source("alter table book alter column price type numeric(10, 2)")
+    until(lambda: found.target(REASON) == [(None,)], "it goes on", 20)
+    assert found.target(ITEMS) != found.source(BOOKS)
+    list(rewrite(found.forward, {"item": [(str(number),) for number in range(1, 11)]}))
+    assert found.target(ITEMS) == found.source(BOOKS)
+    found.stop()
+
+
 def test_a_stream_that_was_begun_before_outlines_were_kept_keeps_one_from_then_on(pair: Paired) -> None:
     found = pair(SOURCE, TARGET, BOOK)
-    found.target("alter table strangler_sync.stream drop column outline")
+    as_a_release_before(found)
     found.source(BEFORE.format(1, 10))
     found.keep()
     found.equal(ITEMS, BOOKS)

@@ -27,7 +27,7 @@ from strangler.sync.since import Proof, changes, verify_changed
 from strangler.sync.verify import Kind, Progress, Verdict, Verifying
 from tests.fixtures.command import printed_json
 from tests.fixtures.spoiling import spoil
-from tests.fixtures.streams import Pair, Paired, project_of, stands_at, table
+from tests.fixtures.streams import Pair, Paired, as_a_release_before, project_of, stands_at, table
 from tests.fixtures.waiting import until
 from tests.integration.strangler.sync import test_syncing
 from tests.integration.strangler.sync.test_stream import CLOSED
@@ -285,13 +285,6 @@ def test_a_stream_that_a_release_before_has_begun_is_recorded_from_now_on(bed: B
     bed.arrive("delete from log where id = 2")
     assert bed.quick("last").compared["line"] == 1
     assert bed.pair.told == []
-
-
-def as_a_release_before(pair: Pair) -> None:
-    pair.target(
-        "drop table strangler_sync.changed",
-        "alter table strangler_sync.stream drop outline, drop recorded_from, drop recorded_to",
-    )
 
 
 def test_what_this_release_keeps_is_made_beside_whoever_lays_tombstones(bed: Bed) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from strangler.sync.errors import StreamBroken
+from strangler.sync.errors import BEGIN_ANEW, RETYPED, StreamBroken
 from strangler.sync.outline import Column, Table, differences, prove
 from strangler.sync.outlining import dumped, kept
 
@@ -84,6 +84,14 @@ def test_everything_is_said_at_once_with_the_way_on() -> None:
         StreamBroken, match=r"in the shop public.book was dropped; public.page was dropped; put .*anew: "
     ):
         prove({7: BOOK, 8: replace(BOOK, name="public.page")}, {}, "shop")
+
+
+def test_of_another_type_it_is_not_said_that_it_may_be_put_back_and_that_is_all() -> None:
+    for type_, way in ((INT4, RETYPED), (TEXT, BEGIN_ANEW)):
+        now = replace(NOW, columns={1: ID, 2: column(type_, name="name")})
+        with pytest.raises(StreamBroken) as caught:
+            prove({7: BOOK, 8: BOOK}, {7: now}, "shop")
+        assert str(caught.value).endswith(way)
 
 
 def test_what_is_kept_comes_back_as_it_was() -> None:
