@@ -60,7 +60,10 @@ NOTHING_KNOWN: Final = Last()
 
 
 Standings = Mapping[Way, str]
-"""Where each stream stood before anything was compared, where there is one and its tables are not being copied."""
+"""Where the stream of the way that is compared stood before, where there is one and its tables are not being copied.
+
+Of the other way nothing is proved: its mapping has other columns, and its rows may be others.
+"""
 NOWHERE: Final[Standings] = {}
 
 
@@ -68,7 +71,7 @@ def keeping(
     asked: Verifying, project: Project, told: Tell, *, part: str | None = None
 ) -> Generator[Progress, None, Verdict]:
     """Compare, keep the verdict, and return it; ``told`` hears why it could not be kept; it is no less true."""
-    standings = _standings(asked.capability, project) if part is None else NOWHERE
+    standings = _standings(asked, project) if part is None else NOWHERE
     verdict = yield from verify(asked, project)
     try:
         with transfer.open_database(project.control.database.reveal(), "control database") as control:
@@ -79,14 +82,14 @@ def keeping(
         told(f"this verdict is not kept for sync status: {str(exc).strip().splitlines()[0]}")
     else:
         if verdict.equal:
-            _forget_changed(asked.capability, project, standings)
+            _forget_changed(asked, project, standings)
     return verdict
 
 
-def _standings(capability: str, project: Project) -> Standings:
-    """Return where the streams stand. Before anything is read: what is applied later may be seen or not."""
+def _standings(asked: Verifying, project: Project) -> Standings:
+    """Return where the stream stands. Before anything is read: what is applied later may be seen or not."""
     found = {}
-    for each in _both_ways(capability, project):
+    for each in _compared(asked, project):
         # Without one a verdict is as true. A database that is away is named by whoever compares.
         with suppress(Unreachable, psycopg.Error), transfer.open_database(each.target_url, each.target) as target:
             at = watermark.standing(target, each.name) if watermark.exists(target) else None
@@ -95,21 +98,22 @@ def _standings(capability: str, project: Project) -> Standings:
     return found
 
 
-def _forget_changed(capability: str, project: Project, standings: Standings) -> None:
-    """Have streams forget what they changed before all of it was proved; what stays is forgotten the next time."""
-    for each in _both_ways(capability, project):
+def _forget_changed(asked: Verifying, project: Project, standings: Standings) -> None:
+    """Have a stream forget what it changed before all of it was proved; what stays is forgotten the next time."""
+    for each in _compared(asked, project):
         if each.way in standings:
             with suppress(Unreachable, psycopg.Error), transfer.open_database(each.target_url, each.target) as target:
                 changed.forget(target, each.name, standings[each.way])
 
 
-def _both_ways(capability: str, project: Project) -> tuple[Direction, ...]:
-    files = project.capabilities[capability]
-    return directions(files, project) if files.tables else ()
+def _compared(asked: Verifying, project: Project) -> tuple[Direction, ...]:
+    """Return the direction of the way that is compared, where there are tables at all."""
+    files = project.capabilities[asked.capability]
+    return tuple(each for each in directions(files, project) if each.way is asked.way) if files.tables else ()
 
 
 def keep(control: psycopg.Connection, verdict: Verdict, part: str | None, standings: Standings = NOWHERE) -> None:
-    """Record a verdict, and forget the oldest ones."""
+    """Record a verdict, and forget the oldest ones, but for the last of all rows, each way."""
     tables = verdict.tables
     with control.transaction():
         control.execute(
@@ -130,7 +134,8 @@ def keep(control: psycopg.Connection, verdict: Verdict, part: str | None, standi
         control.execute(
             "delete from strangler.verification where capability = %(name)s and id not in ("
             "(select id from strangler.verification where capability = %(name)s order by id desc limit %(kept)s) union"
-            " (select max(id) from strangler.verification where capability = %(name)s and part is null))",
+            " (select max(id) from strangler.verification where capability = %(name)s and part is null"
+            " group by forward is null, reverse is null))",
             {"name": verdict.capability, "kept": _KEPT},
         )
 
@@ -152,15 +157,18 @@ def last(control: psycopg.Connection, capability: str) -> Last:
 
 
 def last_whole(control: psycopg.Connection, capability: str, way: Way) -> tuple[bool, str | None] | None:
-    """Return whether all rows were equal when they were compared last, and where the stream of ``way`` stood then.
+    """Return whether all rows were equal when they were compared that ``way`` last, and where its stream stood then.
 
     Raises ``SyncError`` for a ledger of a release before.
     """
-    query = "select equal, {}::text from strangler.verification where capability = %s and part is null"
+    other = Way.FORWARD if way is Way.REVERSE else Way.REVERSE
+    # One without a position is of either way: no stream followed then.
+    query = sql.SQL(
+        "select equal, {this}::text from strangler.verification where capability = %s and part is null"
+        " and ({this} is not null or {other} is null) order by id desc limit 1"
+    ).format(this=sql.Identifier(way), other=sql.Identifier(other))
     try:
-        row = control.execute(
-            sql.SQL(query + " order by id desc limit 1").format(sql.Identifier(way)), [capability]
-        ).fetchone()
+        row = control.execute(query, [capability]).fetchone()
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
         raise SyncError("the ledger is of a release before; run: strangler publish") from exc
     return None if row is None else (row[0], row[1])

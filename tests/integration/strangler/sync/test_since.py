@@ -91,8 +91,8 @@ class Bed:
         asked = Verifying(capability=self.forward.capability, **more)  # type: ignore[arg-type]
         return last_of(verify_changed(asked, since, self.project, self.pair.told.append))
 
-    def whole(self) -> Verdict:
-        asked = Verifying(capability=self.forward.capability, settle=lambda: None)
+    def whole(self, way: Way = Way.FORWARD) -> Verdict:
+        asked = Verifying(capability=self.forward.capability, settle=lambda: None, way=way)
         return last_of(verdicts.keeping(asked, self.project, self.pair.told.append))
 
 
@@ -345,7 +345,7 @@ def test_on_the_way_back_it_is_the_monolith_s_rows_that_are_proved(bed: Bed) -> 
     back = replace(bed.pair.back, owned=True)
     bed.pair.keep(back)
     filling.catch_up(back)
-    assert bed.whole().equal
+    assert bed.whole(Way.REVERSE).equal
     bed.pair.stop()
     bed.pair.keep(back)
     since = "last"
@@ -366,6 +366,22 @@ def test_on_the_way_back_it_is_the_monolith_s_rows_that_are_proved(bed: Bed) -> 
     [found] = [each for each in bed.quick(since, way=Way.REVERSE).verdict.tables if not each.equal]
     assert (found.target, found.extra, found.differences[0].kind) == ("term", 1, Kind.EXTRA)
     assert (found.monolith_rows, found.service_rows) == (0, 1)
+
+
+def test_what_one_way_has_proved_is_not_forgotten_the_other_way(bed: Bed) -> None:
+    back = replace(bed.pair.back, owned=True)
+    bed.pair.keep(back)
+    filling.catch_up(back)
+    assert bed.whole(Way.REVERSE).equal
+    bed.pair.target("update thing set name = 'back' where id = md5('1')::uuid")
+    filling.catch_up(back)
+    recorded = "select target, number from strangler_sync.changed"
+    assert bed.pair.source(recorded) == [("item", 1)]
+    assert bed.whole().equal
+    assert bed.pair.source(recorded) == [("item", 1)]
+    assert bed.quick("last", way=Way.REVERSE).compared["thing"] == 1
+    assert bed.whole(Way.REVERSE).equal
+    assert bed.pair.source(recorded) == []
 
 
 @pytest.mark.parametrize(("each", "batches", "kept"), [(1, 1_001, 1), (40_000, 3, 40_000), (40_001, 3, None)])

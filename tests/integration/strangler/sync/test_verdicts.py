@@ -12,6 +12,7 @@ import pytest
 from strangler.ledger import Publisher
 from strangler.project import load
 from strangler.sync import verdicts
+from strangler.sync.direction import Way
 from strangler.sync.verify import Verdict
 from tests.fixtures.command import Run, printed_json
 from tests.fixtures.copying import Library
@@ -75,6 +76,18 @@ def test_few_are_kept_and_the_last_whole_one_among_them(library: Library, say: R
         verdicts.forget(connection, "books")
         assert verdicts.last(connection, "books") == verdicts.Last()
         assert verdicts.last(connection, "toys").whole is not None
+
+
+def test_the_last_whole_one_of_each_way_is_kept(library: Library, say: Run) -> None:
+    verdict = Verdict(capability="books", tables=(), seconds=0.1)
+    with control(library) as connection:
+        verdicts.keep(connection, verdict, None, {Way.REVERSE: "0/7"})
+        for _ in range(15):
+            verdicts.keep(connection, verdict, None, {Way.FORWARD: "0/8"})
+        assert verdicts.last_whole(connection, "books", Way.REVERSE) == (True, "0/7")
+        assert verdicts.last_whole(connection, "books", Way.FORWARD) == (True, "0/8")
+        verdicts.keep(connection, verdict, None)
+        assert verdicts.last_whole(connection, "books", Way.REVERSE) == (True, None)
 
 
 def test_a_verdict_that_cannot_be_kept_is_a_verdict_all_the_same(library: Library, say: Run) -> None:
