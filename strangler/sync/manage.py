@@ -7,6 +7,7 @@ import selectors
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -55,10 +56,11 @@ def _ran(
         )
     except OSError as exc:
         raise NotListed(f"{command[0]} cannot be run in {root}: {os.strerror(exc.errno or 0)}; {_CONFIGURED}") from exc
+    until = time.monotonic() + seconds
     with process:
         try:
-            said, complaint = _output(process, time.monotonic() + seconds, most)
-            return process.wait(), said, complaint
+            said, complaint = _output(process, until, seconds, most)
+            return _waited(process, until, seconds), said, complaint
         except _TooMuch as exc:
             raise NotListed(f"{' '.join(command)} {exc}; it was ended") from exc
         finally:
@@ -69,17 +71,16 @@ class _TooMuch(Exception):
     """A command took more time than it has, or said more than is read."""
 
 
-def _output(process: subprocess.Popen[bytes], until: float, most: int) -> tuple[str, str]:
+def _output(process: subprocess.Popen[bytes], until: float, seconds: float, most: int) -> tuple[str, str]:
     """Return what ``process`` says on both of its outputs, until it closes them. Raises ``_TooMuch``."""
     said: dict[IO[bytes] | None, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
-    began = time.monotonic()
     with selectors.DefaultSelector() as selector:
         for each in filter(None, said):
             selector.register(each, selectors.EVENT_READ)
         while selector.get_map():
             left = until - time.monotonic()
             if left <= 0:
-                raise _TooMuch(f"has not ended within {until - began:.0f} s")
+                raise _TooMuch(_late(seconds))
             for key, _ in selector.select(left):
                 block = os.read(key.fd, _BLOCK)
                 said[key.fileobj] += block  # type: ignore[index]
@@ -90,8 +91,21 @@ def _output(process: subprocess.Popen[bytes], until: float, most: int) -> tuple[
     return said[process.stdout].decode(errors="replace"), said[process.stderr].decode(errors="replace")
 
 
+def _waited(process: subprocess.Popen[bytes], until: float, seconds: float) -> int:
+    """Return the exit code: a process may close its outputs and go on. Raises ``_TooMuch``."""
+    try:
+        return process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired as exc:
+        raise _TooMuch(_late(seconds)) from exc
+
+
+def _late(seconds: float) -> str:
+    return f"has not ended within {seconds:.0f} s"
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
+    """End the process and all that it has begun, which may live on when it has ended."""
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 

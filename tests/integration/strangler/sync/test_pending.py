@@ -18,6 +18,7 @@ from strangler.sync.check import NOT_LOOKED_AT, WHERE
 from strangler.sync.errors import NotListed
 from strangler.sync.manage import ask
 from strangler.sync.pending import parse
+from tests.fixtures.waiting import until
 from tests.integration.strangler.sync.test_syncing import Shop, shop  # noqa: F401
 
 MANAGE = """
@@ -242,6 +243,33 @@ def test_a_command_that_does_not_end_is_ended_with_all_that_it_began(tmp_path: P
     with pytest.raises(NotListed, match="has not ended within 1 s; it was ended"):
         ask(manage(script), tmp_path, seconds=1)
     assert time.monotonic() - began < 30
+
+
+def test_a_command_that_closes_its_outputs_and_goes_on_is_ended_in_time(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(NotListed, match="has not ended within 1 s; it was ended"):
+        ask(manage("import os, time; os.close(1); os.close(2); time.sleep(600)"), tmp_path, seconds=1)
+    assert time.monotonic() - began < 30
+
+
+def test_what_a_command_has_begun_ends_with_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "open")
+    reading = os.open(tmp_path / "open", os.O_RDONLY | os.O_NONBLOCK)
+    script = (
+        "import subprocess, sys; at = open('open', 'w');"
+        " subprocess.Popen(['sleep', '600'], stdout=at, stderr=at); sys.exit('it has begun')"
+    )
+    with pytest.raises(NotListed, match="it has begun"):
+        ask(manage(script), tmp_path)
+
+    def is_closed() -> bool:
+        try:
+            return os.read(reading, 1) == b""
+        except BlockingIOError:
+            return False
+
+    until(is_closed, "nobody has it open")
+    os.close(reading)
 
 
 def test_what_cannot_be_run_is_told_before_anything_is(tmp_path: Path) -> None:
