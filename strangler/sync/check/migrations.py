@@ -38,9 +38,12 @@ _TYPE: Final = re.compile(r"([a-z ]+?) *(?:\((\d+)(?:, *(\d+))?\))?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
-    """A table of the monolith that a mapping uses, with those of its columns that it uses; None for all of them."""
+    """A table of the monolith that a mapping uses, with those of its columns that it uses; None for all of them.
 
-    key: frozenset[str]
+    ``keys`` are those by which its rows are told apart, one of each target that it feeds.
+    """
+
+    keys: frozenset[frozenset[str]]
     used: frozenset[str] | None
 
     def uses(self, column: str | None) -> bool:
@@ -53,10 +56,11 @@ def mapped(tables: Iterable[TableMapping], used: Mapping[str, frozenset[str]] | 
     for each in tables:
         name, key = plain(each.source), frozenset(each.key.values())
         uses = None if used is None else used[each.target] | key | each.reverse.keys()
-        before = found.get(name)
+        keys, before = frozenset([key]), found.get(name)
         if before is not None:  # one table may feed several
             uses = None if uses is None or before.used is None else uses | before.used
-        found[name] = Mapped(key=key, used=uses)
+            keys |= before.keys
+        found[name] = Mapped(keys=keys, used=uses)
     return found
 
 
@@ -143,7 +147,7 @@ def _stops(change: Change, table: Mapped) -> str | None:
             )
         case "column altered" if change.before and change.after and table.uses(change.column):
             return _altered(place, change, change.before, change.after, table)
-        case "rule dropped" if change.unique and frozenset(change.columns) == table.key:
+        case "rule dropped" if change.unique and frozenset(change.columns) in table.keys:
             return f"{change.table} may have rows of the same {', '.join(change.columns)} then"
     return None
 
@@ -151,9 +155,9 @@ def _stops(change: Change, table: Mapped) -> str | None:
 def _altered(place: str, change: Change, before: Column, after: Column, table: Mapped) -> str | None:
     if not is_wider(before.type, after.type):
         return f"{place} is {after.type} then, and was {before.type}"
-    if table.key == {change.column} and before.unique and not after.unique:
+    if frozenset([change.column]) in table.keys and before.unique and not after.unique:
         return f"{change.table} may have rows of the same {change.column} then"
-    if change.column in table.key and after.null:
+    if any(change.column in key for key in table.keys) and after.null:
         return f"{place} is of the mapping's key, and may be NULL then"
     return None
 

@@ -14,9 +14,10 @@ from strangler.sync.errors import NotListed
 from strangler.sync.pending import Listing, parse
 
 COLUMN = {"type": "varchar(20)", "null": False, "filled": False, "unique": False, "references": None}
+ID = frozenset({frozenset({"id"})})
 MAPPED = {
-    "catalog_book": Mapped(key=frozenset({"id"}), used=frozenset({"id", "title"})),
-    "shelf.page": Mapped(key=frozenset({"id"}), used=None),
+    "catalog_book": Mapped(keys=ID, used=frozenset({"id", "title"})),
+    "shelf.page": Mapped(keys=ID, used=None),
 }
 
 
@@ -161,8 +162,38 @@ def test_columns_that_several_targets_are_made_of_are_all_used() -> None:
         for each in ("one", "two")
     ]
     used = {"one": frozenset({"a"}), "two": frozenset({"b"})}
-    assert mapped(tables, used) == {"book": Mapped(key=frozenset({"id"}), used=frozenset({"a", "b", "id", "back"}))}
-    assert mapped(tables) == {"book": Mapped(key=frozenset({"id"}), used=None)}
+    assert mapped(tables, used) == {"book": Mapped(keys=ID, used=frozenset({"a", "b", "id", "back"}))}
+    assert mapped(tables) == {"book": Mapped(keys=ID, used=None)}
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        (
+            change("rule dropped", rule="once", kind="UniqueConstraint", columns=["id"], table="book"),
+            "book may have rows of the same id then",
+        ),
+        (
+            change("rule dropped", rule="once", kind="UniqueConstraint", columns=["shop", "code"], table="book"),
+            "book may have rows of the same shop, code then",
+        ),
+        (
+            change("column altered", "id", table="book", before={"unique": True}, after={}),
+            "book may have rows of the same id then",
+        ),
+        (change("column altered", "id", table="book", before={}, after=NULLABLE), "book.id is of the mapping's key"),
+        (
+            change("column altered", "code", table="book", before={}, after=NULLABLE),
+            "book.code is of the mapping's key",
+        ),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_key_of_each_target_is_looked_after(does: dict[str, Any], says: str, turned: bool) -> None:
+    one = TableMapping(source="book", target="one", key={"id": "id"}, forward={}, reverse={})
+    two = TableMapping(source="book", target="two", key={"a": "shop", "b": "code"}, forward={}, reverse={})
+    [found] = judge_migrations(read(does), mapped([two, one] if turned else [one, two]), "shop")
+    assert says in found.found
 
 
 @pytest.mark.parametrize(
