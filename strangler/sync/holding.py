@@ -68,12 +68,16 @@ class Holder:
         return self.pid, self.gid, self.xid
 
     def __str__(self) -> str:
+        return f"{self.session}: {self.query}" if self.query else self.session
+
+    @property
+    def session(self) -> str:
+        """Whose it is and for how long, without what it runs: that has values of its application's."""
         who = f"process {self.pid}" if self.gid is None else f"prepared transaction {self.gid}"
         whose = ", ".join(filter(None, (self.user or "the server itself", self.application)))
         since = "since when is hidden" if self.open_s is None else f"open for {duration(self.open_s)}"
         doing = "" if self.state in (None, "prepared") else f", {self.state}"
-        said = f": {self.query}" if self.query else ""
-        return f"{who} ({whose}) in {self.database}, {since}{doing}{said}"
+        return f"{who} ({whose}) in {self.database}, {since}{doing}"
 
     @property
     def cure(self) -> str:
@@ -165,4 +169,5 @@ class Holders:
 
 def _warning(holder: Holder, slot: str, grant: str | None) -> str:
     see = f"; to see what it does, run there: {grant}" if holder.open_s is None else ""
-    return f"slot {slot} is kept back, and WAL with it, by {holder}; to end it: {holder.cure}{see}"
+    runs = "; what it runs: strangler sync status" if holder.query else ""
+    return f"slot {slot} is kept back, and WAL with it, by {holder.session}; to end it: {holder.cure}{runs}{see}"

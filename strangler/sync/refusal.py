@@ -1,7 +1,8 @@
 """Why a target refuses a change, for whoever mends it: which row, which statement, what forbids it, and the way on.
 
 Of the row only its key is told. What PostgreSQL adds in its DETAIL is the whole row at times, or values of other
-columns, and what an input function refuses it quotes: none of that belongs into a log.
+columns, what an input function refuses it quotes, and what a trigger says it says itself: none of that belongs into a
+log.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ _VERBS: Final[Mapping[type[Event], str]] = {
 }
 _COLUMNS: Final = re.compile(r"Key \((.+?)\)=\(")
 _DATA: Final = "22"  # the class of data exceptions, which quote the value that was refused
+_OWN: Final = ("P0", "38")  # the classes of what PL/pgSQL and other languages raise, in words of the function's own
+_RAISE: Final = "exec_stmt_raise"  # as PostgreSQL's pl_exec.c calls it: RAISE may give any other SQLSTATE
+_FUNCTION: Final = re.compile(r"PL/pgSQL function (.+) line \d+ at ")
 _QUOTED: Final = re.compile(r'".*"', re.DOTALL)
 
 
@@ -54,17 +58,23 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """What a database has said of a statement: SQLSTATE, the first line, and what it names."""
+    """What a database has said of a statement: SQLSTATE, the first line, and what it names.
+
+    ``own`` says that a function of the database's owner has raised it, whatever its SQLSTATE is.
+    """
 
     state: str
     reason: str
     constraint: str | None = None
     table: str | None = None
     detail: str | None = None
+    own: bool = False
 
     @classmethod
     def of(cls, exc: psycopg.Error) -> Refused:
         diag = exc.diag
+        if (exc.sqlstate or "").startswith(_OWN) or diag.source_function == _RAISE:
+            return cls(state=exc.sqlstate or "", reason=_raised(diag.context or "", exc.sqlstate), own=True)
         return cls(
             state=exc.sqlstate or "",
             reason=diag.message_primary or (str(exc).strip().splitlines() or [repr(exc)])[0],
@@ -79,6 +89,12 @@ class Refused:
         of = f" (columns {columns[1]})" if columns else ""
         named = "" if self.constraint is None or self.constraint in reason else f" (constraint {self.constraint})"
         return brief(f"{reason}{of}{named}", _REASON)
+
+
+def _raised(context: str, state: str | None) -> str:
+    """Return who refuses in words of its own, without them: they may have any value."""
+    function = _FUNCTION.match(context)
+    return f"{function[1] if function else 'a function there'} raises an error of its own (SQLSTATE {state})"
 
 
 def told(batch: Batch, event: Event | None, refused: Refused, tables: Mapping[str, Mapped]) -> str:
@@ -97,7 +113,7 @@ def way_on(refused: Refused, event: Event | None, written: str) -> str:
     """Return what is to be done in the target: the change stands in the WAL as it was, whatever its row is now."""
     table = refused.table or written or "the table"
     constraint = refused.constraint or "what forbids it"
-    match refused.state:
+    match "" if refused.own else refused.state:
         case "23505" | "23P01":
             do = f"find the other row of {table} with these values and who wrote it, and change or delete that row"
         case "23503" if isinstance(event, Delete | Truncate):

@@ -320,7 +320,7 @@ def _write(source: psycopg.Connection, target: psycopg.Connection, tables: Seque
                     _let_go(target, each)
         except psycopg.errors.UniqueViolation:
             _exchange(source, target, tables)
-    except psycopg.IntegrityError as exc:
+    except (psycopg.IntegrityError, psycopg.errors.RaiseException) as exc:
         raise SyncError(f"the target refuses a row: {Refused.of(exc)}; nothing of it was written") from exc
 
 

@@ -153,8 +153,7 @@ def test_whoever_runs_the_streams_says_each_transaction_once(shop: Pair, databas
         pid = other.info.backend_pid
         assert said.startswith(f"source: slot {shop.forward.name} is kept back, and WAL with it, by process {pid} (")
         assert said.endswith(
-            f", idle in transaction: insert into author values (1, 'Ann'); to end it: select"
-            f" pg_terminate_backend({pid})"
+            f", idle in transaction; to end it: select pg_terminate_backend({pid}); what it runs: strangler sync status"
         )
     watch.look(both)
     with session(shop.forward.source_url, "insert into author values (1, 'Ann')"):

@@ -142,6 +142,20 @@ def test_a_key_that_the_source_cannot_have_is_told_without_its_value(pair: Paire
         rewritten(shop, {"term": [("a secret",)]})
 
 
+def test_what_a_trigger_says_of_a_row_is_not_told(shop: Pair) -> None:
+    spoil(shop, "delete from volume where id = 8")
+    shop.target(
+        "create function refuse() returns trigger language plpgsql"
+        " as $$ begin raise exception 'no % here', new.title; end $$",
+        "create trigger refuse before insert on volume for each row execute function refuse()",
+    )
+    with pytest.raises(SyncError) as caught:
+        rewritten(shop, {"volume": [("8",)]})
+    assert str(caught.value) == (
+        "the target refuses a row: refuse() raises an error of its own (SQLSTATE P0001); nothing of it was written"
+    )
+
+
 def test_a_row_that_the_target_refuses_leaves_all_as_it_was(shop: Pair) -> None:
     spoil(shop, "delete from volume where id = 8", "alter table volume add check (id <> 8) not valid")
     before = shop.target(VOLUMES)

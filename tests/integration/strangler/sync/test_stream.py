@@ -199,6 +199,11 @@ def test_a_large_transaction_comes_whole(shop: Pair) -> None:
 CLOSED = (
     "select pg_terminate_backend(pid) from pg_stat_activity where usename = current_user and pid <> pg_backend_pid()"
 )
+RAISES = """
+create function refuse() returns trigger language plpgsql as $$ begin
+  raise exception 'no % here', new.name using errcode = '{}', detail = new.name, constraint = new.name;
+end $$
+"""
 REASON = "select stopped from strangler_sync.stream"
 
 
@@ -287,6 +292,22 @@ def test_a_row_that_cannot_be_applied_is_named_and_waited_for(shop: Pair) -> Non
             " create trigger refuse before update on author for each row execute function refuse()",
             "update author set name = 'Secret' where id = 1",
             'public.author (id = 1) cannot be applied: update of author: invalid input syntax for type integer: "…"',
+            "drop trigger refuse on author",
+        ),
+        (
+            f"{RAISES.format('P0001')}; create trigger refuse before update on author for each row"
+            " execute function refuse()",
+            "update author set name = 'Secret' where id = 1",
+            "public.author (id = 1) cannot be applied: update of author: refuse() raises an error of its own (SQLSTATE"
+            " P0001); next: see what author does with such a row, its triggers too",
+            "drop trigger refuse on author",
+        ),
+        (
+            f"{RAISES.format('23514')}; create trigger refuse before update on author for each row"
+            " execute function refuse()",
+            "update author set name = 'Secret' where id = 1",
+            "public.author (id = 1) cannot be applied: update of author: refuse() raises an error of its own (SQLSTATE"
+            " 23514); next: see what author does with such a row, its triggers too",
             "drop trigger refuse on author",
         ),
     ],

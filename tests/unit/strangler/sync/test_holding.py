@@ -25,7 +25,7 @@ def test_one_that_is_hidden_is_told_when_it_was_watched_for_long_and_each_is_tol
             holders.hear("monolith's database", slot, both, now)
     assert told == [
         "monolith's database: slot forward is kept back, and WAL with it, by process 43 (app, web) in shop, open for"
-        " 1 min 39 s, active: delete from book; to end it: select pg_terminate_backend(43)",
+        " 1 min 39 s, active; to end it: select pg_terminate_backend(43); what it runs: strangler sync status",
         "monolith's database: slot forward is kept back, and WAL with it, by process 42 (app, web) in shop, since when"
         " is hidden; to end it: select pg_terminate_backend(42); to see what it does, run there: grant"
         " pg_read_all_stats to sync",
