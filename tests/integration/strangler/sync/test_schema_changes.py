@@ -296,6 +296,33 @@ def test_what_a_type_has_rounded_is_found_when_the_type_is_put_back_as_is_told(p
     found.stop()
 
 
+def test_rows_of_partitions_that_come_and_go_are_for_repair(pair: Paired) -> None:
+    log = "create table log (id bigint primary key, said text)"
+    parts = "create table log_{0} partition of log for values from ({0}0) to ({0}9)"
+    found = pair(
+        f"{log} partition by range (id); {parts.format(1)}; {parts.format(2)}",
+        log,
+        table("log", "log", {"id": "id"}, {"said": "said"}, reverse={"said": "said"}),
+    )
+    rows = "select id, said from log order by id"
+    found.keep()
+    found.source("insert into log values (10, 'a'), (20, 'b')")
+    found.equal(rows, rows)
+    found.source(
+        "alter table log detach partition log_2",
+        "create table log_3 (like log including all); insert into log_3 values (30, 'c')",
+        "alter table log attach partition log_3 for values from (30) to (39)",
+        parts.format(4),
+        "insert into log values (11, 'd'), (31, 'e'), (40, 'f')",
+    )
+    until(lambda: (40,) in found.target("select id from log"), "they have come", 20)
+    assert found.target("select id from log order by id") == [(10,), (11,), (20,), (31,), (40,)]
+    list(rewrite(found.forward, {"log": [("20",), ("30",)]}))
+    assert found.target(rows) == found.source(rows)
+    assert found.told == []
+    found.stop()
+
+
 def test_a_stream_that_was_begun_before_outlines_were_kept_keeps_one_from_then_on(pair: Paired) -> None:
     found = pair(SOURCE, TARGET, BOOK)
     as_a_release_before(found)
