@@ -14,7 +14,7 @@ from strangler.sync.rewriting import Rewritten, Wanted, rewrite
 from tests.fixtures.spoiling import spoil
 from tests.fixtures.streams import Pair, Paired, table
 from tests.fixtures.waiting import until
-from tests.integration.strangler.sync.test_filling import change_books, writing
+from tests.integration.strangler.sync.test_filling import Statement, change_books, writing
 from tests.integration.strangler.sync.test_stream import AUTHOR, BOOK, BOOKS, SOURCE, TARGET, VOLUMES
 
 AUTHORS = "select id, name from author order by id"
@@ -83,10 +83,18 @@ def test_rows_that_have_each_others_unique_values_are_made_equal(pair: Paired) -
     assert shop.target("select count(*) from toy") == [(5,)]
 
 
+def change_in_place(draw: random.Random, mine: int) -> list[Statement]:
+    """Return statements that leave keys as they are: with another key, a spoiled row is none of those named."""
+    while True:
+        [(statement, values)] = change_books(draw, mine)
+        if "set id" not in statement:
+            return [(statement, values)]
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_nothing_that_the_stream_brings_meanwhile_is_set_back(shop: Pair, seed: int) -> None:
     draw = random.Random(seed)
-    with writing(shop, seed, change_books):
+    with writing(shop, seed, change_in_place):
         for _ in range(3):
             ids = sorted({draw.randint(1, 440) for _ in range(12)})
             listed = ", ".join(map(str, ids))
