@@ -59,6 +59,36 @@ _DATA_IN: Final[Mapping[Stage, frozenset[Data]]] = MappingProxyType(
 )
 
 
+class Phase(StrEnum):
+    """How far a move of the owner has come, as the ledger has it. The first three are on the way."""
+
+    PREPARED = "prepared"  # from here it may be aborted
+    SWITCHED = "switched"  # the owner is the other stack: from here it is only carried on
+    ABORTING = "aborting"  # it goes back to where it came from
+    DONE = "done"
+    ABORTED = "aborted"
+
+    @property
+    def is_settled(self) -> bool:
+        return self in (Phase.DONE, Phase.ABORTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A cutover or a rollback: from which stack the owner moves, and how far that has come.
+
+    ``epoch`` is what both databases are claimed by: that of the state when the move was begun, or when it was aborted.
+    """
+
+    epoch: int
+    source: Stack
+    phase: Phase
+
+    @property
+    def owner(self) -> Stack:
+        return self.source.other if self.phase in (Phase.SWITCHED, Phase.DONE) else self.source
+
+
 class Refused(Exception):
     """The step is not legal from this state. Nothing was changed; the message says what would be."""
 
@@ -68,7 +98,8 @@ class State:
     """Everything that routing and data ownership may depend on, for one capability.
 
     ``share`` is the part of read traffic that the service answers, in basis points (0 to 10,000). ``cohorts``
-    maps the name of a cohort to the stack that its readers go to. ``killed`` holds the reason while latched.
+    maps the name of a cohort to the stack that its readers go to. ``killed`` holds the reason while latched. ``move``
+    is the last move of the owner, under way or settled.
     """
 
     epoch: int = 0
@@ -79,6 +110,7 @@ class State:
     killed: str | None = None
     data: Data = Data.ABSENT
     data_at: datetime | None = None
+    move: Move | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= WHOLE:
@@ -95,6 +127,8 @@ class State:
             raise ValueError(f"stage is {self.stage}, and yet the owner is the {self.owner}")
         if self.data not in _DATA_IN.get(self.stage, Data):
             raise ValueError(f"stage is {self.stage}, and yet data is {self.data}")
+        if self.move is not None and self.move.owner is not self.owner:
+            raise ValueError(f"the owner is the {self.owner}, and yet its last move made it the {self.move.owner}")
         object.__setattr__(self, "cohorts", MappingProxyType(dict(sorted(self.cohorts.items()))))
 
     @property
@@ -102,6 +136,11 @@ class State:
         """Whether any reader can be answered by the stack that does not own the data."""
         elsewhere = self.share if self.owner is Stack.MONOLITH else WHOLE - self.share
         return elsewhere > 0 or any(stack is not self.owner for stack in self.cohorts.values())
+
+    @property
+    def moving(self) -> Move | None:
+        """The move that is under way."""
+        return None if self.move is None or self.move.phase.is_settled else self.move
 
     @property
     def is_streamed(self) -> bool:
@@ -165,8 +204,43 @@ class StopSync:
     """End the streams: what the service holds of the rows is not to be read any more."""
 
 
-Command = SetReads | Kill | Clear | TakeSnapshot | DiscardCopy | StartSync | CompleteSync | StopSync
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartMove:
+    """Begin to move the owner to the other stack: a cutover or a rollback."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchOwner:
+    """Make the other stack the owner, and have it answer every read: the move of ``epoch`` cannot go back any more."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteMove:
+    """Record that the new owner may write, and that the move of ``epoch`` is over."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbortMove:
+    """Have the move of ``epoch`` go back; it gets a new epoch, by which whoever still carries it on is refused."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteAbort:
+    """Record that the owner of before may write again, and that the move of ``epoch`` is over."""
+
+    epoch: int
+
+
+Moving = StartMove | SwitchOwner | CompleteMove | AbortMove | CompleteAbort
+Command = SetReads | Kill | Clear | TakeSnapshot | DiscardCopy | StartSync | CompleteSync | StopSync | Moving
+
+_MOVED: Final = (Stage.SHADOW, Stage.CANARY, Stage.SERVICE)
 TRANSITIONS: Final[Mapping[tuple[Stage, type[Command]], frozenset[Stage]]] = MappingProxyType(
     {
         (Stage.MONOLITH, SetReads): frozenset({Stage.MONOLITH, Stage.CANARY}),
@@ -185,6 +259,17 @@ TRANSITIONS: Final[Mapping[tuple[Stage, type[Command]], frozenset[Stage]]] = Map
         (Stage.SYNCING, CompleteSync): frozenset({Stage.SHADOW}),
         (Stage.SYNCING, StopSync): frozenset({Stage.MONOLITH}),
         (Stage.SHADOW, StopSync): frozenset({Stage.MONOLITH}),
+        (Stage.SERVICE, SetReads): frozenset({Stage.SERVICE}),
+        (Stage.SERVICE, Kill): frozenset({Stage.SERVICE}),
+        (Stage.SERVICE, Clear): frozenset({Stage.SERVICE}),
+        **{(stage, StartMove): frozenset({stage}) for stage in _MOVED},
+        (Stage.SHADOW, SwitchOwner): frozenset({Stage.SERVICE}),
+        (Stage.CANARY, SwitchOwner): frozenset({Stage.SERVICE}),
+        (Stage.SERVICE, SwitchOwner): frozenset({Stage.SHADOW}),
+        (Stage.SHADOW, CompleteMove): frozenset({Stage.SHADOW}),
+        (Stage.SERVICE, CompleteMove): frozenset({Stage.SERVICE}),
+        **{(stage, AbortMove): frozenset({stage}) for stage in _MOVED},
+        **{(stage, CompleteAbort): frozenset({stage}) for stage in _MOVED},
     }
 )
 
@@ -194,7 +279,8 @@ def transit(state: State, command: Command) -> State:
 
     Raises ``Refused`` when the step is not in ``TRANSITIONS`` or its guard does not hold.
     """
-    allowed = TRANSITIONS.get((state.stage, type(command)))
+    _guard_move(state, command)
+    allowed = None if _stands_alone(state) else TRANSITIONS.get((state.stage, type(command)))
     if allowed is None:
         raise Refused(_ILLEGAL[type(command)].format(stage=state.stage) + _why(state, type(command)))
     after = _apply(state, command)
@@ -203,8 +289,28 @@ def transit(state: State, command: Command) -> State:
     return replace(after, epoch=state.epoch + 1)
 
 
+def _guard_move(state: State, command: Command) -> None:
+    """Raise ``Refused`` for whatever does not belong to the move that is under way."""
+    move = state.moving
+    if isinstance(command, SwitchOwner | CompleteMove | AbortMove | CompleteAbort):
+        wanted = _IN_PHASE[type(command)]
+        if move is None or move.epoch != command.epoch or move.phase is not wanted:
+            raise Refused(f"this wants the move of epoch {command.epoch} to be {wanted}, and {_last(state.move)}")
+    elif move is not None:
+        raise Refused(f"its owner is being moved (epoch {move.epoch}, {move.phase}); wait until that has ended")
+
+
+def _last(move: Move | None) -> str:
+    return "its owner was never moved" if move is None else f"the last one is of epoch {move.epoch} and {move.phase}"
+
+
+def _stands_alone(state: State) -> bool:
+    """Return whether only the service has the data: nothing of it can be with the monolith."""
+    return state.owner is Stack.SERVICE and not state.is_streamed
+
+
 def _why(state: State, command: type[Command]) -> str:
-    if state.owner is Stack.SERVICE:
+    if _stands_alone(state):
         return "; its service owns the data and answers every read"
     return _HINTS.get((state.stage, command), "")
 
@@ -219,12 +325,27 @@ _ILLEGAL: Final[Mapping[type[Command], str]] = MappingProxyType(
         StartSync: "in stage {stage} no streams can begin",
         CompleteSync: "in stage {stage} there is no copy to complete",
         StopSync: "in stage {stage} no streams can end",
+        StartMove: "in stage {stage} the owner cannot be moved",
+        SwitchOwner: "in stage {stage} the owner cannot be switched",
+        CompleteMove: "in stage {stage} no move of the owner can end",
+        AbortMove: "in stage {stage} no move of the owner can be aborted",
+        CompleteAbort: "in stage {stage} no move of the owner can be aborted",
+    }
+)
+_IN_PHASE: Final[Mapping[type[Command], Phase]] = MappingProxyType(
+    {
+        SwitchOwner: Phase.PREPARED,
+        CompleteMove: Phase.SWITCHED,
+        AbortMove: Phase.PREPARED,
+        CompleteAbort: Phase.ABORTING,
     }
 )
 
 
 _READ: Final = "; set reads to 0 first, and cohorts off"
 _KEPT: Final = "; the stream keeps the copy as the owner's rows are"
+_FOLLOW: Final = "; the service's tables must follow the monolith's first: strangler sync start"
+_OWNED: Final = "; its service owns the data: roll back first"
 _HINTS: Final[Mapping[tuple[Stage, type[Command]], str]] = MappingProxyType(
     {
         (Stage.CANARY, TakeSnapshot): _READ,
@@ -238,6 +359,9 @@ _HINTS: Final[Mapping[tuple[Stage, type[Command]], str]] = MappingProxyType(
         (Stage.SHADOW, TakeSnapshot): _KEPT,
         (Stage.SHADOW, DiscardCopy): _KEPT,
         (Stage.SHADOW, StartSync): "; they have begun already",
+        (Stage.MONOLITH, StartMove): _FOLLOW,
+        (Stage.SYNCING, StartMove): "; its tables are being copied",
+        **{(Stage.SERVICE, each): _OWNED for each in (TakeSnapshot, DiscardCopy, StartSync, CompleteSync, StopSync)},
     }
 )
 
@@ -259,7 +383,39 @@ def _apply(state: State, command: Command) -> State:
         case CompleteSync():
             return replace(state, data=Data.STREAMED, stage=Stage.SHADOW)
         case StopSync():
-            return replace(state, data=Data.ABSENT, stage=Stage.MONOLITH)
+            return replace(state, data=Data.ABSENT, stage=Stage.MONOLITH, move=None)
+        case StartMove():
+            return _start_move(state)
+        case SwitchOwner():
+            return _switch_owner(state)
+        case AbortMove():
+            return _moved(state, Phase.ABORTING, epoch=state.epoch + 1)
+        case CompleteMove():
+            return _moved(state, Phase.DONE)
+        case CompleteAbort():
+            return _moved(state, Phase.ABORTED)
+
+
+def _start_move(state: State) -> State:
+    if state.data is not Data.STREAMED:
+        raise Refused(f"its owner cannot be moved{_FOLLOW}")
+    if state.owner is Stack.MONOLITH and state.killed is not None:
+        raise Refused(f"it is killed ({state.killed}); clear that first, with a reason")
+    return replace(state, move=Move(epoch=state.epoch + 1, source=state.owner, phase=Phase.PREPARED))
+
+
+def _switch_owner(state: State) -> State:
+    """Have the other stack own the data and answer all: what was wrong with it as a reader is not known here."""
+    to = state.owner.other
+    stage, share = (Stage.SERVICE, WHOLE) if to is Stack.SERVICE else (Stage.SHADOW, 0)
+    moved = None if state.move is None else replace(state.move, phase=Phase.SWITCHED)
+    return replace(state, owner=to, stage=stage, share=share, cohorts={}, move=moved)
+
+
+def _moved(state: State, phase: Phase, epoch: int | None = None) -> State:
+    if state.move is None:
+        raise Refused("its owner was never moved")
+    return replace(state, move=replace(state.move, phase=phase, epoch=epoch or state.move.epoch))
 
 
 def _set_reads(state: State, command: SetReads) -> State:
@@ -268,7 +424,7 @@ def _set_reads(state: State, command: SetReads) -> State:
     cohorts = {**state.cohorts, **command.cohorts}
     after = replace(
         state,
-        stage=Stage.CANARY,
+        stage=state.stage if state.owner is Stack.SERVICE else Stage.CANARY,
         share=state.share if command.share is None else command.share,
         cohorts={name: stack for name, stack in cohorts.items() if stack is not None},
     )
@@ -277,7 +433,9 @@ def _set_reads(state: State, command: SetReads) -> State:
 
 
 def _at_rest(state: State) -> Stage:
-    """Return the stage of a capability whose reads are all with the monolith."""
+    """Return the stage of a capability whose reads are all with its owner."""
+    if state.stage in (Stage.SYNCING, Stage.SERVICE):
+        return state.stage
     return Stage.SHADOW if state.data is Data.STREAMED else Stage.MONOLITH
 
 
@@ -296,8 +454,8 @@ def _guard_data(after: State, *, allow_stale: bool) -> None:
 def _kill(state: State, reason: str) -> State:
     if not reason.strip():
         raise Refused("a kill wants a reason")
-    stage = state.stage if state.stage is Stage.SYNCING else _at_rest(state)
-    return replace(state, stage=stage, share=0, cohorts={}, killed=reason)
+    share = 0 if state.owner is Stack.MONOLITH else WHOLE
+    return replace(state, stage=_at_rest(state), share=share, cohorts={}, killed=reason)
 
 
 def _clear(state: State) -> State:

@@ -18,8 +18,11 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from strangler.capability import (
+    AbortMove,
     Clear,
     Command,
+    CompleteAbort,
+    CompleteMove,
     CompleteSync,
     Data,
     DiscardCopy,
@@ -27,15 +30,18 @@ from strangler.capability import (
     Refused,
     SetReads,
     Stack,
+    StartMove,
     StartSync,
     State,
     StopSync,
+    SwitchOwner,
     TakeSnapshot,
     transit,
 )
 from strangler.ledger import schema
 from strangler.ledger.errors import Conflict, Drift, LedgerError, NotInstalled, Unknown, Unreachable
 from strangler.project import CapabilityFiles, Project
+from strangler.routing.hold import Hold
 from strangler.routing.keys import Keys
 from strangler.routing.protect import Reach
 from strangler.routing.table import (
@@ -64,6 +70,11 @@ _NAMES: Final[Mapping[type[Command], str]] = {
     StartSync: "sync-start",
     CompleteSync: "sync-complete",
     StopSync: "sync-remove",
+    StartMove: "move-start",
+    SwitchOwner: "move-switch",
+    CompleteMove: "move-complete",
+    AbortMove: "move-abort",
+    CompleteAbort: "move-aborted",
 }
 
 
@@ -344,13 +355,18 @@ def definition_of(files: CapabilityFiles) -> dict[str, Any]:
 
 
 def _capability(definition: dict[str, Any], state: dict[str, Any]) -> Capability:
-    return capability_from_json({**definition, "state": state})
+    """Return a capability as it is published: its writes wait for as long as its owner is being moved."""
+    found = capability_from_json({**definition, "state": state})
+    move = found.state.moving
+    return found if move is None else replace(found, hold=Hold(id=move.epoch))
 
 
 def _enrolled(files: CapabilityFiles, before: State | None) -> State:
     """Return the state of a capability whose files are new or have changed: what it was, one epoch on."""
     if before is None:
         return files.first_state
+    if before.moving is not None:
+        raise Refused(f"the owner of {files.name} is being moved; publish its files when that has ended")
     if files.born is Stack.SERVICE and before.owner is Stack.MONOLITH:
         raise Refused(f"the monolith owns {files.name}; it cannot be born in its service afterwards: take born out")
     data = before.data

@@ -20,7 +20,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
-from strangler.capability import Data, Stack, Stage, State
+from strangler.capability import Data, Move, Phase, Stack, Stage, State
 from strangler.routing.cohort import TOKEN, Cohort, Source
 from strangler.routing.hold import Hold
 from strangler.routing.path import Segments
@@ -371,7 +371,16 @@ def state_to_json(state: State) -> dict[str, Any]:
         "killed": state.killed,
         "data": state.data,
         "data_at": state.data_at.isoformat() if state.data_at else None,
+        **({} if state.move is None else {"move": _move_to_json(state.move)}),
     }
+
+
+def _move_to_json(move: Move) -> dict[str, Any]:
+    return {"epoch": move.epoch, "source": move.source, "phase": move.phase}
+
+
+def _move_from_json(raw: Mapping[str, Any]) -> Move:
+    return Move(epoch=_of(int, raw["epoch"]), source=Stack(raw["source"]), phase=Phase(raw["phase"]))
 
 
 def state_from_json(raw: Mapping[str, Any]) -> State:
@@ -388,6 +397,7 @@ def state_from_json(raw: Mapping[str, Any]) -> State:
         killed=None if raw["killed"] is None else _of(str, raw["killed"]),
         data=Data(raw["data"]),
         data_at=_time(raw["data_at"]),
+        move=_move_from_json(_of(dict, raw["move"])) if "move" in raw else None,
     )
 
 

@@ -15,19 +15,26 @@ from strangler.capability import (
     BORN,
     TRANSITIONS,
     WHOLE,
+    AbortMove,
     Clear,
     Command,
+    CompleteAbort,
+    CompleteMove,
     CompleteSync,
     Data,
     DiscardCopy,
     Kill,
+    Move,
+    Phase,
     Refused,
     SetReads,
     Stack,
     Stage,
+    StartMove,
     StartSync,
     State,
     StopSync,
+    SwitchOwner,
     TakeSnapshot,
     transit,
 )
@@ -41,6 +48,10 @@ KILLED = transit(CANARY, Kill(reason="smoke"))
 SYNCING = transit(ABSENT, StartSync())
 SHADOW = transit(SYNCING, CompleteSync())
 STREAMED_CANARY = transit(SHADOW, SetReads(share=2_500))
+MOVING = transit(STREAMED_CANARY, StartMove())
+SWITCHED = transit(MOVING, SwitchOwner(epoch=4))
+MOVED = transit(SWITCHED, CompleteMove(epoch=4))
+ABORTING = transit(MOVING, AbortMove(epoch=4))
 
 times = st.datetimes(timezones=st.just(UTC))
 stacks = st.sampled_from(Stack)
@@ -58,7 +69,9 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(StartSync),
     st.builds(CompleteSync),
     st.builds(StopSync),
+    st.builds(StartMove),
 )
+_MOVES = (SwitchOwner, CompleteMove, AbortMove, CompleteAbort)
 
 
 class Life(RuleBasedStateMachine):
@@ -74,28 +87,43 @@ class Life(RuleBasedStateMachine):
 
     @rule(command=commands)
     def try_a_step(self, command: Command) -> None:
+        self._step(command)
+
+    @rule(move=st.sampled_from(_MOVES), off=st.sampled_from([0, 0, 0, 1]))
+    def carry_a_move_on(self, move: type[SwitchOwner | CompleteMove | AbortMove | CompleteAbort], off: int) -> None:
+        epoch = self.state.move.epoch if self.state.move else 0
+        assert not (self._step(move(epoch=epoch + off)) and off), "a move of another epoch was carried on"
+
+    def _step(self, command: Command) -> bool:
         before = self.state
         picture = repr(before)
         try:
             after = transit(before, command)
         except Refused:
-            pass
-        else:
-            assert after.epoch == before.epoch + 1
-            assert after.stage in TRANSITIONS[before.stage, type(command)]
-            assert after.owner is before.owner
-            self.state = after
+            assert repr(before) == picture
+            return False
+        assert after.epoch == before.epoch + 1
+        assert after.stage in TRANSITIONS[before.stage, type(command)]
+        assert (after.owner is before.owner) != isinstance(command, SwitchOwner)
+        assert before.moving is None or isinstance(command, _MOVES)
+        self.state = after
         assert repr(before) == picture
+        return True
 
     @invariant()
-    def readers_leave_the_owner_in_a_canary_only(self) -> None:
-        assert self.state.reads_leave_owner == (self.state.stage is Stage.CANARY)
+    def readers_leave_the_monolith_in_a_canary_only(self) -> None:
+        if self.state.owner is Stack.MONOLITH:
+            assert self.state.reads_leave_owner == (self.state.stage is Stage.CANARY)
 
     @invariant()
     def killed_means_that_every_read_is_with_the_owner(self) -> None:
         if self.state.killed is not None:
-            assert (self.state.share, dict(self.state.cohorts)) == (0, {})
-            assert self.state.stage in (Stage.MONOLITH, Stage.SYNCING, Stage.SHADOW)
+            assert not self.state.reads_leave_owner
+            assert self.state.stage is not Stage.CANARY
+
+    @invariant()
+    def a_move_is_of_a_copy_that_follows(self) -> None:
+        assert self.state.moving is None or self.state.data is Data.STREAMED
 
     @invariant()
     def nobody_reads_from_a_copy_that_is_not_there(self) -> None:
@@ -143,6 +171,23 @@ def test_the_law_is_this_table_and_nothing_else() -> None:
         "shadow StopSync": "monolith",
         "canary SetReads": "canary or monolith or shadow",
         "canary Kill": "monolith or shadow",
+        "service SetReads": "service",
+        "service Kill": "service",
+        "service Clear": "service",
+        "shadow StartMove": "shadow",
+        "canary StartMove": "canary",
+        "service StartMove": "service",
+        "shadow SwitchOwner": "service",
+        "canary SwitchOwner": "service",
+        "service SwitchOwner": "shadow",
+        "shadow CompleteMove": "shadow",
+        "service CompleteMove": "service",
+        "shadow AbortMove": "shadow",
+        "canary AbortMove": "canary",
+        "service AbortMove": "service",
+        "shadow CompleteAbort": "shadow",
+        "canary CompleteAbort": "canary",
+        "service CompleteAbort": "service",
     }
 
 
@@ -209,6 +254,45 @@ def test_every_command_is_legal_in_some_stage() -> None:
             Kill(reason="smoke"),
             "there is nothing to kill in stage retired; its service owns the data and answers every read",
         ),
+        (
+            BORN,
+            StartMove(),
+            "in stage service the owner cannot be moved; its service owns the data and answers every read",
+        ),
+        (
+            ABSENT,
+            StartMove(),
+            "in stage monolith the owner cannot be moved; the service's tables must follow the monolith's first:"
+            " strangler sync start",
+        ),
+        (
+            transit(SNAPSHOT, SetReads(share=1, allow_stale=True)),
+            StartMove(),
+            "its owner cannot be moved; the service's tables must follow the monolith's first: strangler sync start",
+        ),
+        (
+            transit(SHADOW, Kill(reason="smoke")),
+            StartMove(),
+            "it is killed (smoke); clear that first, with a reason",
+        ),
+        (MOVING, StartMove(), "its owner is being moved (epoch 4, prepared); wait until that has ended"),
+        (SWITCHED, Kill(reason="smoke"), "its owner is being moved (epoch 4, switched); wait until that has ended"),
+        (
+            SWITCHED,
+            AbortMove(epoch=4),
+            "this wants the move of epoch 4 to be prepared, and the last one is of epoch 4 and switched",
+        ),
+        (
+            ABORTING,
+            SwitchOwner(epoch=4),
+            "this wants the move of epoch 4 to be prepared, and the last one is of epoch 5 and aborting",
+        ),
+        (
+            SHADOW,
+            CompleteMove(epoch=4),
+            "this wants the move of epoch 4 to be switched, and its owner was never moved",
+        ),
+        (MOVED, StopSync(), "in stage service no streams can end; its service owns the data: roll back first"),
     ],
 )
 def test_a_refusal_says_what_would_do(state: State, command: Command, message: str) -> None:
@@ -316,3 +400,41 @@ def test_a_state_does_not_change_with_the_mapping_that_it_was_built_from() -> No
 
 def test_each_stack_is_the_others_other() -> None:
     assert [stack.other for stack in Stack] == [Stack.SERVICE, Stack.MONOLITH]
+
+
+def test_the_owner_moves_forth_and_back_and_reads_go_with_it() -> None:
+    back = transit(MOVED, StartMove())
+    there = transit(back, SwitchOwner(epoch=back.epoch))
+    steps = (MOVING, SWITCHED, MOVED, back, there, transit(there, CompleteMove(epoch=back.epoch)))
+    assert [
+        (each.stage, each.owner, each.share, each.move and (each.move.epoch, each.move.phase), each.reads_leave_owner)
+        for each in steps
+    ] == [
+        (Stage.CANARY, Stack.MONOLITH, 2_500, (4, Phase.PREPARED), True),
+        (Stage.SERVICE, Stack.SERVICE, WHOLE, (4, Phase.SWITCHED), False),
+        (Stage.SERVICE, Stack.SERVICE, WHOLE, (4, Phase.DONE), False),
+        (Stage.SERVICE, Stack.SERVICE, WHOLE, (7, Phase.PREPARED), False),
+        (Stage.SHADOW, Stack.MONOLITH, 0, (7, Phase.SWITCHED), False),
+        (Stage.SHADOW, Stack.MONOLITH, 0, (7, Phase.DONE), False),
+    ]
+
+
+def test_a_move_that_is_aborted_leaves_everything_as_it_was_but_for_its_epoch() -> None:
+    aborted = transit(ABORTING, CompleteAbort(epoch=5))
+    assert ABORTING.move == Move(epoch=5, source=Stack.MONOLITH, phase=Phase.ABORTING)
+    assert aborted == replace(STREAMED_CANARY, epoch=6, move=replace(ABORTING.move, phase=Phase.ABORTED))
+    assert transit(aborted, StartMove()).moving == Move(epoch=7, source=Stack.MONOLITH, phase=Phase.PREPARED)
+
+
+def test_a_moved_capability_may_be_read_at_the_monolith_and_is_killed_towards_its_service() -> None:
+    split = transit(MOVED, SetReads(share=9_000))
+    killed = transit(split, Kill(reason="smoke"))
+    assert (split.stage, split.reads_leave_owner) == (Stage.SERVICE, True)
+    assert (killed.stage, killed.share, killed.killed) == (Stage.SERVICE, WHOLE, "smoke")
+    assert transit(killed, StartMove()).moving is not None, "who is killed may still go back"
+
+
+def test_streams_that_end_forget_the_last_move() -> None:
+    assert transit(transit(ABORTING, CompleteAbort(epoch=5)), SetReads(share=0)).move is not None
+    resting = transit(transit(transit(ABORTING, CompleteAbort(epoch=5)), SetReads(share=0)), StopSync())
+    assert (resting.move, resting.stage) == (None, Stage.MONOLITH)

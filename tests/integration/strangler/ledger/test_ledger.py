@@ -8,7 +8,25 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from strangler.capability import BORN, Clear, Command, Kill, Refused, SetReads, Stack, Stage, TakeSnapshot
+from strangler.capability import (
+    BORN,
+    AbortMove,
+    Clear,
+    Command,
+    CompleteAbort,
+    CompleteMove,
+    CompleteSync,
+    Kill,
+    Phase,
+    Refused,
+    SetReads,
+    Stack,
+    Stage,
+    StartMove,
+    StartSync,
+    SwitchOwner,
+    TakeSnapshot,
+)
 from strangler.check import check
 from strangler.ledger import Change, Conflict, Drift, Ledger, NotInstalled, Unknown, Unreachable
 from strangler.project import CapabilityFiles, Project, Secret
@@ -283,6 +301,67 @@ def test_kill_latches_and_the_stage_follows(ledger: Ledger) -> None:
     assert (state.stage, state.share, dict(state.cohorts), state.killed) == (Stage.MONOLITH, 0, {}, "smoke")
     with pytest.raises(Refused, match="it is killed \\(smoke\\)"):
         ledger.apply(change(SetReads(share=1)))
+
+
+def test_writes_are_held_from_the_beginning_of_a_move_to_its_end(ledger: Ledger) -> None:
+    def holds(command: Command) -> tuple[int | None, Stack]:
+        publication = ledger.apply(change(command, name="catalog"))
+        table = unseal(publication.sealed, Keys.derive(SECRET).table)
+        [found] = [each for each in table.capabilities if each.name == "catalog"]
+        assert [each.hold for each in table.capabilities if each.name != "catalog"] == [None]
+        return (found.hold.id if found.hold else None, found.state.owner)
+
+    moves: list[Command] = [SwitchOwner(epoch=3), CompleteMove(epoch=3), StartMove(), AbortMove(epoch=6)]
+    steps: list[Command] = [StartSync(), CompleteSync(), StartMove(), *moves, CompleteAbort(epoch=7)]
+    assert [holds(step) for step in steps] == [
+        (None, Stack.MONOLITH),
+        (None, Stack.MONOLITH),
+        (3, Stack.MONOLITH),
+        (3, Stack.SERVICE),
+        (None, Stack.SERVICE),
+        (6, Stack.SERVICE),
+        (7, Stack.SERVICE),
+        (None, Stack.SERVICE),
+    ]
+    names = [entry.command for entry in ledger.history("catalog", limit=6)]
+    assert names == ["move-aborted", "move-abort", "move-start", "move-complete", "move-switch", "move-start"]
+
+
+def test_of_two_who_would_end_a_move_in_their_own_way_exactly_one_does(ledger: Ledger, ledger_project: Project) -> None:
+    for command in (StartSync(), CompleteSync(), StartMove()):
+        ledger.apply(change(command, name="catalog"))
+    barrier, won, lost = threading.Barrier(2), [], []
+
+    def end(command: Command) -> None:
+        with Ledger.open(ledger_project) as mine:
+            barrier.wait(10)
+            try:
+                won.append(mine.apply(change(command, name="catalog")))
+            except Refused as exc:
+                lost.append(str(exc))
+
+    threads = [threading.Thread(target=end, args=[each(epoch=3)]) for each in (SwitchOwner, AbortMove)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(won), len(lost)) == (1, 1)
+    assert lost[0].startswith("this wants the move of epoch 3 to be prepared, and the last one is of epoch")
+
+
+def test_files_do_not_change_while_the_owner_moves(ledger: Ledger, ledger_project: Project) -> None:
+    for command in (StartSync(), CompleteSync(), StartMove()):
+        ledger.apply(change(command, name="catalog"))
+    catalog = replace(ledger_project.capabilities["catalog"], routes=(Route(path="/elsewhere"),))
+    project = replace(ledger_project, capabilities={**ledger_project.capabilities, "catalog": catalog})
+    with pytest.raises(Refused, match="the owner of catalog is being moved; publish its files when that has ended"):
+        ledger.enrol(project, who="ann", reason="hasty")
+    ledger.apply(change(AbortMove(epoch=3), name="catalog"))
+    publication = ledger.apply(change(CompleteAbort(epoch=4), name="catalog"))
+    assert publication.after is not None
+    assert publication.after.move is not None
+    assert publication.after.move.phase is Phase.ABORTED
+    assert ledger.enrol(project, who="ann", reason="patient") is not None
 
 
 def test_old_tables_are_let_go(ledger: Ledger) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strangler.capability import Data, Stack, Stage, State
+from strangler.capability import Data, Move, Phase, Stack, Stage, State
 from strangler.routing.cohort import Cohort, Source
 from strangler.routing.hold import Hold
 from strangler.routing.path import Segments
@@ -69,6 +69,15 @@ states = (
         data_at=st.datetimes(timezones=st.just(UTC)),
     )
     | st.sampled_from([State(stage=Stage.SYNCING), State(stage=Stage.SHADOW, data=Data.STREAMED)])
+    | st.builds(
+        lambda epoch, phase: State(
+            stage=Stage.SHADOW,
+            data=Data.STREAMED,
+            move=Move(epoch=epoch, source=Stack.SERVICE if phase is Phase.DONE else Stack.MONOLITH, phase=phase),
+        ),
+        st.integers(0),
+        st.sampled_from([Phase.PREPARED, Phase.ABORTING, Phase.DONE, Phase.ABORTED]),
+    )
     | st.builds(
         State,
         stage=st.just(Stage.SERVICE),
