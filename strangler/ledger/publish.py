@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
@@ -44,13 +44,30 @@ return redis.call('PUBLISH', ARGV[3], ARGV[2]) + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a worker acknowledges of a hold, by its ``id``: how many writes are under way, and how many wait."""
+
+    id: int
+    in_flight: int
+    parked: int = 0
+
+    @property
+    def is_still(self) -> bool:
+        return self.in_flight == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """A worker of a proxy: which version it routes by, and when it was last heard of, in seconds before now."""
+    """A worker of a proxy: which version it routes by, and when it was last heard of, in seconds before now.
+
+    ``held`` is what it acknowledges of the holds that its table asks for, by capability.
+    """
 
     id: str
     version: int
     age: float
     about: str
+    held: Mapping[str, Held] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +85,19 @@ def late(workers: Iterable[Worker], version: int) -> list[Worker]:
     return [worker for worker in workers if worker.age <= LIVE_S and worker.version < version]
 
 
+def writing(workers: Iterable[Worker], capability: str, hold: int, lease_s: float = 0.0) -> list[Worker]:
+    """Return the workers that may still have writes of ``capability`` under way in spite of the hold of that id.
+
+    One that was not heard of for as long as it is waited for, and for the lease, parks by its own clock.
+    """
+    silent = max(LIVE_S, lease_s)
+    return [each for each in workers if each.age <= silent and not _is_still(each.held.get(capability), hold)]
+
+
+def _is_still(held: Held | None, hold: int) -> bool:
+    return held is not None and held.id == hold and held.is_still
+
+
 def newest_words(words: Iterable[Worker]) -> dict[str, Worker]:
     """Return each worker's best word: it may be heard of twice, through Valkey and through the database."""
     best: dict[str, Worker] = {}
@@ -81,8 +111,16 @@ def newest_words(words: Iterable[Worker]) -> dict[str, Worker]:
                 version=max(word.version, other.version),
                 age=min(word.age, other.age),
                 about=word.about or other.about,
+                held=_newest_held(word.held, other.held),
             )
     return best
+
+
+def _newest_held(one: Mapping[str, Held], other: Mapping[str, Held]) -> dict[str, Held]:
+    """Return what was said last. Under one hold none begins: who said that fewer are under way said it later."""
+    names = one.keys() | other.keys()
+    said = {name: [each[name] for each in (one, other) if name in each] for name in names}
+    return {name: max(held, key=lambda each: (each.id, -each.in_flight)) for name, held in said.items()}
 
 
 class Broker:
@@ -131,12 +169,19 @@ class Broker:
         if message is None or message["type"] != "message":
             return None
         word = json.loads(message["data"])
-        return Worker(id=word["worker"], version=int(word["version"]), age=0.0, about="")
+        return Worker(id=word["worker"], version=int(word["version"]), age=0.0, about="", held=_held(word))
 
 
 def _worker(name: str, word: dict[str, Any], now: float) -> Worker:
     age = max(0.0, now - float(word["seen_at"]))
-    return Worker(id=name, version=int(word["version"]), age=age, about=str(word["about"]))
+    return Worker(id=name, version=int(word["version"]), age=age, about=str(word["about"]), held=_held(word))
+
+
+def _held(word: Mapping[str, Any]) -> dict[str, Held]:
+    return {
+        name: Held(id=int(each["id"]), in_flight=int(each["in_flight"]), parked=int(each["parked"]))
+        for name, each in (word.get("held") or {}).items()
+    }
 
 
 class Publisher:
@@ -191,8 +236,27 @@ class Publisher:
             pushed = False
         if wait_s is None:
             return Acknowledgement(version=publication.version, workers=0, pushed=pushed, ms=_ms(started))
-        workers = self._await(publication.version, pushed=pushed, deadline=time.monotonic() + wait_s)
-        return Acknowledgement(version=publication.version, workers=workers, pushed=pushed, ms=_ms(started))
+        version = publication.version
+        heard, waiting = self._await(
+            lambda words: late(words, version), pushed=pushed, deadline=time.monotonic() + wait_s
+        )
+        if waiting:
+            raise Unacknowledged(_unacknowledged(version, waiting, len(heard)))
+        workers = sum(worker.age <= LIVE_S for worker in heard)
+        return Acknowledgement(version=version, workers=workers, pushed=pushed, ms=_ms(started))
+
+    def await_hold(self, capability: str, hold: int, *, lease_s: float, deadline: float) -> list[Worker]:
+        """Wait until no worker has a write of ``capability`` under way; return all that were heard of.
+
+        Raises ``Unacknowledged`` naming those that have at ``deadline``, on the monotonic clock.
+        """
+        self._listen()
+        heard, waiting = self._await(
+            lambda words: writing(words, capability, hold, lease_s), pushed=True, deadline=deadline
+        )
+        if waiting:
+            raise Unacknowledged(_unheld(capability, hold, waiting, len(heard)))
+        return heard
 
     def repair(self) -> bool:
         """Push the table in force again when the broker has an older one; return whether that was done.
@@ -215,7 +279,10 @@ class Publisher:
         words = [*self._from_broker(), *self._from_database()]
         return sorted((w for w in newest_words(words).values() if w.age < 60), key=lambda worker: worker.id)
 
-    def _await(self, version: int, *, pushed: bool, deadline: float) -> int:
+    def _await(
+        self, waits_for: Callable[[Iterable[Worker]], list[Worker]], *, pushed: bool, deadline: float
+    ) -> tuple[list[Worker], list[Worker]]:
+        """Hear workers until none is waited for, or ``deadline``; return all, and those that are waited for still."""
         heard: dict[str, Worker] = {}
         look = 0.0
         while True:
@@ -223,11 +290,9 @@ class Publisher:
             if time.monotonic() >= look:
                 heard = newest_words([*heard.values(), *self.workers()])
                 look = time.monotonic() + _LOOK_S
-            waiting = late(heard.values(), version)
-            if not waiting:
-                return sum(worker.age <= LIVE_S for worker in heard.values())
-            if time.monotonic() > deadline:
-                raise Unacknowledged(_unacknowledged(version, waiting, len(heard)))
+            waiting = waits_for(heard.values())
+            if not waiting or time.monotonic() > deadline:
+                return list(heard.values()), waiting
             word = self._next_word(pushed)
             if word is not None and word.id in heard:
                 heard = newest_words([*heard.values(), word])
@@ -263,12 +328,15 @@ class Publisher:
     def _from_database(self) -> list[Worker]:
         try:
             rows = self.ledger.connection.execute(
-                "select id, version, extract(epoch from clock_timestamp() - seen_at)::float8, about"
-                " from strangler.worker"
+                "select id, version, extract(epoch from clock_timestamp() - seen_at)::float8, about,"
+                " to_jsonb(worker) -> 'held' from strangler.worker"  # by way of JSON: before an upgrade it has none
             ).fetchall()
         except psycopg.OperationalError:  # what was committed stays so; the broker's word will do
             return []
-        return [Worker(id=row[0], version=row[1], age=max(0.0, row[2]), about=row[3]) for row in rows]
+        return [
+            Worker(id=row[0], version=row[1], age=max(0.0, row[2]), about=row[3], held=_held({"held": row[4]}))
+            for row in rows
+        ]
 
 
 def _unacknowledged(version: int, waiting: list[Worker], heard: int) -> str:
@@ -277,6 +345,17 @@ def _unacknowledged(version: int, waiting: list[Worker], heard: int) -> str:
         f"version {version} is committed and published, but {len(waiting)} of {heard} live workers "
         f"have not acknowledged it: {names}"
     )
+
+
+def _unheld(capability: str, hold: int, waiting: list[Worker], heard: int) -> str:
+    names = ", ".join(f"{each.about or each.id} ({_under_way(each.held.get(capability), hold)})" for each in waiting)
+    return f"{len(waiting)} of {heard} workers may still write to {capability}: {names}"
+
+
+def _under_way(held: Held | None, hold: int) -> str:
+    if held is None or held.id != hold:
+        return "has not acknowledged the hold"
+    return f"{held.in_flight} under way"
 
 
 def _ms(started: float) -> float:

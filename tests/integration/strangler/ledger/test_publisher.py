@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from strangler.capability import SetReads
+from strangler.capability import CompleteSync, SetReads, StartMove, StartSync
 from strangler.ledger import Change, Publisher, Unacknowledged
 from strangler.ledger.publish import Broker
 from strangler.project import Project, Secret
@@ -95,3 +95,40 @@ def test_a_broker_that_does_not_answer_costs_a_second_or_so(ledger_project: Proj
         broker.version()
     assert time.monotonic() - started < 5
     broker.close()
+
+
+def begin_move(publisher: Publisher, project: Project) -> int:
+    """Begin to move the owner of the catalog; return the epoch of that, by which its writes are held."""
+    for command in (StartSync(), CompleteSync(), StartMove()):
+        made = Change(capability="catalog", command=command, who="ann", reason="trying")
+        publication, _ = publisher.change(made, project, wait_s=None)
+    assert publication.after is not None
+    assert publication.after.moving is not None
+    return publication.after.moving.epoch
+
+
+@pytest.mark.parametrize("through_database", [False, True])
+def test_a_hold_stands_when_no_write_is_under_way_in_any_worker(
+    publisher: Publisher, ledger_project: Project, through_database: bool
+) -> None:
+    one = ScriptedWorker(ledger_project, "one", through_database=through_database)
+    with one, ScriptedWorker(ledger_project, "two"):
+        one.in_flight = 2
+        hold = begin_move(publisher, ledger_project)
+        with pytest.raises(
+            Unacknowledged, match=r"1 of 2 workers may still write to catalog: scripted.* \(2 under way\)"
+        ):
+            publisher.await_hold("catalog", hold, lease_s=0, deadline=time.monotonic() + 0.3)
+        one.in_flight = 0
+        heard = publisher.await_hold("catalog", hold, lease_s=0, deadline=time.monotonic() + 5)
+    assert {each.id: each.held["catalog"].id for each in heard} == {"one": hold, "two": hold}
+
+
+def test_a_worker_that_has_not_heard_of_a_hold_keeps_it_from_standing(
+    publisher: Publisher, ledger_project: Project
+) -> None:
+    named = r"1 of 1 workers may still write to catalog: scripted deaf \(has not acknowledged the hold\)"
+    with ScriptedWorker(ledger_project, "deaf", deaf=True):
+        hold = begin_move(publisher, ledger_project)
+        with pytest.raises(Unacknowledged, match=named):
+            publisher.await_hold("catalog", hold, lease_s=0, deadline=time.monotonic() + 0.3)
