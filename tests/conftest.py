@@ -12,6 +12,7 @@ pytest_plugins = [
     "pytester",
     "tests.fixtures.postgres",
     "tests.fixtures.streams",
+    "tests.fixtures.fenced",
     "tests.fixtures.valkey",
     "tests.fixtures.ledger",
     "tests.fixtures.copying",

@@ -22,3 +22,15 @@ do $$ begin
     alter table strangler_sync.changed alter column keys set storage external;
   end if;
 end $$;
+
+-- Who may touch the fence of a capability in this database: whoever acts on its epoch, and nobody on an older one.
+create table if not exists strangler_sync.claim (
+  capability text primary key,
+  epoch bigint not null default 0,
+  owner text not null default 'monolith', -- the stack that may write, or is to
+  raised boolean not null default false,
+  raised_at timestamptz,
+  observing boolean not null default false,
+  catalogue jsonb, -- as it was when the fence was raised
+  autovacuum jsonb -- what the tables' own settings were before they were kept from autovacuum
+);

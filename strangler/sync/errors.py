@@ -88,3 +88,11 @@ class BatchBroken(SyncError):
 
 class Overtaken(SyncError):
     """Another process has applied to the same stream meanwhile. This one must begin anew from where that one is."""
+
+
+class StaleEpoch(SyncError):
+    """Somebody else has moved the capability on. Do nothing more for it: look at its state, and begin anew."""
+
+
+class Unfenced(SyncError):
+    """A fence does not hold, and writes could pass it. Mend what the message names, then raise it again."""

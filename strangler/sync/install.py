@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from importlib.resources import files
 from typing import Final
 
@@ -13,13 +12,14 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from strangler.project.values import printable
-from strangler.sync import changed, identity, outlining, watermark
+from strangler.sync import changed, fencing, identity, outlining, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
-from strangler.sync.errors import MappingInvalid, RightMissing, SyncError, TimedOut
+from strangler.sync.errors import MappingInvalid, SyncError, TimedOut
 from strangler.sync.filling import MORE_ORIGINS, origins
 from strangler.sync.landing import land
 from strangler.sync.mapping import Projection
+from strangler.sync.rights import as_owner, rights, sentence
 from strangler.sync.telling import brief
 from strangler.sync.walsender import Walsender
 
@@ -77,21 +77,22 @@ def install(direction: Direction, *, copying: bool) -> None:
     with direction.open() as (source, target):
         projections = direction.projections(source, target)
         _refuse_identities(source, projections, direction.file)
-        _prepare(source)
-        _prepare(target)
+        prepare(source)
+        prepare(target)
         if watermark.standing(target, direction.name) is not None:
             return
+        fencing.install(target, fencing.fence_of(direction))
         drop_slot(source, direction.name)
         _publish(source, direction)
         landings = [land(each, number, target) for number, each in enumerate(projections)]
         outline = outlining.outlined(source, landings)  # before the slot: nothing changes unseen between them
-        with _rights(target):
+        with rights(target):
             for name in (direction.name, *origins(direction.name)):
                 make_origin(target, name)
             _reserve(target, direction.name)
         with Walsender(direction.source_url, f"strangler {direction.capability} start") as sender:
             server = sender.server()
-            with _rights(source):
+            with rights(source):
                 position = _make_slot(source, direction.name)
         target.execute(
             "insert into strangler_sync.stream (name, lsn, system, timeline, publication, mapping, copying, outline)"
@@ -127,14 +128,16 @@ def remove_from_target(target: psycopg.Connection, direction: Direction) -> None
 
 
 def remove_from_source(source: psycopg.Connection, direction: Direction) -> None:
-    """Take slot and publication away, and what is kept beside them once no stream needs it."""
+    """Take slot, publication and fence away, and what is kept beside them once no stream needs it."""
     drop_slot(source, direction.name)
     _unpublish(source, direction.name)
+    fencing.remove(source, direction.capability)
     drop_objects(source)
 
 
-def _prepare(connection: psycopg.Connection) -> None:
-    with _rights(connection), connection.transaction():
+def prepare(connection: psycopg.Connection) -> None:
+    """Make the schema of the sync's own objects in a database, and all that this release keeps there."""
+    with rights(connection), connection.transaction():
         # Streams of several capabilities may begin at once, and "if not exists" is no lock.
         connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
         connection.execute(sql.SQL(_OBJECTS.read_text(encoding="utf-8")))
@@ -146,10 +149,10 @@ def bring_up(target: psycopg.Connection) -> None:
 
     Raises ``TimedOut`` naming the transactions that use the stream's table for some seconds, and ``RightMissing``.
     """
-    if changed.exists(target):
+    if changed.exists(target) and fencing.exists(target):
         return
     try:
-        with _rights(target), target.transaction():
+        with rights(target), target.transaction():
             target.execute("select set_config('lock_timeout', %s, true)", [f"{_UPGRADE_PATIENCE_S}s"])
             target.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
             target.execute(sql.SQL(_ADDITIONS.read_text(encoding="utf-8")))
@@ -165,7 +168,7 @@ def _publish(source: psycopg.Connection, direction: Direction) -> None:
     tables = [identifier(each.source) for each in direction.tables]
     _unpublish(source, direction.name)
     first = tables[0].as_string(source)
-    with _as_owner(source, "select relowner from pg_class where oid = to_regclass(%s)", first):
+    with as_owner(source, "select relowner from pg_class where oid = to_regclass(%s)", first):
         # A table whose identity is the whole row cannot be updated while a column of it is not published.
         generated = ", publish_generated_columns = stored" if source.info.server_version >= _WITH_GENERATED else ""
         source.execute(
@@ -214,20 +217,8 @@ def _cure_identity(table: str, key: set[str]) -> str:
 
 
 def _unpublish(source: psycopg.Connection, name: str) -> None:
-    with _as_owner(source, "select pubowner from pg_publication where pubname = %s", name):
+    with as_owner(source, "select pubowner from pg_publication where pubname = %s", name):
         source.execute(sql.SQL("drop publication if exists {}").format(sql.Identifier(name)))
-
-
-@contextmanager
-def _as_owner(connection: psycopg.Connection, owner: str, name: str) -> Iterator[None]:
-    """Act as whoever ``owner`` finds, where this role may, for one transaction: for no other use is it a member."""
-    query = sql.SQL("select rolname from pg_roles where oid = ({}) and pg_has_role(oid, 'member')")
-    with connection.transaction():
-        row = connection.execute(query.format(sql.SQL(owner)), [name]).fetchone()
-        role = row[0] if row else connection.info.user
-        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
-        with _rights(connection, role):
-            yield
 
 
 def _make_slot(source: psycopg.Connection, name: str) -> str:
@@ -242,7 +233,7 @@ def _make_slot(source: psycopg.Connection, name: str) -> str:
     except psycopg.errors.QueryCanceled as exc:
         raise TimedOut(_waiting(source, name)) from exc
     except (psycopg.errors.ConfigurationLimitExceeded, psycopg.errors.ObjectNotInPrerequisiteState) as exc:
-        raise SyncError(f"slot {name} cannot be made: {_sentence(exc)}{_SLOT_CURES.get(_cause(str(exc)), '')}") from exc
+        raise SyncError(f"slot {name} cannot be made: {sentence(exc)}{_SLOT_CURES.get(_cause(str(exc)), '')}") from exc
     finally:
         source.execute("set statement_timeout = 0")
     return str(row[0]) if row else ""
@@ -302,9 +293,7 @@ def _drop_origin(target: psycopg.Connection, name: str) -> None:
             target.execute("select pg_replication_origin_drop(%s)", [name])
         except psycopg.errors.ObjectInUse as exc:
             if time.monotonic() > until:
-                raise SyncError(
-                    f"origin {name} is in use: {_sentence(exc)}; stop what applies, run this again"
-                ) from exc
+                raise SyncError(f"origin {name} is in use: {sentence(exc)}; stop what applies, run this again") from exc
             time.sleep(_LOOK_S)
         else:
             return
@@ -329,8 +318,8 @@ def drop_slot(source: psycopg.Connection, name: str, grace_s: float = _PATIENCE_
 
 
 def drop_objects(connection: psycopg.Connection) -> None:
-    """Drop the schema when no stream has a row in it, and none begins or ends in this database."""
-    if not watermark.exists(connection):
+    """Drop the schema when no stream has a row in it, none begins or ends in this database, and nothing is fenced."""
+    if not watermark.exists(connection) or fencing.any_left(connection):
         return
     left = connection.execute(
         "select (select count(*) from strangler_sync.stream)"
@@ -338,30 +327,3 @@ def drop_objects(connection: psycopg.Connection) -> None:
     ).fetchone()
     if left is not None and left[0] == 0:
         connection.execute("drop schema strangler_sync cascade")
-
-
-@contextmanager
-def _rights(connection: psycopg.Connection, acting: str = "") -> Iterator[None]:
-    """Turn a right that is missing into the statement that gives it to who is ``acting``, this role unless said."""
-    try:
-        yield
-    except psycopg.errors.InsufficientPrivilege as exc:
-        role = sql.Identifier(acting or connection.info.user).as_string(connection)
-        database = sql.Identifier(connection.info.dbname).as_string(connection)
-        raise RightMissing(f"{_sentence(exc)}; {_cure(str(exc), role, database)}") from exc
-
-
-def _sentence(exc: psycopg.Error) -> str:
-    return str(exc).strip().splitlines()[0]
-
-
-def _cure(message: str, role: str, database: str) -> str:
-    if "database" in message:
-        return f"run there: grant create on database {database} to {role}"
-    if "pg_replication_origin" in message:
-        calls = ("create(text)", "drop(text)", "session_setup(text)", "session_reset()")
-        functions = ", ".join(f"pg_replication_origin_{each}" for each in calls)
-        return f"run there as a superuser: grant execute on function {functions} to {role}"
-    if "owner" in message:
-        return f"run there: grant ROLE_THAT_OWNS_THE_TABLES to {role}"
-    return f"run there: alter role {role} replication"

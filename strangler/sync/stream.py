@@ -19,7 +19,7 @@ from typing import Final
 
 import psycopg
 
-from strangler.sync import identity, install, outline, outlining, watermark
+from strangler.sync import fencing, identity, install, outline, outlining, watermark
 from strangler.sync.applying import Applier, Load, Outdated
 from strangler.sync.check import policies_of
 from strangler.sync.direction import Direction
@@ -93,6 +93,7 @@ class _Session:
         if at is None:
             raise SyncError(f"{direction.name} was never begun")
         install.bring_up(target)
+        fencing.bring_up(target, fencing.fence_of(direction))
         identity.prove_server(sender.server(), at, direction.mapping)
         kept = outlining.kept(at.outline)
         outlining.prove(source, kept, direction.source)  # first: a table that was dropped has left its publication, too

@@ -25,10 +25,12 @@ _COUNT: Final = 4
 # What a role's or a server's own settings must not decide. Row security would silently leave rows out: off, it is an
 # error. Keys are kept as text, so their spelling is fixed, and expressions must give the same wherever they are asked:
 # what is a day is told by UTC. How long a copy may take is not for a web role's timeout. What was committed is told to
-# the source, which forgets it, and to the control database: so it must have been flushed.
+# the source, which forgets it, and to the control database: so it must have been flushed. A fence lets the sync's role
+# pass by this setting alone: nobody who is logged in as that role writes by accident.
 _SESSION: Final = (
     "set row_security = off; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set extra_float_digits = 1;"
     " set timezone = 'UTC'; set bytea_output = 'hex'; set lc_monetary = 'C'; set client_encoding = 'UTF8';"
+    " set strangler.fence = 'passes';"
     " set statement_timeout = 0; set idle_in_transaction_session_timeout = 0;"
     f" set tcp_keepalives_idle = {_IDLE_S}; set tcp_keepalives_interval = {_INTERVAL_S};"
     f" set tcp_keepalives_count = {_COUNT};"
