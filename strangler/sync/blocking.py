@@ -22,7 +22,8 @@ _NAME: Final = 63  # PostgreSQL's own bound for most names
 _QUERY: Final = 80
 _READS: Final = ("AccessShareLock", "RowShareLock")
 # A role without pg_read_all_stats sees of others who they are, what they hold and whether they vacuum; since when and
-# by which statement is hidden. Of the server's own processes autovacuum alone locks tables.
+# by which statement is hidden. Of the server's own processes autovacuum alone locks tables. A prepared transaction has
+# no process, and the lock on its own number tells which it is.
 _HOLDERS: Final = """
 select l.pid, p.gid, coalesce(a.usename, p.owner)::text as owner, a.application_name as application,
        extract(epoch from clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8 as open_s, a.query,
@@ -33,7 +34,9 @@ select l.pid, p.gid, coalesce(a.usename, p.owner)::text as owner, a.application_
        exists (select from pg_stat_progress_create_index v where v.pid = l.pid) as indexes
 from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
 left join pg_stat_activity a on a.pid = l.pid
-left join pg_prepared_xacts p on l.pid is null and l.virtualtransaction = '-1/' || p.transaction::text
+left join pg_locks x on l.pid is null and x.pid is null and x.virtualtransaction = l.virtualtransaction
+                     and x.locktype = 'transactionid' and x.granted and x.mode = 'ExclusiveLock'
+left join pg_prepared_xacts p on p.transaction = x.transactionid
 where l.locktype = 'relation' and l.granted and l.relation = any(%(tables)s)
   and l.database = (select oid from pg_database where datname = current_database())
   and l.pid is distinct from pg_backend_pid() and l.mode <> all(%(harmless)s)

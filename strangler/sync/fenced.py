@@ -143,6 +143,8 @@ def faults(seen: Catalogue, source: str, fires: Fires) -> Iterator[str]:
     for name, root in seen.names.items():
         if root is None:
             yield f"there is no table {name}"
+        elif root not in seen.tables:
+            yield f"{name} is no table"
     for oid, table in sorted(seen.tables.items()):
         if table.root is not None and _inherits(oid, table):
             yield _inheriting(table, seen)

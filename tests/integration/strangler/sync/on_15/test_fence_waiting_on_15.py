@@ -1,0 +1,3 @@
+"""The same on the oldest release."""
+
+from tests.integration.strangler.sync.test_fence_waiting import *  # noqa: F403
