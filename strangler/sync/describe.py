@@ -94,7 +94,8 @@ order by 3, 4, 1
 """  # noqa: S608  # of constants
 _TRIGGERS: Final = """
 select tgrelid::bigint as relation, tgname as name, tgfoid::regprocedure::text as function
-from pg_trigger where tgrelid = any(%(tables)s) and not tgisinternal order by 2
+from pg_trigger where tgrelid = any(%(tables)s) and not tgisinternal
+  and tgfoid not in (select oid from pg_proc where pronamespace = to_regnamespace('strangler_sync')) order by 2
 """
 _TYPES: Final = """
 with recursive needed (oid, depth) as (

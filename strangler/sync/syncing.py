@@ -12,7 +12,7 @@ import psycopg
 from strangler.capability import Command, CompleteSync, Refused, StartSync, StopSync, transit
 from strangler.ledger import Change, Publisher
 from strangler.project import Project
-from strangler.sync import ending, filling, install, record, status, transfer, verdicts
+from strangler.sync import ending, fence, fencing, filling, install, record, status, transfer, verdicts
 from strangler.sync.check import refuse_losses
 from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import SyncError, TimedOut, Unreachable
@@ -21,6 +21,8 @@ from strangler.sync.verdicts import Tell, keeping
 from strangler.sync.verify import Progress, Settle, Verdict, Verifying, pause
 
 _LOG: Final = logging.getLogger("strangler.sync")
+_SHUT_S: Final = 10.0
+"""How long the fence around the service's tables may wait for who writes there: nobody should, and none is served."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +35,10 @@ class Asked:
 
 
 def start(asked: Asked, project: Project, publisher: Publisher, *, replace: bool = False) -> None:
-    """Begin both streams of a capability; from now on no change of its tables is lost.
+    """Begin both streams of a capability; from now on no change of its tables is lost, and the service's are fenced.
 
     ``replace`` empties the service's tables first. Raises ``Refused``, ``NotEmpty``, ``RightMissing``,
-    ``MappingInvalid``, ``Unreachable``; run again, it carries on where it was cut short.
+    ``MappingInvalid``, ``Unreachable``, ``TimedOut``; run again, it carries on where it was cut short.
     """
     forward, back = _both_ways(asked, project)
     transit(publisher.ledger.state(asked.capability), StartSync())  # refuses now what would be refused at the end
@@ -51,7 +53,17 @@ def start(asked: Asked, project: Project, publisher: Publisher, *, replace: bool
         transfer.refuse_rows(target, projections)
     install.install(back, copying=False)
     install.install(forward, copying=True)
+    _shut(forward, publisher.ledger.state(asked.capability).epoch + 1)
     _record(publisher, project, asked, StartSync())
+
+
+def _shut(forward: Direction, epoch: int) -> None:
+    """Fence the service's tables: as long as the monolith owns the rows nobody but the stream writes them there."""
+    shut = fencing.fence_of(forward)
+    with forward.open() as (source, target):
+        for database in (source, target):
+            fence.claim(database, shut.capability, epoch)
+        fence.raise_fence(target, shut, epoch=epoch, owner=shut.stack.other, budget_s=_SHUT_S)
 
 
 def complete(

@@ -10,16 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from strangler.sync.changed import Line
-from strangler.sync.errors import Overtaken
+from strangler.sync.errors import Overtaken, Unfenced
 from strangler.sync.pgoutput import lsn_of, lsn_text
 
-_ADVANCE = """
+# Once somebody has claimed the fence of a capability here, rows are written under it alone. It need not be locked: who
+# lowers it waits for the tables that this transaction has written to, and who has lowered it is seen by this statement.
+_UNFENCED: Final = """
+select from strangler_sync.claim where epoch > 0 and not raised
+and %(name)s in ('strangler_' || replace(capability, '-', '_') || '_forward',
+                 'strangler_' || replace(capability, '-', '_') || '_reverse')
+"""
+_ADVANCE: Final = f"""
 with noted as (
   insert into strangler_sync.changed (stream, target, lsn, number, keys)
   select name, target, %(to)s::pg_lsn, number, keys
@@ -35,8 +42,8 @@ set lsn = %(to)s,
     heartbeat_at = coalesce(%(beaten_at)s::timestamptz, heartbeat_at),
     heartbeat_xid = coalesce(%(beaten_by)s::bigint, heartbeat_xid),
     applied_at = clock_timestamp(), stopped = null
-where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s
-"""
+where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s and (%(changes)s = 0 or not exists ({_UNFENCED}))
+"""  # noqa: S608  # of constants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +108,12 @@ def advance(
 
     ``noted`` is what is recorded of the rows that changed; None while tables are copied, when nothing is.
 
-    Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch.
+    Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch, and ``Unfenced`` when rows were
+    written that others may write, too.
     """
     beaten_by, _, beaten_at = (None, "", None) if heartbeat is None else heartbeat.partition(" ")
     advanced = target.execute(
-        _ADVANCE,
+        _ADVANCE.encode(),
         {
             "name": at.name,
             "at": lsn_text(at.lsn),
@@ -122,6 +130,11 @@ def advance(
         },
     )
     if advanced.rowcount == 0:
+        if changes and target.execute(_UNFENCED.encode(), {"name": at.name}).fetchone() is not None:
+            raise Unfenced(
+                f"stream {at.name} has rows for tables that are not fenced against others: nothing of it is applied"
+                " until they are"
+            )
         raise Overtaken(f"stream {at.name} is not at {lsn_text(at.lsn)} any more: another process has applied to it")
 
 

@@ -22,7 +22,9 @@ select c.relkind::text, c.relpersistence = 'u', row_security_active(c.oid),
        array(select a.attname::text from pg_attribute a
              where a.attrelid = c.oid and a.attidentity = 'a' and not a.attisdropped),
        array(select t.tgname::text from pg_trigger t
-             where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 28 <> 0 order by 1)
+             where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 28 <> 0
+             and t.tgfoid not in (select oid from pg_proc where pronamespace = to_regnamespace('strangler_sync'))
+             order by 1)
 from pg_class c where c.oid = to_regclass(%(table)s)
 """
 _DEFERRABLE: Final = """

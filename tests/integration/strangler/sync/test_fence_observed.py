@@ -97,10 +97,10 @@ def test_whoever_writes_is_told_however_it_is_done(bed: Bed, told: Told) -> None
         connection.rollback()
     tables = ["public.book", *["public.event", "public.event_1", "public.event_2", "public.event_2a"], "public.author"]
     assert sorted(each["table"] for each in told()) == sorted(tables)
-    bed.owner("delete from publisher")
+    bed.owner("delete from publisher where id = 2")
     cascaded = told()
     assert {each["table"] for each in cascaded} == {"public.author"}
-    assert {each["statement"] for each in cascaded} == {"delete from publisher"}
+    assert {each["statement"] for each in cascaded} == {"delete from publisher where id = 2"}
 
 
 def test_what_the_sync_writes_is_not_told_and_what_its_role_does_else_is(bed: Bed, told: Told) -> None:
