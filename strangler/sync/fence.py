@@ -175,7 +175,7 @@ class _Locks:
         began = time.monotonic()
         before = read(connection, fence)
         roots = {oid: each for oid, each in fenced.fenced(before).items() if each.root == oid}
-        may_act(connection, roots.values())
+        may_act(connection, {each.owner: each.name for each in roots.values()})
         for table in roots.values():
             lock = sql.SQL("lock table {} in share row exclusive mode").format(sql.SQL(table.name))
             as_owner(connection, table, [*self.patience(), lock])

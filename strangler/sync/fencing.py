@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
@@ -34,6 +34,7 @@ _BRIEF_MS: Final = 100
 _AUTOVACUUM_MS: Final = 2_000
 _PATIENCE_S: Final = 10.0
 _PAUSE_S: Final = 0.2
+_BRING_UP_S: Final = 2.0  # a stream waits for it
 _FENCE: Final = files("strangler.sync") / "fence.sql"
 _OBSERVE: Final = files("strangler.sync") / "observe.sql"
 _READ: Final = """
@@ -115,10 +116,11 @@ def any_left(connection: psycopg.Connection) -> bool:
 # --- made, and taken away ---
 
 
-def install(connection: psycopg.Connection, fence: Fence) -> None:
+def install(connection: psycopg.Connection, fence: Fence, patience_s: float | None = None) -> None:
     """Make what a fence needs, disabled; what is there already stays. Writers go on, but for moments.
 
-    Raises ``RightMissing`` with the statement that mends it, ``TimedOut`` naming whom a table waited for.
+    Where the fence is raised or observes, what is made for new parts does so, too. Raises ``RightMissing`` with the
+    statement that mends it, ``TimedOut`` naming whom a table waited for.
     """
     with rights(connection):
         connection.execute(
@@ -129,31 +131,35 @@ def install(connection: psycopg.Connection, fence: Fence) -> None:
             body = refusing(connection, fence, 0, Stack.MONOLITH)
             connection.execute(replacing(fence, body))
     for root in sorted({seen.tables[oid].root or oid for oid in missing(seen)}):
-        _make_under(connection, fence, seen, root)
+        _make_under(connection, fence, seen, root, _PATIENCE_S if patience_s is None else patience_s)
 
 
-def _make_under(connection: psycopg.Connection, fence: Fence, seen: Catalogue, root: int) -> None:
+def _make_under(connection: psycopg.Connection, fence: Fence, seen: Catalogue, root: int, patience_s: float) -> None:
     tables = [oid for oid, each in fenced(seen).items() if each.root == root]
 
     def make() -> None:
-        make_missing(connection, fence, read(connection, fence), root)
+        query = "select raised or observing from strangler_sync.claim where capability = %s for share"
+        row = connection.execute(query, [fence.capability]).fetchone()
+        make_missing(connection, fence, read(connection, fence), root=root, fires=bool(row and row[0]))
 
-    patiently(connection, tables, [seen.tables[root].name], make)
+    patiently(connection, tables, seen.tables[root].name, make, patience_s)
 
 
 def bring_up(connection: psycopg.Connection, fence: Fence) -> None:
     """Make the fence of a stream that a release before has begun; where it cannot be, the stream goes on without."""
     try:
-        install(connection, fence)
+        install(connection, fence, _BRING_UP_S)
     except (RightMissing, TimedOut) as exc:
         _LOG.warning("%s has no whole fence in the database of the %s yet: %s", fence.capability, fence.stack, exc)
 
 
-def make_missing(connection: psycopg.Connection, fence: Fence, seen: Catalogue, root: int | None = None) -> bool:
-    """Make triggers that are not there, disabled, within a transaction; return whether there were any."""
+def make_missing(
+    connection: psycopg.Connection, fence: Fence, seen: Catalogue, *, root: int | None = None, fires: bool = False
+) -> None:
+    """Make triggers that are not there, within a transaction: of all tables, or of one and its parts."""
     lacking = {oid: names for oid, names in missing(seen).items() if root is None or seen.tables[oid].root == root}
     owners = {seen.tables[oid].owner for oid in lacking}
-    may_act(connection, [seen.tables[oid] for oid in lacking])
+    may_act(connection, {seen.tables[oid].owner: seen.tables[oid].name for oid in lacking})
     for owner in owners - {connection.info.user}:  # who makes a trigger must be able to call its function
         connection.execute(
             sql.SQL("grant usage on schema {} to {owner}; grant execute on function {}() to {owner}").format(
@@ -161,27 +167,27 @@ def make_missing(connection: psycopg.Connection, fence: Fence, seen: Catalogue, 
             )
         )
     for oid, names in lacking.items():
-        as_owner(connection, seen.tables[oid], [_making(fence, seen.tables[oid], name) for name in names])
-    return bool(lacking)
+        as_owner(connection, seen.tables[oid], [_making(fence, seen.tables[oid], name, fires) for name in names])
 
 
-def _making(fence: Fence, table: Table, name: str) -> sql.Composed:
+def _making(fence: Fence, table: Table, name: str, fires: bool) -> sql.Composed:
     return sql.SQL(
         "create trigger {name} before {events} on {table} for each {level} execute function {function}();"
-        " alter table {table} disable trigger {name}"
+        " alter table {table} {firing} trigger {name}"
     ).format(
         name=sql.Identifier(name),
         events=sql.SQL(EVENTS[name]),
         table=sql.SQL(table.name),
         level=sql.SQL("row" if name == ROWS else "statement"),
         function=fence.function,
+        firing=sql.SQL("enable always" if fires else "disable"),
     )
 
 
 def remove(connection: psycopg.Connection, capability: str) -> None:
     """Take a fence away, from whatever tables bear it, and the claim with it.
 
-    Raises ``TimedOut`` naming whom a table waited for.
+    Raises ``TimedOut`` naming whom a table waited for, ``RightMissing``.
     """
     if not exists(connection):
         return
@@ -195,7 +201,8 @@ def remove(connection: psycopg.Connection, capability: str) -> None:
 
 def _drop(connection: psycopg.Connection, oid: int, table: str, owner: str, triggers: Sequence[str]) -> None:
     drops = [sql.SQL("drop trigger {} on {}").format(sql.Identifier(each), sql.SQL(table)) for each in triggers]
-    patiently(connection, [oid], [table], lambda: as_role(connection, owner, drops), readers=True)
+    may_act(connection, {owner: table})
+    patiently(connection, [oid], table, lambda: as_role(connection, owner, drops), readers=True)
 
 
 # --- looked at ---
@@ -253,13 +260,13 @@ def replacing(fence: Fence, body: str) -> sql.Composed:
 # --- as the tables' owner ---
 
 
-def may_act(connection: psycopg.Connection, tables: Iterable[Table]) -> None:
-    """Raise ``RightMissing`` for the first owner of a table in whose place this role may not act."""
-    for owner, table in {each.owner: each for each in tables}.items():
+def may_act(connection: psycopg.Connection, tables: Mapping[str, str]) -> None:
+    """Raise ``RightMissing`` for the first owner, of a table, in whose place this role may not act."""
+    for owner, table in tables.items():
         row = connection.execute("select pg_has_role(%s, 'member')", [owner]).fetchone()
         if row is None or not row[0]:
             names = [sql.Identifier(each).as_string(connection) for each in (owner, connection.info.user)]
-            raise RightMissing(f"{table.name} belongs to {owner}; run there: grant {names[0]} to {names[1]}")
+            raise RightMissing(f"{table} belongs to {owner}; run there: grant {names[0]} to {names[1]}")
 
 
 def as_owner(connection: psycopg.Connection, table: Table, statements: Sequence[sql.Composed]) -> None:
@@ -275,8 +282,9 @@ def as_role(connection: psycopg.Connection, role: str, statements: Sequence[sql.
 def patiently(
     connection: psycopg.Connection,
     tables: Sequence[int],
-    names: Sequence[str],
+    name: str,
     act: Callable[[], object],
+    patience_s: float | None = None,
     *,
     readers: bool = False,
 ) -> None:
@@ -284,7 +292,8 @@ def patiently(
 
     With ``readers`` it is something that waits for them, too. Raises ``TimedOut`` naming whom it waited for.
     """
-    until = time.monotonic() + _PATIENCE_S
+    patience_s = _PATIENCE_S if patience_s is None else patience_s
+    until = time.monotonic() + patience_s
     while True:
         there = blockers(connection, tables, readers=readers)
         gives_way = bool(there) and all(each.kind is Kind.AUTOVACUUM for each in there)
@@ -298,7 +307,6 @@ def patiently(
             if time.monotonic() > until:
                 who = named(blockers(connection, tables, readers=readers))
                 raise TimedOut(
-                    f"{', '.join(names)} waited {_PATIENCE_S:g} s for {who}; let them end, or run this again at a"
-                    " quieter hour"
+                    f"{name} waited {patience_s:g} s for {who}; let them end, or run this again at a quieter hour"
                 ) from exc
             time.sleep(_PAUSE_S)

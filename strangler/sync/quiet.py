@@ -57,7 +57,7 @@ def quiet_autovacuum(connection: psycopg.Connection, fence: Fence) -> None:
     with rights(connection):
         tables = fenced(read(connection, fence))
         found = _settings(connection, list(tables))
-        may_act(connection, [tables[int(oid)] for oid in found])
+        may_act(connection, {tables[int(oid)].owner: tables[int(oid)].name for oid in found})
         # First: who is killed in between has remembered what it did not change, and not the other way round.
         connection.execute(
             "update strangler_sync.claim set autovacuum = %s || coalesce(autovacuum, '{}') where capability = %s",
@@ -76,10 +76,10 @@ def restore_autovacuum(connection: psycopg.Connection, fence: Fence) -> None:
     before: Before = row[0] if row else {}
     with rights(connection):
         tables = read(connection, fence, map(int, before)).tables
-        may_act(connection, [tables[int(oid)] for oid in before if int(oid) in tables])
-        for oid, settings in before.items():
-            if int(oid) in tables:
-                _set(connection, int(oid), tables[int(oid)], settings)
+        there = {int(oid): settings for oid, settings in before.items() if int(oid) in tables}
+        may_act(connection, {tables[oid].owner: tables[oid].name for oid in there})
+        for oid, settings in there.items():
+            _set(connection, oid, tables[oid], settings)
     connection.execute("update strangler_sync.claim set autovacuum = null where capability = %s", [fence.capability])
 
 
@@ -92,7 +92,7 @@ def _settings(connection: psycopg.Connection, oids: list[int]) -> Before:
 
 def _set(connection: psycopg.Connection, oid: int, table: Table, settings: Mapping[str, str | None]) -> None:
     statements = [sql.SQL("alter table {} {}").format(sql.SQL(table.name), change) for change in _changes(settings)]
-    patiently(connection, [oid], [table.name], lambda: as_owner(connection, table, statements))
+    patiently(connection, [oid], table.name, lambda: as_owner(connection, table, statements))
 
 
 def _changes(settings: Mapping[str, str | None]) -> Iterator[sql.Composed]:

@@ -15,7 +15,7 @@ from strangler.project import Project
 from strangler.sync import ending, fence, fencing, filling, install, record, status, transfer, verdicts
 from strangler.sync.check import refuse_losses
 from strangler.sync.direction import Direction, directions
-from strangler.sync.errors import SyncError, TimedOut, Unreachable
+from strangler.sync.errors import RightMissing, SyncError, TimedOut, Unreachable
 from strangler.sync.pgoutput import lsn_text
 from strangler.sync.verdicts import Tell, keeping
 from strangler.sync.verify import Progress, Settle, Verdict, Verifying, pause
@@ -174,7 +174,7 @@ def _away(
         with transfer.open_database(url, name, "strangler remove") as database:
             for each in both:
                 clear(database, each, url)
-    except TimedOut as exc:
+    except (TimedOut, RightMissing) as exc:
         return f"the {name} is not cleared: {exc}"
     except (Unreachable, psycopg.OperationalError) as exc:
         return f"the {name} is not cleared: {str(exc).strip().splitlines()[0]}; run this again when it is back"

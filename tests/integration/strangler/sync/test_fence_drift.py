@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
+from strangler.sync import fencing
 from strangler.sync.errors import Unfenced
 from tests.fixtures.fenced import Bed
 from tests.integration.strangler.sync.test_fence import refused
@@ -172,6 +173,18 @@ def test_a_part_that_is_detached_bears_the_fence_until_it_is_lowered(bed: Bed) -
     refused(bed.application_url, ["insert into event_1 values (99, 9, 'x')"])
     bed.down()
     bed.application("insert into event_1 values (99, 9, 'x')")
+
+
+def test_a_part_made_since_is_fenced_as_the_others_are_once_somebody_looks(bed: Bed) -> None:
+    bed.up()
+    bed.owner("create table event_3 partition of event for values from (20) to (30)")
+    bed.owner("truncate event_3")
+    with bed.sync() as connection:
+        fencing.install(connection, bed.fence)
+    refused(bed.owner_url, ["truncate event_3"])
+    assert bed.drift() == ["public.event_3 was attached to public.event"]
+    bed.down()
+    bed.owner("truncate event_3")
 
 
 def test_who_owns_a_table_may_not_disable_all_its_triggers(bed: Bed) -> None:
