@@ -200,7 +200,9 @@ def told(event: Event) -> str:
     """Put an event in words."""
     what, who, how = event
     if isinstance(who, Batch):
-        return f"an applier {what} {len(who.entries)} of the WAL on {SIDES[who.target]}, claim {who.claim}"
+        return (
+            f"an applier to {SIDES[who.target]}, claim {who.claim}, {what}: {len(who.entries)} of the other side's WAL"
+        )
     if isinstance(who, Stack):
         return f"a client {what} {how} on {who}: acknowledged"
     epoch, source, step = who[:3]

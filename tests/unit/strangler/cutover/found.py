@@ -8,7 +8,15 @@ from tests.unit.strangler.cutover.exploring import Broken
 from tests.unit.strangler.cutover.world import Bounds, Fault
 
 WHOLE: Final = Bounds(writes=2, conductors=2, late=1, batches=1)
-STATES: Final = 76_337
+STATES: Final = 54_252
+
+FURTHER: Final = (
+    Bounds(writes=3, conductors=2, late=1, batches=2),
+    Bounds(writes=2, conductors=2, late=2, batches=1),
+    Bounds(writes=1, conductors=3, late=1, batches=1),
+    Bounds(writes=2, conductors=3, late=1, batches=1),
+)
+"""What `make explore` walks, too: minutes."""
 
 _ALONE: Final = Bounds(writes=1, conductors=1, late=0, batches=0)
 _LATE: Final = Bounds(writes=1, conductors=1, late=1, batches=0)

@@ -31,37 +31,44 @@ def common(world: World) -> int:
 
 
 def forgetting(world: World) -> World:
-    """Return the world without the writes that both sides hold, and without the WAL that was applied."""
+    """Return the world without the writes that both sides hold, the WAL that was applied, and markers that are over.
+
+    A marker is over with its epoch: who waits for it is refused later, whatever it finds.
+    """
     shared = common(world)
     left, right = world.sides
     if not shared and not left.applied and not right.applied and not _has_old_markers(world):
         return world
+    oldest = world.told[0]
     sides = (_without_past(world, 0, shared), _without_past(world, 1, shared))
-    batches = tuple(
-        Batch(target, expected - world.sides[target].applied, claim, tuple(_less(entry, shared) for entry in entries))
+    batches = [
+        Batch(target, expected - world.sides[target].applied, claim, _kept(entries, oldest, shared))
         for target, expected, claim, entries in world.batches
+    ]
+    return World(
+        sides,
+        world.told,
+        world.acknowledged - shared,
+        world.conductors,
+        world.sent,
+        tuple(sorted([batch for batch in batches if batch.entries])),
+        world.spoiled,
     )
-    return World(sides, world.told, world.acknowledged - shared, world.conductors, world.sent, batches, world.spoiled)
 
 
 def _without_past(world: World, index: int, shared: int) -> Side:
     claim, fenced, rows, wal, _ = world.sides[index]
-    wal = wal[world.sides[1 - index].applied :]
-    if wal:
-        # Who waits for a marker of an epoch that is over is refused, whatever it finds. A batch may have read it.
-        read = max((len(batch.entries) for batch in world.batches if batch.target != index), default=0)
-        ahead = [_less(entry, shared) for entry in wal[read:] if entry > 0 or -entry >= world.told[0]]
-        wal = (*(_less(entry, shared) for entry in wal[:read]), *ahead)
-    return Side(claim, fenced, tuple([number - shared for number in rows[shared:]]), wal, 0)
+    pending = _kept(wal[world.sides[1 - index].applied :], world.told[0], shared)
+    return Side(claim, fenced, tuple([number - shared for number in rows[shared:]]), pending, 0)
+
+
+def _kept(entries: tuple[int, ...], oldest: int, shared: int) -> tuple[int, ...]:
+    return tuple([entry - shared if entry > 0 else entry for entry in entries if entry > 0 or -entry >= oldest])
 
 
 def _has_old_markers(world: World) -> bool:
     oldest = -world.told[0]
     return any(oldest < entry < 0 for side in world.sides for entry in side.wal)
-
-
-def _less(entry: int, shared: int) -> int:
-    return entry - shared if entry > 0 else entry
 
 
 def closer(world: World) -> World:

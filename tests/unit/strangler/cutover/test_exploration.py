@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from typing import Final
 
 import pytest
 
@@ -14,6 +15,9 @@ from strangler.cutover.protocol import PLACE, Phase, Place, Step
 from tests.unit.strangler.cutover.exploring import PROMISE, Broken, Explored, explore, lacking, small
 from tests.unit.strangler.cutover.found import DEFENCE_IN_DEPTH, FOUND, STATES, WHOLE
 from tests.unit.strangler.cutover.world import STATEMENTS, Fault, Nature, first
+
+# What a walk does mostly, so that it comes far.
+LIKELY: Final = frozenset({"starts", "performs", "looks", "arrives", "applies", "lands"})
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +44,22 @@ def test_the_exploration_comes_by_every_step_and_phase(whole: Explored) -> None:
     assert asleep >= {Step.CLAIM_TARGET, Step.DRAIN, Step.PROVE, Step.UNFENCE, Step.RECLAIM, Step.LOWER}
 
 
-@pytest.mark.slow
-def test_the_smallest_likeness_of_whatever_happens_was_explored(whole: Explored) -> None:
-    """Walk worlds as they are, their epochs and rows growing: what they are made smaller by must lose nothing."""
+def test_the_smallest_likeness_of_a_world_can_do_what_the_world_can() -> None:
+    """Walk worlds as they are, their epochs and rows growing: a step from there is one from the likeness, too."""
     nature, dice = Nature(WHOLE), random.Random(21)
     highest = 0
-    for _ in range(200):
+    for _ in range(40):
         world = first(dice.choice(list(Stack)))
         for _ in range(250):
-            ways = [after for event, after in nature.moves(world, lacking(world)) if event[0] != "crashes"]
-            world = dice.choice(ways) if ways and dice.random() < 0.97 else world._replace(conductors=())
-            assert small(nature, world) in whole.seen
+            likeness = small(nature, world)
+            ahead = {small(nature, after) for _, after in nature.moves(likeness, lacking(likeness))} | {likeness}
+            ways = list(nature.moves(world, lacking(world)))
+            for event, after in ways:
+                assert small(nature, after) in ahead, (world, event)
+            likely = [after for event, after in ways if event[0] in LIKELY]
+            world = dice.choice(likely if likely and dice.random() < 0.8 else [after for _, after in ways])
         highest = max(highest, world.told[0])
-    assert highest > 10, "no walk saw many transitions follow one another"
+    assert highest > 20, "no walk saw many transitions follow one another"
 
 
 @pytest.mark.parametrize("fault", FOUND)

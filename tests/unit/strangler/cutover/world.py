@@ -223,8 +223,8 @@ class Nature:
             return self._proved(world, index)
         if step is not Step.FENCE:
             return _with_side(world, index, Side(claim, False, rows, wal, applied)), Outcome.DONE
-        # A marker right behind the same marker says nothing new.
-        if wal[-1:] != (-epoch,) and Fault.MARKER_BEFORE_LOCK not in self._faults:
+        # A marker right behind the same marker, neither applied yet, says nothing new.
+        if wal[world.sides[1 - index].applied :][-1:] != (-epoch,) and Fault.MARKER_BEFORE_LOCK not in self._faults:
             wal = (*wal, -epoch)
         return _with_side(world, index, Side(claim, True, rows, wal, applied)), Outcome.DONE
 
@@ -285,6 +285,7 @@ class Nature:
         for batch in dict.fromkeys(world.batches):
             if (after := self.landed(world, batch)) is not None:
                 yield ("lands", batch, None), after._replace(batches=_without(world.batches, batch))
+            yield ("crashes", batch, None), world._replace(batches=_without(world.batches, batch))
 
     def landed(self, world: World, batch: Batch) -> World | None:
         """Return the world with a batch applied, None where it is refused."""
@@ -324,7 +325,8 @@ class Nature:
         """Return the world without what is refused for ever, and all that has no order in one order.
 
         A statement that is refused once is refused for ever: neither claims nor the ledger nor a watermark go back.
-        So a conductor ends, whatever happens, where its next statement is refused and the ledger has no place for it.
+        So a conductor ends, whatever happens, where its next statement is refused and the ledger has no place for it,
+        nor for one that gives up.
         """
         conductors = [self._past_proxy(at) for at in world.conductors]
         return World(
@@ -348,7 +350,11 @@ class Nature:
     def _is_over(self, world: World, at: At) -> bool:
         if decided(at, world.told) is not None:
             return False
-        return at[3] or self.perform(world, at[:3])[1] is Outcome.REFUSED
+        if at[3]:
+            return True
+        failed = advanced(at, Outcome.FAILED)
+        has_way_out = failed is not None and decided(failed, world.told) is not None
+        return not has_way_out and self.perform(world, at[:3])[1] is Outcome.REFUSED
 
     @property
     def forgets(self) -> bool:
