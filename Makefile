@@ -13,7 +13,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next test-django test-compiled compiled wheels has-next has-compiler lint format bench soak chaos kills faults fuzz docs lock clean
+.PHONY: help demo test test-next test-django test-compiled compiled wheels has-next has-compiler lint format bench soak chaos kills faults explore fuzz docs lock clean
 
 help:  ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,9 @@ kills: $(VENV)/.ready  ## Kill what keeps two databases equal, TIMES=20 each par
 
 faults: $(VENV)/.ready  ## Have stacks and clients do wrong, and print what that did to innocent requests
 	@$(BIN)/python -m tests.chaos faults
+
+explore: $(VENV)/.ready  ## Walk every world that a cutover can come to, further than a test may, and show planted faults
+	@$(BIN)/python -m tests.unit.strangler.cutover
 
 # Seconds for each of the four targets.
 SECONDS ?= 60
