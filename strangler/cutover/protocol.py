@@ -21,7 +21,8 @@ this conductor: of one that was found prepared nobody knows who else performs it
 What the steps ask of who performs them:
 
 - ``FENCE`` raises the fence and emits the marker of its epoch in one transaction, the marker after all locks are held.
-- ``DRAIN`` is done when the target has applied and flushed that marker, or any later one of the same epoch.
+- ``DRAIN`` is done when the target has applied and flushed the last marker of that epoch in the source's WAL. A fence
+  that is raised twice emits two, with no write between them.
 - ``PROVE`` sets sequences: in one transaction with a look at claim and fence, and refused where the target is unfenced.
   A statement of it may arrive when the target is written already, at the very same epoch.
 - ``FAILED`` is said only of what certainly did not happen. All else that went wrong is ``UNKNOWN``.

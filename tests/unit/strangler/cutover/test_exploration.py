@@ -48,7 +48,7 @@ def test_the_smallest_likeness_of_a_world_can_do_what_the_world_can() -> None:
     """Walk worlds as they are, their epochs and rows growing: a step from there is one from the likeness, too."""
     nature, dice = Nature(WHOLE), random.Random(21)
     highest = 0
-    for _ in range(40):
+    for _ in range(25):
         world = first(dice.choice(list(Stack)))
         for _ in range(250):
             likeness = small(nature, world)
