@@ -29,7 +29,7 @@ def whole() -> Explored:
 def test_the_protocol_keeps_its_promise_in_every_world(whole: Explored) -> None:
     assert whole.broken is None, "\n".join((whole.broken or "", *whole.story))
     assert whole.exhausted
-    assert whole.states == STATES, "the exploration has another size: say so in found.py, ADR 0021 and the page"
+    assert whole.states == STATES, "the exploration has another size: say so in found.py, ADR 0022 and the page"
 
 
 @pytest.mark.slow
