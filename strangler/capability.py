@@ -84,8 +84,13 @@ class Move:
     source: Stack
     phase: Phase
 
+    def __post_init__(self) -> None:
+        if self.epoch < 0:
+            raise ValueError(f"epoch is {self.epoch}; it starts at 0 and rises")
+
     @property
     def owner(self) -> Stack:
+        """The stack that may write, if any may right now."""
         return self.source.other if self.phase in (Phase.SWITCHED, Phase.DONE) else self.source
 
 

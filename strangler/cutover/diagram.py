@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from strangler.cutover.protocol import DURING, FAILING, LEDGER, NEXT, PLACE, RAISING, End, Phase, Step
+from strangler.capability import Phase
+from strangler.cutover.protocol import DURING, FAILING, LEDGER, NEXT, PLACE, RAISING, End, Step
 
 _SETTLED = "settled"
 

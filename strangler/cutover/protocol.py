@@ -2,7 +2,7 @@
 
 Three things keep what must survive a crash, and each is changed by compare-and-set alone:
 
-- The **ledger** holds the ``Record`` of the last transition. A step of the ledger names the epoch and the phase that
+- The **ledger** holds the ``Move`` of the last transition. A step of the ledger names the epoch and the phase that
   it stands on, and is refused where the ledger stands elsewhere (``written``).
 - Either **database** holds a claim: the highest epoch that may touch its fence and its watermark. A claim never
   falls. Every other statement there is refused unless the claim is its own epoch, compared in the transaction
@@ -36,22 +36,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from strangler.capability import Stack
-
-
-class Phase(StrEnum):
-    """How far a transition is, as the ledger has it."""
-
-    PREPARED = "prepared"
-    SWITCHED = "switched"
-    ABORTING = "aborting"
-    DONE = "done"
-    ABORTED = "aborted"
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the transition has ended, so that another may begin."""
-        return self in (Phase.DONE, Phase.ABORTED)
+from strangler.capability import Move, Phase, Stack
 
 
 class Step(StrEnum):
@@ -66,12 +51,10 @@ class Step(StrEnum):
     PROVE = "prove"
     SWITCH = "switch"
     UNFENCE = "unfence"
-    RELEASE = "release"
     FINISH = "finish"
     ABORT = "abort"
     RECLAIM = "reclaim"
     LOWER = "lower"
-    RELEASE_BACK = "release back"
     FINISH_ABORT = "finish abort"
 
 
@@ -100,23 +83,6 @@ class End(StrEnum):
     ABORTED = "aborted"
     OVERTAKEN = "overtaken"  # another conductor has taken the transition over, and what became of it is in the ledger
     REFUSED = "refused"  # it never began
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What the ledger knows of a capability's last transition: away from ``source``, at ``epoch``."""
-
-    epoch: int
-    source: Stack
-    phase: Phase
-
-    def __post_init__(self) -> None:
-        _guard_epoch(self.epoch)
-
-    @property
-    def owner(self) -> Stack:
-        """The stack that may write, if any may right now."""
-        return self.source.other if self.phase in (Phase.SWITCHED, Phase.DONE) else self.source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +119,7 @@ PLACE: Final[Mapping[Step, Place]] = MappingProxyType(
         **dict.fromkeys(LEDGER, Place.LEDGER),
         **dict.fromkeys((Step.CLAIM_SOURCE, Step.FENCE, Step.RECLAIM, Step.LOWER), Place.SOURCE),
         **dict.fromkeys((Step.CLAIM_TARGET, Step.DRAIN, Step.PROVE, Step.UNFENCE), Place.TARGET),
-        **dict.fromkeys((Step.HOLD, Step.RELEASE, Step.RELEASE_BACK), Place.PROXY),
+        Step.HOLD: Place.PROXY,
     }
 )
 
@@ -167,13 +133,11 @@ NEXT: Final[Mapping[Step, Step | End]] = MappingProxyType(
         Step.DRAIN: Step.PROVE,
         Step.PROVE: Step.SWITCH,
         Step.SWITCH: Step.UNFENCE,
-        Step.UNFENCE: Step.RELEASE,
-        Step.RELEASE: Step.FINISH,
+        Step.UNFENCE: Step.FINISH,
         Step.FINISH: End.MOVED,
         Step.ABORT: Step.RECLAIM,
         Step.RECLAIM: Step.LOWER,
-        Step.LOWER: Step.RELEASE_BACK,
-        Step.RELEASE_BACK: Step.FINISH_ABORT,
+        Step.LOWER: Step.FINISH_ABORT,
         Step.FINISH_ABORT: End.ABORTED,
     }
 )
@@ -225,28 +189,28 @@ DURING: Final[Mapping[Step, Phase | None]] = MappingProxyType(dict(_phases()))
 """The phase in which each step is performed (None: any that is settled)."""
 
 
-def at_rest(*, owner: Stack, epoch: int) -> Record:
+def at_rest(*, owner: Stack, epoch: int) -> Move:
     """Return the record of a capability whose ownership was never moved."""
-    return Record(epoch=epoch, source=owner, phase=Phase.ABORTED)
+    return Move(epoch=epoch, source=owner, phase=Phase.ABORTED)
 
 
-def begin(record: Record) -> Progress | End:
+def begin(record: Move) -> Progress | End:
     """Return the start of a move away from the owner, or the refusal where another has not ended."""
     if not record.phase.is_settled:
         return End.REFUSED
     return Progress(epoch=record.epoch, source=record.owner, step=Step.PREPARE)
 
 
-def resume(record: Record) -> Progress | End:
+def resume(record: Move) -> Progress | End:
     """Return where whoever starts anew takes a transition up, or how it has ended."""
     return _to(RESUMING[record.phase], epoch=record.epoch, source=record.source)
 
 
-def written(record: Record, at: Progress) -> Record | None:
+def written(record: Move, at: Progress) -> Move | None:
     """Return what the ledger holds once it has written a step of its own, or None where it refuses."""
     if not _is_due(record, at):
         return None
-    return Record(epoch=_epoch_after(at), source=at.source, phase=LEDGER[at.step][1])
+    return Move(epoch=_epoch_after(at), source=at.source, phase=LEDGER[at.step][1])
 
 
 def advance(at: Progress, outcome: Outcome) -> Progress | End:
@@ -264,7 +228,7 @@ def advance(at: Progress, outcome: Outcome) -> Progress | End:
             return replace(at, unsure=True)
 
 
-def found(at: Progress, record: Record) -> Progress | End:
+def found(at: Progress, record: Move) -> Progress | End:
     """Return where a conductor that was unsure stands, now that it has read the ledger."""
     if _is_due(record, at):
         return replace(at, unsure=False)
@@ -273,7 +237,7 @@ def found(at: Progress, record: Record) -> Progress | End:
     return End.REFUSED if at.step is Step.PREPARE else End.OVERTAKEN
 
 
-def _is_due(record: Record, at: Progress) -> bool:
+def _is_due(record: Move, at: Progress) -> bool:
     """Tell whether the ledger stands where ``at.step`` is to be performed."""
     phase = DURING[at.step]
     if phase is None:

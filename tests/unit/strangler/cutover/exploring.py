@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from strangler.capability import Stack
-from strangler.cutover.protocol import Outcome, Phase, Step
+from strangler.capability import Phase, Stack
+from strangler.cutover.protocol import Outcome, Step
 from tests.unit.strangler.cutover.smaller import closer, common, forgetting, mirrored
 from tests.unit.strangler.cutover.world import (
     INDEX,

@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
-from strangler.capability import Stack
-from strangler.cutover.protocol import PLACE, Phase, Place, Step
+from strangler.capability import Phase, Stack
+from strangler.cutover.protocol import PLACE, Place, Step
 from tests.unit.strangler.cutover.exploring import PROMISE, Broken, Explored, explore, lacking, small
 from tests.unit.strangler.cutover.found import DEFENCE_IN_DEPTH, FOUND, STATES, WHOLE
 from tests.unit.strangler.cutover.world import STATEMENTS, Fault, Nature, first

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from strangler.capability import Stack
+from strangler.capability import Move, Phase, Stack
 from strangler.cutover.protocol import (
     ABORTABLE,
     DURING,
@@ -18,10 +18,8 @@ from strangler.cutover.protocol import (
     PLACE,
     End,
     Outcome,
-    Phase,
     Place,
     Progress,
-    Record,
     Step,
     advance,
     at_rest,
@@ -34,7 +32,7 @@ from strangler.cutover.protocol import (
 MONOLITH: Final = Stack.MONOLITH
 EPOCHS: Final = range(1, 5)
 EVERY_RECORD: Final = [
-    Record(epoch=epoch, source=source, phase=phase) for epoch, source, phase in product(EPOCHS, Stack, Phase)
+    Move(epoch=epoch, source=source, phase=phase) for epoch, source, phase in product(EPOCHS, Stack, Phase)
 ]
 EVERY_PROGRESS: Final = [
     Progress(epoch=epoch, source=source, step=step, unsure=unsure)
@@ -46,8 +44,8 @@ def at(step: Step, *, epoch: int = 2, unsure: bool = False) -> Progress:
     return Progress(epoch=epoch, source=MONOLITH, step=step, unsure=unsure)
 
 
-def record(phase: Phase, *, epoch: int = 2, source: Stack = MONOLITH) -> Record:
-    return Record(epoch=epoch, source=source, phase=phase)
+def record(phase: Phase, *, epoch: int = 2, source: Stack = MONOLITH) -> Move:
+    return Move(epoch=epoch, source=source, phase=phase)
 
 
 def walk(start: Progress | End) -> Iterator[str]:
@@ -69,7 +67,6 @@ def test_a_cutover_goes_through_its_steps_one_epoch_higher() -> None:
         "2 prove",
         "2 switch",
         "2 unfence",
-        "2 release",
         "2 finish",
         "moved",
     ]
@@ -77,9 +74,9 @@ def test_a_cutover_goes_through_its_steps_one_epoch_higher() -> None:
 
 def test_an_abort_asks_the_ledger_first_and_needs_the_source_alone() -> None:
     start = advance(at(Step.FENCE), Outcome.FAILED)
-    assert list(walk(start)) == ["2 abort", "3 reclaim", "3 lower", "3 release back", "3 finish abort", "aborted"]
+    assert list(walk(start)) == ["2 abort", "3 reclaim", "3 lower", "3 finish abort", "aborted"]
     steps = [Step(name.partition(" ")[2]) for name in list(walk(start))[:-1]]
-    assert {PLACE[step] for step in steps} == {Place.LEDGER, Place.SOURCE, Place.PROXY}
+    assert {PLACE[step] for step in steps} == {Place.LEDGER, Place.SOURCE}
 
 
 def test_a_rollback_is_a_cutover_away_from_the_service() -> None:
@@ -178,8 +175,8 @@ def test_neither_side_is_special() -> None:
         assert (begin(other), resume(other)) == (_mirrored(begin(each)), _mirrored(resume(each)))
 
 
-def _mirrored(value: Progress | Record | End | None) -> Progress | Record | End | None:
-    if isinstance(value, Progress | Record):
+def _mirrored(value: Progress | Move | End | None) -> Progress | Move | End | None:
+    if isinstance(value, Progress | Move):
         return replace(value, source=value.source.other)
     return value
 

@@ -15,15 +15,13 @@ from enum import StrEnum
 from functools import cache
 from typing import Final, NamedTuple, TypeVar
 
-from strangler.capability import Stack
+from strangler.capability import Move, Phase, Stack
 from strangler.cutover.protocol import (
     PLACE,
     End,
     Outcome,
-    Phase,
     Place,
     Progress,
-    Record,
     Step,
     advance,
     begin,
@@ -107,8 +105,8 @@ class Bounds:
     batches: int
 
 
-def record(told: Told) -> Record:
-    return Record(epoch=told[0], source=told[1], phase=told[2])
+def record(told: Told) -> Move:
+    return Move(epoch=told[0], source=told[1], phase=told[2])
 
 
 def _progress(at: At) -> Progress:
