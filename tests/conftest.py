@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.ledger",
     "tests.fixtures.copying",
     "tests.fixtures.command",
+    "tests.fixtures.books",
     "tests.fixtures.browser",
 ]
 

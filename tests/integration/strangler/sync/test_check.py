@@ -14,9 +14,9 @@ from strangler.local import Postgres, ensure_role
 from strangler.sync import install
 from strangler.sync.check import Finding, Level, check
 from strangler.sync.direction import Direction, Way, inverted
+from tests.fixtures.books import Shop
 from tests.fixtures.postgres import PASSWORD, MakeDatabase
 from tests.fixtures.streams import Paired, table
-from tests.integration.strangler.sync.test_syncing import Shop, shop  # noqa: F401
 
 TABLES = """
 create schema "back office";
@@ -113,7 +113,7 @@ def test_an_expression_that_its_database_refuses_is_told_once_nothing_else_stops
 
 
 def test_the_command_prints_the_statements_alone_and_ends_as_its_findings_are(
-    shop: Shop,  # noqa: F811
+    shop: Shop,
     postgres: Postgres,
 ) -> None:
     assert shop("check")[0] == 0
@@ -137,7 +137,7 @@ def test_the_command_prints_the_statements_alone_and_ends_as_its_findings_are(
     assert not begun & {"max_replication_slots", "max_wal_senders", "max_active_replication_origins"}
 
 
-def test_a_database_that_does_not_answer_is_not_said_to_lack_anything(shop: Shop) -> None:  # noqa: F811
+def test_a_database_that_does_not_answer_is_not_said_to_lack_anything(shop: Shop) -> None:
     environment = shop.file.parent / "env"
     environment.write_text(environment.read_text().replace("SOURCE=postgresql://", "SOURCE=postgresql://nobody"))
     code, printed, said = shop("check")
@@ -146,7 +146,7 @@ def test_a_database_that_does_not_answer_is_not_said_to_lack_anything(shop: Shop
 
 
 def test_a_server_that_only_speaks_as_postgresql_does_can_be_routed_only(
-    shop: Shop,  # noqa: F811
+    shop: Shop,
     postgres: Postgres,
 ) -> None:
     database = str(conninfo_to_dict(shop.pair.forward.target_url)["dbname"])
@@ -157,7 +157,7 @@ def test_a_server_that_only_speaks_as_postgresql_does_can_be_routed_only(
     assert "the books's database has not what logical decoding wants, and its capabilities can be routed only" in said
 
 
-def test_a_database_of_another_kind_can_be_routed_only(shop: Shop) -> None:  # noqa: F811
+def test_a_database_of_another_kind_can_be_routed_only(shop: Shop) -> None:
     environment = shop.file.parent / "env"
     environment.write_text(environment.read_text().replace("SOURCE=postgresql://", "SOURCE=mysql://"))
     code, _, said = shop("check")
@@ -167,7 +167,7 @@ def test_a_database_of_another_kind_can_be_routed_only(shop: Shop) -> None:  # n
     assert (code, "[monolith] database: found nothing" in said, "routing only" in said) == (2, True, True)
 
 
-def test_who_else_uses_the_role_is_told_and_what_mends_it_is_a_comment(shop: Shop) -> None:  # noqa: F811
+def test_who_else_uses_the_role_is_told_and_what_mends_it_is_a_comment(shop: Shop) -> None:
     with psycopg.connect(shop.pair.forward.source_url, application_name="gunicorn"):
         code, printed, said = shop("check")
     [(role,)] = shop.pair.source("select current_user")
@@ -178,7 +178,7 @@ def test_who_else_uses_the_role_is_told_and_what_mends_it_is_a_comment(shop: Sho
     assert all(each.startswith("-- ") for each in printed.splitlines())
 
 
-def test_a_right_that_is_taken_from_everybody_is_named(shop: Shop, postgres: Postgres) -> None:  # noqa: F811
+def test_a_right_that_is_taken_from_everybody_is_named(shop: Shop, postgres: Postgres) -> None:
     database = str(conninfo_to_dict(shop.pair.forward.target_url)["dbname"])
     with psycopg.connect(postgres.url(database)) as connection:
         connection.execute("revoke execute on function pg_control_system() from public")

@@ -18,8 +18,8 @@ from strangler.sync.check import NOT_LOOKED_AT, WHERE
 from strangler.sync.errors import NotListed
 from strangler.sync.manage import ask
 from strangler.sync.pending import parse
+from tests.fixtures.books import Shop
 from tests.fixtures.waiting import until
-from tests.integration.strangler.sync.test_syncing import Shop, shop  # noqa: F401
 
 MANAGE = """
 import os, sys
@@ -86,7 +86,7 @@ SHELF_DATABASE = "$SOURCE"
 
 
 @pytest.fixture
-def monolith(shop: Shop) -> Shop:  # noqa: F811
+def monolith(shop: Shop) -> Shop:
     """Have the tables be those of a Django project whose first migration is applied, and the second is not."""
     folder = shop.file.parent / "monolith"
     (folder / "shelf" / "migrations").mkdir(parents=True)
@@ -105,7 +105,7 @@ def monolith(shop: Shop) -> Shop:  # noqa: F811
     return shop
 
 
-def run(shop: Shop, *words: str) -> subprocess.CompletedProcess[str]:  # noqa: F811
+def run(shop: Shop, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(shop.file.parent / "monolith" / "manage.py"), *words],
         env={**os.environ, "SHELF_DATABASE": shop.pair.forward.source_url},
@@ -116,11 +116,11 @@ def run(shop: Shop, *words: str) -> subprocess.CompletedProcess[str]:  # noqa: F
     )
 
 
-def configure(shop: Shop) -> None:  # noqa: F811
+def configure(shop: Shop) -> None:
     shop.file.write_text(shop.file.read_text() + CONFIGURED.format(python=sys.executable))
 
 
-def said(shop: Shop, *more: str) -> dict[str, str]:  # noqa: F811
+def said(shop: Shop, *more: str) -> dict[str, str]:
     """Return what is said of migrations, by the level that it has."""
     found = json.loads(shop("check", "--json", *more)[1])
     return {each["found"]: each["level"] for each in found if each["where"] == WHERE}

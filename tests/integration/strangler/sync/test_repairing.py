@@ -8,13 +8,11 @@ import pytest
 
 from strangler.sync import repairing, rewriting
 from strangler.sync.errors import TimedOut
+from tests.fixtures.books import ALL, Shop
 from tests.fixtures.command import Said, printed_json
 from tests.fixtures.spoiling import spoil
 from tests.fixtures.waiting import until
 from tests.integration.strangler.sync import test_syncing
-from tests.integration.strangler.sync.test_syncing import ALL, Shop
-
-shop = test_syncing.shop
 
 
 def repair(shop: Shop, *more: str) -> Said:

@@ -12,9 +12,9 @@ from strangler.sync.check import Finding, Level, check, round_trip
 from strangler.sync.check.round_trip import ROWS
 from strangler.sync.check.trip import Trip
 from strangler.sync.errors import TimedOut
+from tests.fixtures.books import MAPPING, Shop
 from tests.fixtures.copying import SOURCE
 from tests.fixtures.streams import Pair, Paired, table
-from tests.integration.strangler.sync.test_syncing import MAPPING, Shop, shop  # noqa: F401
 
 PRICED = "create table item (id bigint primary key, price numeric, note text)"
 CENTS = "create table item (id bigint primary key, cents bigint, note text)"
@@ -188,7 +188,7 @@ def test_a_table_that_somebody_locks_is_not_waited_for(pair: Paired, monkeypatch
         assert round_trip.travel(source, target, there, back) == Trip(sampled=0)
 
 
-def test_streams_are_not_begun_for_what_loses_something(shop: Shop) -> None:  # noqa: F811
+def test_streams_are_not_begun_for_what_loses_something(shop: Shop) -> None:
     shop.pair.source("update author set name = 'Ann ' where id = 30")
     mapping = shop.file.parent / "migrations" / "books" / "mapping.toml"
     mapping.write_text(MAPPING.replace('name = "name"', 'name = "trim(name)"', 1))

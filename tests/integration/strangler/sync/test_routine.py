@@ -11,12 +11,9 @@ from hypothesis import strategies as st
 from strangler.project import Sync
 from strangler.sync import verdicts
 from strangler.sync.routine import Routine, most_overdue
+from tests.fixtures.books import Shop
 from tests.fixtures.spoiling import spoil
 from tests.fixtures.waiting import until
-from tests.integration.strangler.sync import test_syncing
-from tests.integration.strangler.sync.test_syncing import Shop
-
-shop = test_syncing.shop
 
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.none() | st.floats(0, 1e6)), st.floats(60, 1e6))

@@ -2,114 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 
-from strangler.ledger import Publisher
 from strangler.local import Postgres
-from strangler.project import Project, Sync, load
-from strangler.sync import holding, install, retention, running, syncing
+from strangler.project import Sync
+from strangler.sync import holding, install, retention, syncing
 from strangler.sync.direction import directions
 from strangler.sync.errors import MappingInvalid
 from strangler.sync.verify import pause
-from tests.fixtures.command import Run, Said, printed_json
+from tests.fixtures.books import ALL, Shop
+from tests.fixtures.command import printed_json
 from tests.fixtures.streams import Pair, Paired, table
 from tests.fixtures.waiting import until
-
-AUTHORS = """
-create table author (id bigint primary key, name text not null, born date);
-create table book (id bigint primary key, author_id bigint not null references author, title text not null unique);
-"""
-AUTHOR = table("author", "author", {"id": "id"}, {"name": "name"}, reverse={"name": "name"})
-BOOK = table("book", "book", {"id": "id"}, {"author_id": "author_id", "title": "title"})
-ALL = "select id, author_id, title from book order by id"
-MAPPING = """
-[[table]]
-source = "author"
-target = "author"
-key = { id = "id" }
-[table.forward]
-name = "name"
-[table.reverse]
-name = "name"
-[[table]]
-source = "book"
-target = "book"
-key = { id = "id" }
-[table.forward]
-author_id = "author_id"
-title = "title"
-[table.reverse]
-author_id = "author_id"
-title = "title"
-"""
-
-
-@dataclass
-class Shop:
-    """Two databases, the project that moves between them, and a terminal."""
-
-    pair: Pair
-    file: Path
-    say: Run
-
-    @property
-    def project(self) -> Project:
-        return load(self.file)
-
-    def __call__(self, verb: str, *more: str) -> Said:
-        reason = ["--reason", "trying"] if verb in ("start", "remove") else []
-        return self.say("sync", verb, "books", *reason, *more)
-
-    @property
-    def stage(self) -> str:
-        return str(printed_json(self.say("status", "--json"))["capabilities"]["books"]["stage"])
-
-    @contextmanager
-    def running(self) -> Iterator[list[str]]:
-        over, told = threading.Event(), list[str]()
-        thread = threading.Thread(target=running.run, args=(self.project, lambda: not over.is_set(), told.append))
-        thread.start()
-        try:
-            yield told
-        finally:
-            over.set()
-            thread.join(20)
-
-
-@pytest.fixture
-def shop(pair: Paired, ledger_project: Project, tmp_path: Path, command: Callable[[Path], Run]) -> Shop:
-    ends = pair(AUTHORS, AUTHORS, AUTHOR, BOOK, begin=False, capability="books")
-    ends.source(
-        "insert into author select n, 'Author ' || n from generate_series(1, 30) n",
-        "insert into book select n, 1 + n % 30, 'Book ' || n from generate_series(1, 500) n",
-    )
-    folder = tmp_path / "migrations" / "books"
-    folder.mkdir(parents=True)
-    (folder / "capability.toml").write_text('service = "books"\n[[route]]\npath = "/books"\n')
-    (folder / "mapping.toml").write_text(MAPPING)
-    control = ledger_project.control
-    file = tmp_path / "strangler.toml"
-    (tmp_path / "env").write_text(
-        f"SOURCE={ends.forward.source_url}\nTARGET={ends.forward.target_url}\nCONTROL={control.database.reveal()}\n"
-        f"REDIS={control.redis.reveal()}\nSECRET={control.secret.reveal()}\n"
-    )
-    file.write_text(
-        'env_file = "env"\n[monolith]\nendpoints = ["http://127.0.0.1:1"]\ndatabase = "$SOURCE"\n'
-        '[control]\ndatabase = "$CONTROL"\nredis = "$REDIS"\nsecret = "$SECRET"\n[proxy]\nstate = "proxy"\n'
-        '[service.books]\nendpoints = ["http://127.0.0.1:2"]\ndatabase = "$TARGET"\n'
-    )
-    project = load(file)
-    with Publisher.open(project) as publisher:
-        publisher.enrol(project, who="ann", reason="first")
-    return Shop(ends, file, command(file))
 
 
 def objects(pair: Pair) -> list[Any]:

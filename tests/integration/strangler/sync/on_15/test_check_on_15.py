@@ -6,4 +6,3 @@ from tests.integration.strangler.sync.test_check import (  # noqa: F401
     test_the_command_prints_the_statements_alone_and_ends_as_its_findings_are,
     test_what_the_service_s_tables_do_by_themselves_is_told,
 )
-from tests.integration.strangler.sync.test_syncing import shop  # noqa: F401
