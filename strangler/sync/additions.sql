@@ -31,6 +31,7 @@ create table if not exists strangler_sync.claim (
   raised boolean not null default false,
   raised_at timestamptz,
   observing boolean not null default false,
+  marker bigint, -- the epoch of the last marker that came from the other side, and was applied with all before it
   catalogue jsonb, -- as it was when the fence was raised
   autovacuum jsonb -- what the tables' own settings were before they were kept from autovacuum
 );

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 from strangler.sync.changed import Noted, Tidying
+from strangler.sync.direction import Direction
 from strangler.sync.errors import CannotApply, StreamBroken
 from strangler.sync.filling import alone, settle
 from strangler.sync.images import Changes, RowKey
@@ -68,8 +69,11 @@ class Outdated(Exception):
 class Applier:
     """Applies to one target, through ``landings`` (parents before children)."""
 
-    def __init__(self, target: psycopg.Connection, landings: Sequence[Landing], at: Standing) -> None:
+    def __init__(
+        self, target: psycopg.Connection, landings: Sequence[Landing], at: Standing, direction: Direction
+    ) -> None:
         self.at = at
+        self._direction = direction
         self._target = target
         self._landings = {each.projection.mapping.target: each for each in landings}
         self._holds = any(each.policies for each in landings)
@@ -82,6 +86,8 @@ class Applier:
         self._staged = False
         self._transactions = self._changes = 0
         self._noted, self._tidying = Noted(), Tidying(at.name)
+        self._guarded: set[str] = set()  # tables that were written, and that only the sync may write
+        self._marker: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -127,9 +133,11 @@ class Applier:
         if not self._copying:
             for each in load.tables:
                 self._noted.take(each.landing.projection.mapping.target, each.changes)
+        self._guarded.update(_guarded(load))
         self._staged = True
         self._transactions += load.batch.transactions
         self._changes += load.batch.changes
+        self._mark(load.batch)
 
     def commit(self, load: Load) -> None:
         """Apply a batch and what came before it, with the watermark at its end. Raises ``Overtaken``."""
@@ -137,6 +145,7 @@ class Applier:
         try:
             if batch.tables or self._open is None or self._departed:
                 self.apply(load, whole=True)
+            self._mark(batch)
             heartbeat = None if batch.heartbeat is None else batch.heartbeat.decode()
             noted = self._noted.lines()
             advance(
@@ -147,6 +156,9 @@ class Applier:
                 changes=self._changes,
                 heartbeat=heartbeat,
                 noted=None if self._copying else noted,
+                marker=self._marker,
+                direction=self._direction,
+                guarded=sorted(self._guarded),
             )
             self._tidying.after(self._target, noted)
         except BaseException:
@@ -167,8 +179,15 @@ class Applier:
         opened, self._open, self._staged = self._open, None, False
         self._departed = self._leaving = False
         self._transactions = self._changes = 0
-        self._noted = Noted()
+        self._noted, self._guarded, self._marker = Noted(), set(), None
         return opened
+
+    def _mark(self, batch: Batch) -> None:
+        """Take note of the markers of this capability; others' come, too."""
+        for content in batch.markers:
+            capability, _, epoch = content.decode().partition(" ")
+            if capability == self._direction.capability:
+                self._marker = max(self._marker or 0, int(epoch))
 
     def _phase(self) -> tuple[bool, bool, int]:
         """Return whether the tables are copied, whether the stream has passed all chunks, and how often it fetched.
@@ -363,6 +382,13 @@ class Applier:
                 "insert into strangler_sync.tombstone (stream, target, key, gone, xids) values (%s, %s, %s, %s, %s)",
                 rows,
             )
+
+
+def _guarded(load: Load) -> Iterable[str]:
+    """Yield the tables that a batch writes and the sync alone may write while somebody else owns them."""
+    for each in load.tables:
+        if not each.landing.projection.mapping.reference:
+            yield each.landing.projection.source.qualified
 
 
 def _named(landing: Landing, key: Sequence[str]) -> str:

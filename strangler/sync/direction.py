@@ -34,9 +34,9 @@ def stream_name(capability: str, way: Way) -> str:
 class Direction:
     """A stream's name and ends. Its slot, publication and origin are called as it is.
 
-    While the source does not own the rows (``owned``) the stream carries heartbeats alone: it shows that the way is
-    open, and applies nothing of what somebody wrote there all the same. ``mapped`` tells of all tables that streams
-    carry, in the database of either stack, whose they are.
+    While the source does not own the rows the stream carries heartbeats alone: it shows that the way is open, and
+    applies nothing of what somebody wrote there all the same, since its target is not fenced. ``mapped`` tells of all
+    tables that streams carry, in the database of either stack, whose they are.
     """
 
     capability: str
@@ -47,7 +47,6 @@ class Direction:
     target: str
     target_url: str
     file: str
-    owned: bool = True
     mapped: Mapping[Stack, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -122,7 +121,6 @@ def inverted(forward: Direction) -> Direction:
         source_url=forward.target_url,
         target=forward.source,
         target_url=forward.source_url,
-        owned=not forward.owned,
     )
 
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 import psycopg
 from psycopg import sql
@@ -27,11 +26,9 @@ from strangler.sync.blocking import blockers, named
 from strangler.sync.errors import StaleEpoch, SyncError, TimedOut, Unfenced
 from strangler.sync.fenced import Catalogue, Fires
 from strangler.sync.fencing import Fence, as_owner, exists, make_missing, may_act, observing, read, refusing, replacing
+from strangler.sync.intake import MARKER
 from strangler.sync.pgoutput import lsn_of
 from strangler.sync.rights import rights
-
-MARKER: Final = "strangler_fence"
-"""The prefix of the message that a fence's transaction writes: ``capability epoch``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +75,21 @@ def claim(connection: psycopg.Connection, capability: str, epoch: int) -> None:
         raise _stale(_claim(connection, capability), capability, epoch)
 
 
+def hold(connection: psycopg.Connection, fence: Fence, epoch: int) -> None:
+    """Keep a raised fence as it is until the transaction ends.
+
+    Raises ``StaleEpoch`` where its claim is not at ``epoch``, ``Unfenced`` where it is not raised.
+    """
+    if not _hold(connection, fence, epoch).raised:
+        raise Unfenced(f"the fence of {fence.capability} in the database of the {fence.stack} is not raised")
+
+
+def marker_seen(connection: psycopg.Connection, capability: str) -> int | None:
+    """Return the epoch of the last marker that was applied here, with all that was written before it."""
+    row = connection.execute("select marker from strangler_sync.claim where capability = %s", [capability]).fetchone()
+    return row[0] if row else None
+
+
 def raise_fence(connection: psycopg.Connection, fence: Fence, *, epoch: int, owner: Stack, budget_s: float) -> Moved:
     """Lock every writer but the sync out, and write the marker; at the same epoch again it is raised as it is.
 
@@ -105,17 +117,21 @@ def raise_fence(connection: psycopg.Connection, fence: Fence, *, epoch: int, own
 
 
 def lower_fence(connection: psycopg.Connection, fence: Fence, *, epoch: int, budget_s: float) -> Moved:
-    """Let everybody write again, at the epoch that is claimed. Raises as ``raise_fence`` does, but not ``Unfenced``."""
+    """Let everybody write again, at the epoch that is claimed. Raises as ``raise_fence`` does, but not ``Unfenced``.
+
+    One that is not raised is left alone, without a lock: whoever kept it from being raised may write still, and all
+    others would wait behind who lowers it.
+    """
     began = time.monotonic()
     with _moving(connection, fence, began + budget_s) as locks:
-        _hold(connection, fence, epoch)
-        locks.take(connection, fence, _kept(connection, fence))
-        _fire(connection, locks.seen, Fires.NEVER)
-        connection.execute(
-            "update strangler_sync.claim set raised = false, observing = false, raised_at = null, catalogue = null"
-            " where capability = %s",
-            [fence.capability],
-        )
+        if _hold(connection, fence, epoch).raised:
+            locks.take(connection, fence, _kept(connection, fence))
+            _fire(connection, locks.seen, Fires.NEVER)
+            connection.execute(
+                "update strangler_sync.claim set raised = false, observing = false, raised_at = null, catalogue = null"
+                " where capability = %s",
+                [fence.capability],
+            )
     return _moved(connection, epoch, None, began, locks)
 
 
@@ -212,11 +228,12 @@ def _moving(connection: psycopg.Connection, fence: Fence, until: float) -> Itera
         ) from exc
 
 
-def _hold(connection: psycopg.Connection, fence: Fence, epoch: int) -> None:
+def _hold(connection: psycopg.Connection, fence: Fence, epoch: int) -> Claim:
     """Lock the claim. Raises ``StaleEpoch`` where it is not at ``epoch``."""
     found = _claim(connection, fence.capability, " for update")
     if found is None or found.epoch != epoch:
         raise _stale(found, fence.capability, epoch)
+    return found
 
 
 def _fire(connection: psycopg.Connection, seen: Catalogue, fires: Fires) -> None:

@@ -25,7 +25,9 @@ from strangler.sync.pgoutput import (
 )
 
 PREFIX: Final = "strangler"
-"""Of messages in the WAL that are ours: heartbeats and markers."""
+"""Of messages in the WAL that are heartbeats."""
+MARKER: Final = "strangler_fence"
+"""Of the message that a fence's transaction writes: ``capability epoch``. All that was written before is before it."""
 HEARTBEAT: Final = (
     "select pg_logical_emit_message(true, %s, pg_current_xact_id()::text || ' ' || clock_timestamp()::text)"
 )
@@ -98,6 +100,7 @@ class Batch:
     xids: list[int] = field(default_factory=list)  # of the transactions that have a part in it
     end: int = 0
     heartbeat: bytes | None = None
+    markers: list[bytes] = field(default_factory=list)
 
     def of(self, place: Place) -> Changes:
         found = self.tables.get(place.target)
@@ -160,13 +163,20 @@ class Intake:
             case Relation():
                 self._relate(event)
             case Message():
-                if event.prefix == PREFIX and event.transactional:
-                    self.batch.heartbeat = event.content
+                self._message(event)
             case Truncate():
                 if not (self._skipping or self._ours):
                     self._truncate(event)
             case _:
                 pass  # a type's name says nothing that is needed
+
+    def _message(self, event: Message) -> None:
+        if not event.transactional:  # it may come before what was committed earlier, and tells nothing
+            return
+        if event.prefix == PREFIX:
+            self.batch.heartbeat = event.content
+        elif event.prefix == MARKER and not self._skipping:
+            self.batch.markers.append(event.content)
 
     def _change(self, event: Insert | Update | Delete) -> None:
         places = self._places.get(event.relation)

@@ -24,7 +24,7 @@ from strangler.sync.applying import Applier, Load, Outdated
 from strangler.sync.check import policies_of
 from strangler.sync.direction import Direction
 from strangler.sync.ending import seen_by
-from strangler.sync.errors import BatchBroken, CannotApply, MappingInvalid, StreamBroken, SyncError, Widened
+from strangler.sync.errors import BatchBroken, CannotApply, MappingInvalid, SyncError, Widened
 from strangler.sync.filling import relax
 from strangler.sync.intake import HEARTBEAT, PREFIX, Expected, Intake
 from strangler.sync.landing import Landing, land
@@ -116,7 +116,7 @@ class _Session:
         if self._outline != kept:
             outline.prove(kept or {}, self._outline, direction.source)
             watermark.keep_outline(target, at.name, outlining.dumped(self._outline))
-        self._applier = Applier(target, landings, at)
+        self._applier = Applier(target, landings, at, direction)
         seen = seen_by(target, direction.name) if at.copying else None
         self._intake = Intake([_expected(each) for each in landings], at.lsn, self._flush, self._prove, seen)
         self._decoder = Decoder(1)
@@ -193,12 +193,6 @@ class _Session:
     def _hand_over(self, apply: Callable[[Load], None]) -> None:
         """Have the batch applied while the next is gathered. Raises what became of the one before."""
         batch, size = self._intake.batch, self._size
-        if batch.tables and not self._direction.owned:
-            written = dict.fromkeys(self._tables[name].source for name in batch.tables)
-            raise StreamBroken(
-                f"{', '.join(written)} was written in the {self._direction.source}, which does not own it; nothing"
-                " of that is applied: see who did, undo it there, and begin the sync anew"
-            )
         load = self._applier.prepare(batch, alone=size is Size.CHANGE)
         self._await()
         self._pending = self._hand.submit(self._try, apply, load, size, self._intake.final, self._event)

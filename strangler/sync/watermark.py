@@ -16,23 +16,17 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from strangler.sync.changed import Line
-from strangler.sync.errors import Overtaken, Unfenced
+from strangler.sync.direction import Direction, Way
+from strangler.sync.errors import Overtaken, StreamBroken
 from strangler.sync.pgoutput import lsn_of, lsn_text
 
-# Once somebody has claimed the fence of a capability here, rows are written under it alone. It need not be locked: who
-# lowers it waits for the tables that this transaction has written to, and who has lowered it is seen by this statement.
-_UNFENCED: Final = """
-select from strangler_sync.claim where epoch > 0 and not raised
-and %(name)s in ('strangler_' || replace(capability, '-', '_') || '_forward',
-                 'strangler_' || replace(capability, '-', '_') || '_reverse')
-"""
-_ADVANCE: Final = f"""
+_ADVANCING: Final = """
 with noted as (
   insert into strangler_sync.changed (stream, target, lsn, number, keys)
   select name, target, %(to)s::pg_lsn, number, keys
   from strangler_sync.stream, unnest(%(tables)s::text[], %(numbers)s::integer[], %(keys)s::text[])
        as listed (target, number, keys)
-  where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s
+  where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s and {allowed}
 )
 update strangler_sync.stream
 set lsn = %(to)s,
@@ -42,8 +36,15 @@ set lsn = %(to)s,
     heartbeat_at = coalesce(%(beaten_at)s::timestamptz, heartbeat_at),
     heartbeat_xid = coalesce(%(beaten_by)s::bigint, heartbeat_xid),
     applied_at = clock_timestamp(), stopped = null
-where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s and (%(changes)s = 0 or not exists ({_UNFENCED}))
-"""  # noqa: S608  # of constants
+where name = %(name)s and lsn = %(at)s and epoch = %(epoch)s and {allowed}
+"""
+# Asked when all is written, and what is written keeps its tables' locks: to lower the fence waits for these. Where the
+# owner was never moved rows go forward, though a release before has raised no fence.
+_ALLOWED: Final = (
+    "(not %(guarded)s or coalesce((select raised or (%(forward)s and epoch = 0) from strangler_sync.claim"
+    " where capability = %(capability)s), %(forward)s))"
+)
+_ADVANCE: Final = _ADVANCING.format(allowed=_ALLOWED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +104,18 @@ def advance(
     changes: int,
     heartbeat: str | None,
     noted: Sequence[Line] | None,
+    direction: Direction,
+    guarded: Sequence[str],
+    marker: int | None,
 ) -> None:
     """Set the watermark to ``to``. ``heartbeat`` is the number of the transaction that wrote it, and the time.
 
-    ``noted`` is what is recorded of the rows that changed; None while tables are copied, when nothing is.
+    ``noted`` is what is recorded of the rows that changed; None while tables are copied, when nothing is. ``guarded``
+    are the source's tables whose rows were written, and may be only while the target is fenced. ``marker`` is the epoch
+    of the last one that came.
 
-    Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch, and ``Unfenced`` when rows were
-    written that others may write, too.
+    Raises ``Overtaken`` when it is not where ``at`` says, or belongs to another epoch, ``StreamBroken`` when the target
+    is not fenced.
     """
     beaten_by, _, beaten_at = (None, "", None) if heartbeat is None else heartbeat.partition(" ")
     advanced = target.execute(
@@ -127,15 +133,26 @@ def advance(
             "tables": [table for table, _, _ in noted or ()],
             "numbers": [number for _, number, _ in noted or ()],
             "keys": [keys for _, _, keys in noted or ()],
+            "guarded": bool(guarded),
+            "capability": direction.capability,
+            "forward": direction.way is Way.FORWARD,
         },
     )
     if advanced.rowcount == 0:
-        if changes and target.execute(_UNFENCED.encode(), {"name": at.name}).fetchone() is not None:
-            raise Unfenced(
-                f"stream {at.name} has rows for tables that are not fenced against others: nothing of it is applied"
-                " until they are"
+        now = standing(target, at.name)
+        if now is None or (now.lsn, now.epoch) != (at.lsn, at.epoch):
+            raise Overtaken(
+                f"stream {at.name} is not at {lsn_text(at.lsn)} any more: another process has applied to it"
             )
-        raise Overtaken(f"stream {at.name} is not at {lsn_text(at.lsn)} any more: another process has applied to it")
+        raise StreamBroken(
+            f"{', '.join(guarded)} was written in the {direction.source}, which does not own it; nothing"
+            " of that is applied: see who did, undo it there, and begin the sync anew"
+        )
+    if marker is not None:
+        target.execute(
+            "update strangler_sync.claim set marker = greatest(coalesce(marker, 0), %s) where capability = %s",
+            [marker, direction.capability],
+        )
 
 
 def stop(target: psycopg.Connection, name: str, why: str) -> None:

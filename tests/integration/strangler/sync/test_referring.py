@@ -84,12 +84,13 @@ def ends(pair: Paired, request: pytest.FixtureRequest) -> MakeEnds:
         columns = more.pop("columns", ("book_id",))
         mapping = more.pop("mapping", book)(referred(on_delete, stack, columns=columns), **more)
         made = pair(owner if forward else notes, notes if forward else owner, mapping, begin=False)
-        found = Ends(made, made.forward if forward else replace(made.back, owned=True))
+        found = Ends(made, made.forward if forward else made.back)
         if owner is BOOK:
             for side in (found.owner, found.other):
                 side(ROWS)
             found.other(NOTES)
         made.begin()
+        made.open_back()
         return found
 
     return make
@@ -583,7 +584,8 @@ def test_a_right_is_given_by_the_statement_that_is_printed(pair: Paired, postgre
         shop.target(ROWS)
         admin.execute("insert into desk.note values (1, 1)")
         shop.begin()
-        shop.start(replace(shop.back, owned=True))
+        shop.open_back()
+        shop.start(shop.back)
         shop.target("delete from book where id = 1")
         until(lambda: shop.source("select book_id from desk.note") == [(None,)], "it is emptied")
 

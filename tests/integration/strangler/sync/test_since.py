@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,15 +25,12 @@ from strangler.sync.pgoutput import lsn_text
 from strangler.sync.rewriting import Wanted, rewrite
 from strangler.sync.since import Proof, changes, verify_changed
 from strangler.sync.verify import Kind, Progress, Verdict, Verifying
+from tests.fixtures.books import Shop
 from tests.fixtures.command import printed_json
 from tests.fixtures.spoiling import spoil
 from tests.fixtures.streams import Pair, Paired, as_a_release_before, project_of, stands_at, table
 from tests.fixtures.waiting import until
-from tests.integration.strangler.sync import test_syncing
 from tests.integration.strangler.sync.test_stream import CLOSED
-from tests.integration.strangler.sync.test_syncing import Shop
-
-shop = test_syncing.shop
 
 Found = TypeVar("Found")
 
@@ -342,7 +339,8 @@ def test_rows_that_repair_wrote_are_compared_too(bed: Bed) -> None:
 
 
 def test_on_the_way_back_it_is_the_monolith_s_rows_that_are_proved(bed: Bed) -> None:
-    back = replace(bed.pair.back, owned=True)
+    back = bed.pair.back
+    bed.pair.open_back()
     bed.pair.keep(back)
     filling.catch_up(back)
     assert bed.whole(Way.REVERSE).equal
@@ -369,7 +367,8 @@ def test_on_the_way_back_it_is_the_monolith_s_rows_that_are_proved(bed: Bed) -> 
 
 
 def test_what_one_way_has_proved_is_not_forgotten_the_other_way(bed: Bed) -> None:
-    back = replace(bed.pair.back, owned=True)
+    back = bed.pair.back
+    bed.pair.open_back()
     bed.pair.keep(back)
     filling.catch_up(back)
     assert bed.whole(Way.REVERSE).equal

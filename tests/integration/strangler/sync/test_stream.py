@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import psycopg
 import pytest
 
+from strangler.capability import Stack
 from strangler.local import Postgres
-from strangler.sync import install, watermark
+from strangler.sync import fence, fencing, install, watermark
 from strangler.sync.errors import Overtaken, StreamBroken
 from strangler.sync.stream import follow
 from tests.fixtures.streams import Pair, Paired, table
@@ -125,7 +125,8 @@ def test_a_stream_goes_on_where_it_was(shop: Pair) -> None:
 
 def test_what_was_applied_does_not_come_back(shop: Pair) -> None:
     shop.start()
-    shop.start(replace(shop.back, owned=True))
+    shop.open_back()
+    shop.start(shop.back)
     shop.source("insert into author values (1, 'Ann')")
     shop.equal("select * from author", "select * from author")
     shop.target("insert into author values (2, 'Bob')", "insert into volume values (1, 2, 'V', 250, null, true)")
@@ -347,7 +348,18 @@ def test_an_applier_that_wakes_late_writes_nothing(shop: Pair) -> None:
         shop.equal("select * from author", "select * from author")
         shop.stop()
         with pytest.raises(Overtaken, match="another process has applied to it"):
-            watermark.advance(connection, stale, stale.lsn + 1, transactions=1, changes=1, heartbeat=None, noted=None)
+            watermark.advance(
+                connection,
+                stale,
+                stale.lsn + 1,
+                transactions=1,
+                changes=1,
+                heartbeat=None,
+                noted=None,
+                direction=shop.forward,
+                guarded=["author"],
+                marker=None,
+            )
 
 
 def recreated_slot(shop: Pair) -> None:
@@ -426,4 +438,41 @@ def test_a_publication_that_is_altered_while_the_stream_runs_stops_it(shop: Pair
     shop.source(f"alter publication {name} drop table author", f"alter publication {name} add table author")
     until(lambda: shop.target(REASON) != [(None,)], "it is stopped", 20)
     assert "was dropped, made anew or altered" in shop.target(REASON)[0][0]
+    shop.stop()
+
+
+def marked(pair: Pair) -> int | None:
+    [(epoch,)] = pair.target("select marker from strangler_sync.claim")
+    return int(epoch) if epoch is not None else None
+
+
+def test_a_marker_is_seen_once_all_that_was_written_before_it_is_there(shop: Pair) -> None:
+    shop.source("insert into author values (1, 'Ann')")
+    with shop.forward.open() as (source, _):
+        fence.claim(source, shop.forward.capability, 3)
+        around = fencing.fence_of(shop.back)
+        fence.raise_fence(source, around, epoch=3, owner=Stack.SERVICE, budget_s=5)
+    shop.source("select pg_logical_emit_message(true, 'strangler_fence', 'another 9')")
+    shop.source(f"select pg_logical_emit_message(false, 'strangler_fence', '{shop.forward.capability} 8')")
+    assert marked(shop) is None
+    shop.start()
+    until(lambda: marked(shop) is not None, "the marker comes")
+    assert (marked(shop), shop.target("select id from author")) == (3, [(1,)])
+    shop.stop()
+
+
+def test_rows_are_applied_only_where_nobody_else_may_write_them(shop: Pair) -> None:
+    """Forward as they were begun, until the owner moves for the first time; from then on by the fence alone."""
+    shop.start()
+    shop.source("insert into author values (1, 'Ann')")
+    shop.equal("select * from author", "select * from author")
+    shop.target("update strangler_sync.claim set epoch = 5")
+    shop.source("insert into author values (2, 'Bob')")
+    until(lambda: shop.failed, "the stream stops")
+    assert "public.author was written in the source, which does not own it" in str(shop.failed.pop())
+    shop.stop()
+    assert shop.target("select id from author") == [(1,)]
+    shop.target("update strangler_sync.claim set raised = true")
+    shop.start()
+    shop.equal("select * from author", "select * from author")
     shop.stop()
