@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from strangler.capability import Refused
-from strangler.cli import check, demo, history, proxy, publish, reads, status, sync, top
+from strangler.cli import check, cutover, demo, history, proxy, publish, reads, status, sync, top
 from strangler.cli.shell import Failure, Shell, complain
+from strangler.cutover.conductor import Unfinished
 from strangler.ledger import LedgerError
 from strangler.project import ProjectInvalid
 from strangler.sync.errors import SyncError
@@ -46,12 +47,15 @@ def root(
 
 
 app.command()(check.check)
+app.command()(cutover.cutover)
 app.command()(demo.demo)
 app.command()(history.history)
 app.command()(reads.kill)
 app.command()(reads.override)
 app.command()(proxy.proxy)
 app.command()(publish.publish)
+app.command()(cutover.resume)
+app.command()(cutover.rollback)
 app.command("set")(reads.set_reads)
 app.command()(status.status)
 app.command()(top.top)
@@ -66,7 +70,7 @@ def main() -> None:
     """
     try:
         app()
-    except (ProjectInvalid, Refused, LedgerError, SyncError, Failure) as exc:
+    except (ProjectInvalid, Refused, LedgerError, SyncError, Unfinished, Failure) as exc:
         complain(exc)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -139,18 +139,12 @@ class Ledger:
     def open(cls, project: Project) -> Self:
         """Connect to the project's control database. Raises ``Unreachable`` or ``ProjectInvalid``."""
         keys = project.control.keys()
-        dsn = project.control.database.reveal()
-        try:
-            connection = psycopg.connect(
-                dsn,
-                autocommit=True,
-                connect_timeout=_CONNECT_TIMEOUT_S,
-                application_name="strangler ledger",
-                options=f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c statement_timeout=10000",
-            )
-        except psycopg.OperationalError as exc:
-            raise Unreachable(f"the control database does not answer: {str(exc).strip().splitlines()[0]}") from exc
-        return cls(connection, keys)
+        return cls(_connect(project), keys)
+
+    def reconnect(self, project: Project) -> None:
+        """Connect anew, where the connection was lost. Raises as ``open`` does."""
+        if self.connection.closed:
+            self.connection = _connect(project)
 
     def __enter__(self) -> Self:
         return self
@@ -343,6 +337,19 @@ class Ledger:
             "delete from strangler.routing_table where version <= %s", [table.version - _TABLES_KEPT]
         )
         return Publication(version=table.version, sealed=sealed)
+
+
+def _connect(project: Project) -> psycopg.Connection:
+    try:
+        return psycopg.connect(
+            project.control.database.reveal(),
+            autocommit=True,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name="strangler ledger",
+            options=f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c statement_timeout=10000",
+        )
+    except psycopg.OperationalError as exc:
+        raise Unreachable(f"the control database does not answer: {str(exc).strip().splitlines()[0]}") from exc
 
 
 def definition_of(files: CapabilityFiles) -> dict[str, Any]:

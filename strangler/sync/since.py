@@ -11,6 +11,8 @@ from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import psycopg
+
 from strangler.project import Project, TableMapping
 from strangler.sync import changed, filling, status, transfer, verdicts, watermark
 from strangler.sync.changed import Changed, Recorded
@@ -81,7 +83,13 @@ def changes(direction: Direction, position: int) -> Changed:
 
     Raises ``SyncError`` where that is not known, with the way on.
     """
-    with transfer.open_database(direction.target_url, direction.target) as target, target.transaction():
+    with transfer.open_database(direction.target_url, direction.target) as target:
+        return changes_in(target, direction, position)
+
+
+def changes_in(target: psycopg.Connection, direction: Direction, position: int) -> Changed:
+    """Return the same, of the target that is open."""
+    with target.transaction():
         # In one snapshot: what is forgotten meanwhile is not missed.
         target.execute("set transaction isolation level repeatable read, read only")
         found = changed.recorded(target, direction.name) if watermark.exists(target) else None
@@ -126,17 +134,22 @@ def _position(asked: Verifying, since: str, project: Project) -> int:
     if since != LAST:
         return position_of(since)
     with transfer.open_database(project.control.database.reveal(), "control database") as control:
-        last = verdicts.last_whole(control, asked.capability, asked.way)
+        return last_position(control, asked.capability, asked.way)
+
+
+def last_position(control: psycopg.Connection, capability: str, way: Way) -> int:
+    """Return where the last comparison of all rows stood. Raises ``SyncError`` unless they were equal there."""
+    last = verdicts.last_whole(control, capability, way)
     if last is None:
-        raise SyncError(f"no comparison of all rows of {asked.capability} is known; {_ALL}")
+        raise SyncError(f"no comparison of all rows of {capability} is known; {_ALL}")
     equal, position = last
     if not equal:
         raise SyncError(
-            f"when all rows of {asked.capability} were compared last, some differed, and others may have changed since;"
+            f"when all rows of {capability} were compared last, some differed, and others may have changed since;"
             f" see strangler sync repair, then {_ALL}"
         )
     if position is None:
-        raise SyncError(f"when all rows of {asked.capability} were compared last no stream followed; {_ALL}")
+        raise SyncError(f"when all rows of {capability} were compared last no stream followed; {_ALL}")
     return lsn_of(position)
 
 

@@ -14,7 +14,7 @@ from strangler.ledger import Change, Publisher
 from strangler.project import Project
 from strangler.sync import ending, fence, fencing, filling, install, record, status, transfer, verdicts
 from strangler.sync.check import refuse_losses
-from strangler.sync.direction import Direction, directions
+from strangler.sync.direction import Direction, Way, directions
 from strangler.sync.errors import RightMissing, SyncError, TimedOut, Unreachable
 from strangler.sync.pgoutput import lsn_text
 from strangler.sync.verdicts import Tell, keeping
@@ -102,14 +102,14 @@ def remove(asked: Asked, project: Project, publisher: Publisher) -> None:
     _take_away((forward, back))
 
 
-def settling(capability: str, project: Project) -> Settle:
+def settling(capability: str, project: Project, way: Way = Way.FORWARD) -> Settle:
     """Return what waits until rows in flight have come: for the stream where one is applied, else a moment."""
-    forward, _ = directions(project.capabilities[capability], project)
-    if not status.of(forward).running:
+    direction = directions(project.capabilities[capability], project)[way is Way.REVERSE]
+    if not status.of(direction).running:
         return pause
 
     def settle() -> None:
-        filling.catch_up(forward)
+        filling.catch_up(direction)
 
     return settle
 

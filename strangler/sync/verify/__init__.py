@@ -2,7 +2,7 @@
 
 from strangler.sync.verify.looking import Kind, Settle
 from strangler.sync.verify.pair import Patience
-from strangler.sync.verify.run import CHUNK_ROWS, TOLD, Verifying, chosen_of, pause, verify
+from strangler.sync.verify.run import CHUNK_ROWS, TOLD, Ready, Verifying, chosen_of, pause, ready, verify
 from strangler.sync.verify.verdict import Cell, Difference, Progress, TableVerdict, Verdict, to_json
 
 __all__ = [
@@ -13,12 +13,14 @@ __all__ = [
     "Kind",
     "Patience",
     "Progress",
+    "Ready",
     "Settle",
     "TableVerdict",
     "Verdict",
     "Verifying",
     "chosen_of",
     "pause",
+    "ready",
     "to_json",
     "verify",
 ]

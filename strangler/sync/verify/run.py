@@ -15,7 +15,7 @@ from typing import Final
 import psycopg
 
 from strangler.project import Project, TableMapping
-from strangler.sync.direction import Way, directions
+from strangler.sync.direction import Direction, Way, directions
 from strangler.sync.errors import SyncError, TimedOut, Unreachable
 from strangler.sync.mapping import Key, Projection, project
 from strangler.sync.verify.looking import Settle
@@ -85,6 +85,50 @@ def verify(asked: Verifying, setting: Project) -> Generator[Progress, None, Verd
                 found = yield from _walk(pair, projection, asked)
                 tables.append(found if asked.way is Way.FORWARD else found.turned())
     return Verdict(capability=asked.capability, tables=tuple(tables), seconds=time.monotonic() - started)
+
+
+class Ready:
+    """Both databases connected and looked at, so that changed rows are compared at once: for a pause, when all wait.
+
+    Nothing is in flight then. ``projections`` are the tables of ``direction``, by the name of its target's.
+    """
+
+    def __init__(self, pair: Pair, direction: Direction) -> None:
+        self._pair, self._way, self._capability = pair, direction.way, direction.capability
+        self.projections = {
+            each.mapping.target: each for each in _projections(pair, list(direction.tables), direction.file)
+        }
+        ends = pair.monolith.connection, pair.service.connection
+        with _explained():
+            self._tables = {name: compared(each, *ends, CHUNK_ROWS) for name, each in self.projections.items()}
+
+    def verify(self, streamed: Mapping[str, Collection[Key] | None]) -> Verdict:
+        """Compare the rows of these keys, as the stream spells them; None: all rows of that table. Raises as above."""
+        started = time.monotonic()
+        tables = [self._verdict(name, keys) for name, keys in streamed.items() if keys is None or keys]
+        return Verdict(capability=self._capability, tables=tuple(tables), seconds=time.monotonic() - started)
+
+    def _verdict(self, name: str, keys: Collection[Key] | None) -> TableVerdict:
+        walk = Walk(
+            table=self._tables[name],
+            pair=self._pair,
+            told=TOLD,
+            chunk_rows=CHUNK_ROWS,
+            settle=lambda: None,
+            proving=True,
+            keyed=0,
+        )
+        for _ in walk.ranges() if keys is None else walk.rows_of_stream(keys):
+            pass
+        found = walk.verdict()
+        return found if self._way is Way.FORWARD else found.turned()
+
+
+@contextmanager
+def ready(direction: Direction, patience: Patience | None = None) -> Iterator[Ready]:
+    """Connect to both databases, and yield what compares there. Raises as ``verify`` does."""
+    with open_pair(direction, patience or Patience()) as pair:
+        yield Ready(pair, direction)
 
 
 def chosen_of(tables: Sequence[TableMapping], wanted: tuple[str, ...], capability: str) -> list[TableMapping]:

@@ -1,0 +1,175 @@
+"""``cutover``, ``rollback`` and ``resume``: which stack may write a capability's data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from strangler.capability import Stack
+from strangler.cli.shell import AsJson, CapabilityName, Failure, Reason, files_of, out, print_json, shell, who
+from strangler.cli.verify import warn, watched
+from strangler.cutover import conductor, moving
+from strangler.cutover.conductor import PAUSE_S, Moved, Performed
+from strangler.cutover.gates import Outcome as Gated
+from strangler.cutover.gates import Verdict, passes
+from strangler.cutover.protocol import End, Outcome
+from strangler.ledger import Publisher
+from strangler.project import Project
+from strangler.sync.syncing import Asked
+
+_PAUSE: Final = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?)(ms|s)")
+_MARKS: Final = {Gated.PASS: "[green]✓[/]", Gated.FAIL: "[red]✗[/]", Gated.INCONCLUSIVE: "[yellow]?[/]"}
+_USUAL: Final = f"{PAUSE_S:g}s"
+_SHORTEST_S: Final = 0.05
+_LONGEST_S: Final = 30.0
+
+
+def parse_pause(text: str) -> float:
+    """Return a pause such as "2s" or "500ms" in seconds."""
+    match = _PAUSE.fullmatch(text)
+    seconds = float(match[1]) / (1_000 if match[2] == "ms" else 1) if match else -1.0
+    if not _SHORTEST_S <= seconds <= _LONGEST_S:
+        raise typer.BadParameter(f"{text!r} is no pause; say it from 50ms to 30s, as in 2s or 500ms")
+    return seconds
+
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Measure the gates, and move nothing.")]
+PauseBudget = Annotated[
+    str,
+    typer.Option("--pause-budget", metavar="PAUSE", help="How long writes may wait; what takes longer is aborted."),
+]
+
+
+def cutover(
+    context: typer.Context,
+    capability: CapabilityName,
+    reason: Reason,
+    dry_run: DryRun = False,
+    pause_budget: PauseBudget = _USUAL,
+    as_json: AsJson = False,
+) -> None:
+    """Make the service the owner of a capability's data: from then on it alone may write, and nothing is lost."""
+    _move(
+        context, capability, reason, Stack.SERVICE, dry_run=dry_run, pause_s=parse_pause(pause_budget), as_json=as_json
+    )
+
+
+def rollback(
+    context: typer.Context,
+    capability: CapabilityName,
+    reason: Reason,
+    dry_run: DryRun = False,
+    pause_budget: PauseBudget = _USUAL,
+    as_json: AsJson = False,
+) -> None:
+    """Make the monolith the owner again, with all that the service has written meanwhile."""
+    _move(
+        context, capability, reason, Stack.MONOLITH, dry_run=dry_run, pause_s=parse_pause(pause_budget), as_json=as_json
+    )
+
+
+def resume(context: typer.Context, capability: CapabilityName, reason: Reason, as_json: AsJson = False) -> None:
+    """Bring a move of the owner to its end that somebody has left: forward if it has switched, else back."""
+    project = shell(context).project()
+    files_of(project, capability)
+    asked = Asked(capability=capability, who=who(), reason=reason)
+    with Publisher.open(project) as publisher:
+        moved = conductor.carry_on(asked, project, publisher, told=_quietly if as_json else _say)
+    if moved is None:
+        raise Failure(f"the owner of {capability} is not being moved")
+    _conclude(capability, moved, as_json=as_json)
+
+
+def _move(
+    context: typer.Context,
+    capability: str,
+    reason: str,
+    to: Stack,
+    *,
+    dry_run: bool,
+    pause_s: float,
+    as_json: bool,
+) -> None:
+    project = shell(context).project()
+    files_of(project, capability)
+    asked = Asked(capability=capability, who=who(), reason=reason)
+    with Publisher.open(project) as publisher:
+        if dry_run:
+            _try(asked, to, project, publisher, as_json=as_json)
+            return
+        try:
+            moved = moving.move(
+                asked,
+                to,
+                project,
+                publisher,
+                told=_quietly if as_json else _say,
+                measured=_unseen if as_json else _show,
+                tell=warn,
+                watch=watched,
+                pause_s=pause_s,
+            )
+        except moving.Held as exc:
+            if as_json:
+                print_json(
+                    {"capability": capability, "end": "held", "gates": [each.to_json() for each in exc.verdicts]}
+                )
+            raise Failure(f"{capability} stays with its owner: {exc}") from exc
+    _conclude(capability, moved, as_json=as_json)
+
+
+def _try(asked: Asked, to: Stack, project: Project, publisher: Publisher, *, as_json: bool) -> None:
+    """Say whether a move would begin now."""
+    moving.refuse(asked, to, publisher)
+    found = moving.gates(asked, project, publisher, warn, watched)
+    if as_json:
+        print_json(
+            {"capability": asked.capability, "passes": passes(found), "gates": [each.to_json() for each in found]}
+        )
+    else:
+        _show(found)
+        would = "would move now" if passes(found) else "would not begin"
+        out.print(f"{asked.capability} {would}; nothing was changed")
+    if not passes(found):
+        raise typer.Exit(1)
+
+
+# --- what a person reads ---
+
+
+def _show(found: Sequence[Verdict]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for each in found:
+        table.add_row(_MARKS[each.outcome], each.gate, escape(each.measured))
+        if each.cure:
+            table.add_row("", "", f"[dim]→ {escape(each.cure)}[/]")
+    out.print(table)
+
+
+def _say(step: Performed) -> None:
+    mark = "[green]✓[/]" if step.outcome is Outcome.DONE else "[yellow]![/]"
+    out.print(f"{mark} {step.step:<14}{step.ms:8.1f} ms  [dim]{escape(step.said)}[/]")
+
+
+def _quietly(step: Performed) -> None:
+    """Say nothing of a step: all of them are in the JSON at the end."""
+
+
+def _unseen(found: Sequence[Verdict]) -> None:
+    """Say nothing of the gates."""
+
+
+def _conclude(capability: str, moved: Moved, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"capability": capability, **moved.to_json()})
+    if moved.end is End.MOVED:
+        if not as_json:
+            waited = "" if moved.pause_ms is None else f"; writes waited {moved.pause_ms:.0f} ms at most"
+            out.print(f"{capability}: the {moved.owner} owns it now (epoch {moved.epoch}){waited}")
+        return
+    raise Failure(f"{capability} stays with the {moved.owner} ({moved.end}): {moved.why}")

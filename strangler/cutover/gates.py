@@ -1,0 +1,186 @@
+"""What must hold before the owner moves: each gate with what was measured, and the way on where it does not hold.
+
+No I/O: ``Facts`` are gathered by ``looking``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from strangler.capability import Refused, Stack, StartMove, State, transit
+from strangler.ledger import Worker
+from strangler.ledger.publish import LIVE_S, late
+from strangler.sync.blocking import Blocker, Kind
+from strangler.sync.changed import MOST
+from strangler.sync.status import Status
+from strangler.sync.telling import duration
+
+LAG_S: Final = 3.0
+"""A heartbeat is written once a second and comes within moments: one that is older than three has not come."""
+LAG_BYTES: Final = 16 << 20
+"""So much WAL is applied in a second or so (86,000 rows a second were seen): what is more would be waited for."""
+
+
+class Outcome(StrEnum):
+    PASS = "pass"  # noqa: S105  # no password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How a gate was found: what was ``measured``, and the way on where it does not pass."""
+
+    gate: str
+    outcome: Outcome
+    measured: str
+    cure: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"gate": self.gate, "outcome": self.outcome, "measured": self.measured, "cure": self.cure}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The last comparison of all rows, as the stream towards the new owner makes them.
+
+    ``changed`` is how many keys have changed since, None where that is not known or any may have; ``why`` says so.
+    """
+
+    equal: bool | None
+    age_s: float | None = None
+    changed: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is looked at for a move of ``capability``. Databases are called by their stack.
+
+    ``ahead`` is the stream from the owner to who is to own, ``back`` the one the other way. ``fenced`` tells whether
+    the fence there is raised, ``drift`` what may have passed it.
+    """
+
+    capability: str
+    state: State
+    ahead: Status
+    back: Status
+    compared: Compared
+    workers: Sequence[Worker]
+    version: int
+    fenced: bool
+    drift: Sequence[str]
+    blockers: Mapping[Stack, Sequence[Blocker]]
+
+
+def verdicts(facts: Facts) -> list[Verdict]:
+    """Return every gate's verdict, in the order in which a person would mend them."""
+    return [
+        _state(facts),
+        _stream("stream", facts.ahead),
+        _stream("way back", facts.back),
+        _compared(facts),
+        _fence(facts),
+        *_locks(facts),
+        _workers(facts),
+    ]
+
+
+def passes(found: Sequence[Verdict]) -> bool:
+    return all(each.outcome is Outcome.PASS for each in found)
+
+
+def _state(facts: Facts) -> Verdict:
+    state = facts.state
+    shown = f"stage {state.stage}, owner {state.owner}, epoch {state.epoch}"
+    try:
+        transit(state, StartMove())
+    except Refused as exc:
+        return Verdict(gate="state", outcome=Outcome.FAIL, measured=shown, cure=str(exc))
+    return Verdict(gate="state", outcome=Outcome.PASS, measured=shown)
+
+
+def _stream(gate: str, found: Status) -> Verdict:
+    if not found.begun or found.problem is not None:
+        why = found.problem or "it was never begun"
+        return Verdict(gate=gate, outcome=Outcome.FAIL, measured=why, cure="see strangler sync status")
+    if not found.running:
+        cure = "start strangler sync run"
+        return Verdict(gate=gate, outcome=Outcome.FAIL, measured="nobody applies it", cure=cure)
+    if found.lag_s is None or found.lag_bytes is None:
+        measured = "no heartbeat has come yet"
+        return Verdict(gate=gate, outcome=Outcome.INCONCLUSIVE, measured=measured, cure="wait for a second or two")
+    measured = f"{max(0.0, found.lag_s):.1f} s and {found.lag_bytes:,} bytes behind"
+    late_by = found.lag_s > LAG_S or found.lag_bytes > LAG_BYTES
+    wanted = f"wait until it is at most {LAG_S:g} s and {LAG_BYTES:,} bytes behind: strangler sync status --watch"
+    return Verdict(
+        gate=gate,
+        outcome=Outcome.FAIL if late_by else Outcome.PASS,
+        measured=measured,
+        cure=wanted if late_by else "",
+    )
+
+
+def _compared(facts: Facts) -> Verdict:
+    found, again = facts.compared, f"strangler sync verify {facts.capability}"
+    if found.equal is None or found.age_s is None:
+        return Verdict(gate="verify", outcome=Outcome.INCONCLUSIVE, measured=found.why, cure=again)
+    age = f"all rows compared {duration(found.age_s)} ago"
+    if not found.equal:
+        cure = f"strangler sync repair {facts.capability}, then {again}"
+        return Verdict(gate="verify", outcome=Outcome.FAIL, measured=f"{age}, and some differed", cure=cure)
+    if found.changed is None or found.changed > MOST:
+        why = found.why or f"{found.changed:,} keys have changed since, and {MOST:,} are compared in a pause at most"
+        return Verdict(gate="verify", outcome=Outcome.FAIL, measured=f"{age}, equal; {why}", cure=again)
+    measured = f"{age}, equal; {found.changed:,} keys changed since"
+    return Verdict(gate="verify", outcome=Outcome.PASS, measured=measured)
+
+
+def _fence(facts: Facts) -> Verdict:
+    to = facts.state.owner.other
+    if not facts.fenced:
+        return Verdict(
+            gate="fence",
+            outcome=Outcome.FAIL,
+            measured=f"the {to} is not fenced, and others may write there",
+            cure=f"strangler sync remove {facts.capability}, strangler sync start {facts.capability} --replace",
+        )
+    if facts.drift:
+        return Verdict(
+            gate="fence",
+            outcome=Outcome.FAIL,
+            measured=f"the {to}: {'; '.join(facts.drift)}",
+            cure=f"mend that, strangler sync verify {facts.capability}, and raise it again",
+        )
+    return Verdict(gate="fence", outcome=Outcome.PASS, measured=f"the {to} is fenced as it was when it was raised")
+
+
+def _locks(facts: Facts) -> Iterator[Verdict]:
+    for stack, found in facts.blockers.items():
+        gate = f"locks at the {stack}"
+        # Autovacuum is kept away before anybody waits, and gives way to who does so.
+        staying = [each for each in found if each.kind is not Kind.AUTOVACUUM]
+        if staying:
+            cure = "; ".join(each.cure for each in staying)
+            measured = "; ".join(str(each) for each in staying)
+            yield Verdict(gate=gate, outcome=Outcome.FAIL, measured=measured, cure=f"let it end, or: {cure}")
+        else:
+            yield Verdict(gate=gate, outcome=Outcome.PASS, measured="nobody who stays")
+
+
+def _workers(facts: Facts) -> Verdict:
+    live = [each for each in facts.workers if each.age <= LIVE_S]
+    behind = late(live, facts.version)
+    if behind:
+        names = ", ".join(each.about or each.id for each in behind)
+        return Verdict(
+            gate="proxies",
+            outcome=Outcome.FAIL,
+            measured=f"{len(behind)} of {len(live)} workers do not route by version {facts.version}: {names}",
+            cure="see strangler status",
+        )
+    measured = f"{len(live)} workers route by version {facts.version}"
+    return Verdict(gate="proxies", outcome=Outcome.PASS, measured=measured)

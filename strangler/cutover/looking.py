@@ -1,0 +1,56 @@
+"""What a move's gates are measured on, gathered from both databases, the ledger and the proxies."""
+
+from __future__ import annotations
+
+import psycopg
+
+from strangler.capability import Stack
+from strangler.cutover.ends import Ends
+from strangler.cutover.gates import Compared, Facts
+from strangler.ledger import Publisher
+from strangler.project import Project
+from strangler.sync import fence, since, status, verdicts
+from strangler.sync.direction import Direction
+from strangler.sync.errors import SyncError
+from strangler.sync.quiet import lock_gates
+from strangler.sync.transfer import open_database
+
+
+def look(capability: str, project: Project, publisher: Publisher) -> Facts:
+    """Return what the gates of a move away from the owner are measured on. Raises ``Unreachable``, ``SyncError``."""
+    state = publisher.ledger.state(capability)
+    newest = publisher.ledger.newest()
+    to = state.owner.other
+    with Ends(project.capabilities[capability], project) as ends:
+        claim = fence.standing(ends.at(to), capability)
+        fenced = claim is not None and claim.raised
+        return Facts(
+            capability=capability,
+            state=state,
+            ahead=status.once_running(ends.towards(to)),
+            back=status.once_running(ends.towards(to.other)),
+            compared=_compared(ends.towards(to), ends.at(to), project),
+            workers=publisher.workers(),
+            version=newest.version if newest else 0,
+            fenced=fenced,
+            drift=fence.drift(ends.at(to), ends.fence(to)) if fenced else (),
+            blockers={stack: lock_gates(ends.at(stack), ends.fence(stack)) for stack in Stack},
+        )
+
+
+def _compared(direction: Direction, target: psycopg.Connection, project: Project) -> Compared:
+    with open_database(project.control.database.reveal(), "control database") as control:
+        try:
+            position = since.last_position(control, direction.capability, direction.way)
+        except SyncError as exc:
+            known = verdicts.last_whole(control, direction.capability, direction.way)
+            return Compared(equal=None if known is None else known[0], why=str(exc))
+        whole = verdicts.last(control, direction.capability).whole
+    age = 0.0 if whole is None else whole.age_s
+    try:
+        found = since.changes_in(target, direction, position)
+    except SyncError as exc:
+        return Compared(equal=True, age_s=age, why=str(exc))
+    if any(keys is None for keys in found.keys.values()):
+        return Compared(equal=True, age_s=age, why="any row may have changed since")
+    return Compared(equal=True, age_s=age, changed=sum(len(keys or ()) for keys in found.keys.values()))

@@ -1,0 +1,84 @@
+"""The use cases: a move's gates measured, ownership moved, and a move that somebody left brought to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+
+from strangler.capability import Refused, Stack
+from strangler.cutover import conductor
+from strangler.cutover.conductor import PAUSE_S, Moved, Performed
+from strangler.cutover.gates import Verdict, passes, verdicts
+from strangler.cutover.looking import look
+from strangler.ledger import Publisher
+from strangler.project import Project
+from strangler.sync.direction import Way
+from strangler.sync.syncing import Asked, settling
+from strangler.sync.verdicts import Tell, keeping
+from strangler.sync.verify import Progress, Verifying
+from strangler.sync.verify import Verdict as SyncVerdict
+
+Watch = Callable[[Generator[Progress, None, SyncVerdict]], SyncVerdict]
+"""Runs a comparison of all rows to its end, and shows its progress."""
+
+
+class Held(Exception):
+    """A gate does not hold, and nothing was begun. ``verdicts`` are those of all gates, each with its way on."""
+
+    def __init__(self, found: Sequence[Verdict]) -> None:
+        failing = [each for each in found if not passes([each])]
+        super().__init__("; ".join(f"{each.gate}: {each.measured}" for each in failing))
+        self.verdicts = tuple(found)
+
+
+def gates(asked: Asked, project: Project, publisher: Publisher, tell: Tell, watch: Watch) -> list[Verdict]:
+    """Measure every gate of a move away from the owner. All rows are compared where too little is known of them.
+
+    Raises ``SyncError`` where a database cannot be asked.
+    """
+    facts = look(asked.capability, project, publisher)
+    found = verdicts(facts)
+    if passes(found) or any(not passes([each]) for each in found if each.gate != "verify"):
+        return found
+    if facts.compared.equal is False:
+        return found
+    way = Way.FORWARD if facts.state.owner is Stack.MONOLITH else Way.REVERSE
+    settle = settling(asked.capability, project, way)
+    watch(keeping(Verifying(capability=asked.capability, settle=settle, proving=True, way=way), project, tell))
+    return verdicts(look(asked.capability, project, publisher))
+
+
+def move(
+    asked: Asked,
+    to: Stack,
+    project: Project,
+    publisher: Publisher,
+    *,
+    told: Callable[[Performed], None],
+    measured: Callable[[Sequence[Verdict]], None],
+    tell: Tell,
+    watch: Watch,
+    pause_s: float = PAUSE_S,
+) -> Moved:
+    """Make ``to`` the owner of a capability; ``measured`` hears the gates' verdicts, ``told`` each step.
+
+    Raises ``Refused`` where it is already, or somebody is moving it, ``Held`` where a gate does not hold, and what
+    ``conductor.move`` raises.
+    """
+    refuse(asked, to, publisher)
+    found = gates(asked, project, publisher, tell, watch)
+    measured(found)
+    if not passes(found):
+        raise Held(found)
+    return conductor.move(asked, project, publisher, told=told, pause_s=pause_s)
+
+
+def refuse(asked: Asked, to: Stack, publisher: Publisher) -> None:
+    """Raise ``Refused`` where ``to`` owns the capability already, or somebody moves it."""
+    state = publisher.ledger.state(asked.capability)
+    if state.moving is not None:
+        raise Refused(
+            f"the owner of {asked.capability} is being moved (epoch {state.moving.epoch}, {state.moving.phase}); if"
+            f" nobody does so any more: strangler resume {asked.capability}"
+        )
+    if state.owner is to:
+        raise Refused(f"the {to} owns {asked.capability} already")

@@ -1,0 +1,202 @@
+"""The owner moves there and back, by the command line, between real databases whose streams run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from strangler.capability import Phase, Stack
+from strangler.cutover import conductor
+from strangler.cutover.conductor import Performed
+from strangler.cutover.protocol import NEXT, End, Step
+from strangler.ledger import Publisher
+from strangler.sync import fencing
+from strangler.sync.syncing import Asked
+from tests.fixtures.books import ALL, Shop
+from tests.fixtures.command import printed_json
+from tests.fixtures.ledger import ScriptedWorker
+from tests.fixtures.waiting import until
+
+WHY = ("--reason", "trying")
+ADD = "insert into book values ({}, 1, 'New {}')"
+
+
+@contextmanager
+def in_shadow(shop: Shop) -> Iterator[None]:
+    """Have the streams run, and both sides hold the same rows."""
+    shop("start")
+    with shop.running():
+        assert shop("backfill", "--inline")[0] == 0
+        yield
+
+
+def may(shop: Shop, stack: Stack, statement: str) -> bool:
+    """Run a statement as an application in the database of a stack, and return whether its fence let it pass."""
+    forward = shop.pair.forward
+    try:
+        with psycopg.connect(forward.source_url if stack is Stack.MONOLITH else forward.target_url) as connection:
+            connection.execute(statement)
+    except psycopg.Error as exc:
+        if exc.sqlstate != fencing.STATE:
+            raise
+        return False
+    return True
+
+
+def write(shop: Shop, number: int) -> Stack:
+    """Write a book where it may be, as an application does that is told to try elsewhere; return where that was."""
+    while True:
+        for stack in Stack:
+            if may(shop, stack, ADD.format(number, number)):
+                return stack
+
+
+def owners(shop: Shop) -> list[str]:
+    """Return on which sides somebody may write."""
+    return [str(stack) for stack in Stack if may(shop, stack, "update book set title = title where id < 0")]
+
+
+def same(shop: Shop, query: str) -> None:
+    """Wait until both sides answer alike: the stream from whoever owns goes on."""
+    until(lambda: shop.pair.source(query) == shop.pair.target(query), "both sides are equal", 20)
+
+
+def autovacuum(shop: Shop) -> list[Any]:
+    asked = "select reloptions from pg_class where relname in ('author', 'book') order by relname"
+    return [*shop.pair.source(asked), *shop.pair.target(asked)]
+
+
+def test_the_owner_moves_there_and_back_with_all_that_was_written(shop: Shop) -> None:
+    before = autovacuum(shop)
+    with ScriptedWorker(shop.project, "one"), in_shadow(shop):
+        shop.pair.source(ADD.format(600, 600))
+        there = printed_json(shop.say("cutover", "books", *WHY, "--json"))
+        assert (there["end"], there["owner"], owners(shop)) == ("moved", "service", ["service"])
+        assert there["pause_ms"] < 2_000
+        shop.pair.target(
+            ADD.format(601, 601), "delete from book where id = 600", "update author set name = 'Z' where id = 1"
+        )
+        same(shop, "select id, name from author order by id")
+        same(shop, ALL)
+        back = printed_json(shop.say("rollback", "books", *WHY, "--json"))
+        assert (back["end"], back["owner"], owners(shop)) == ("moved", "monolith", ["monolith"])
+        shop.pair.source(ADD.format(602, 602))
+        same(shop, ALL)
+        again = printed_json(shop.say("cutover", "books", *WHY, "--json"))
+        assert (again["end"], owners(shop)) == ("moved", ["service"])
+    assert autovacuum(shop) == before
+    history = printed_json(shop.say("history", "books", "--json"))
+    moves = [entry for entry in history if entry["command"] == "move-complete"]
+    assert [entry["evidence"]["drained"]["marker"] for entry in moves] == [
+        again["epoch"],
+        back["epoch"],
+        there["epoch"],
+    ]
+    assert moves[2]["evidence"]["proof"]["compared"] == {"book": 1}
+
+
+def test_what_is_written_meanwhile_is_on_both_sides_once(shop: Shop) -> None:
+    over, written = threading.Event(), dict[int, Stack]()
+
+    def writing(first: int) -> None:
+        number = first
+        while not over.is_set():
+            written[number] = write(shop, number)
+            number += 1
+
+    with in_shadow(shop), ThreadPoolExecutor(3) as hands:
+        writers = [hands.submit(writing, first) for first in (10_000, 20_000, 30_000)]
+        try:
+            until(lambda: len(written) > 20, "they write")
+            for verb in ("cutover", "rollback", "cutover"):
+                printed_json(shop.say(verb, "books", *WHY, "--json"))
+                now = len(written)
+                until(lambda now=now: len(written) > now + 20, "they write on")  # type: ignore[misc]
+        finally:
+            over.set()
+        for each in writers:
+            each.result()
+        assert set(written.values()) == {Stack.MONOLITH, Stack.SERVICE}
+        asked = "select id from book where id >= 10000 order by id"
+        same(shop, asked)
+        assert [number for (number,) in shop.pair.source(asked)] == sorted(written)
+
+
+def test_a_writer_that_stays_keeps_the_owner_where_it_is(shop: Shop) -> None:
+    with in_shadow(shop):
+        before = autovacuum(shop)
+        with psycopg.connect(shop.pair.forward.source_url) as holding:
+            holding.execute(ADD.format(600, 600))
+            code, out, err = shop.say("cutover", "books", *WHY, "--pause-budget", "300ms")
+            assert code == 1
+            assert "books stays with the monolith (aborted): fence: the fence of books in the database of the" in err
+            assert f"process {holding.info.backend_pid}" in err
+            assert "finish abort" in out
+            holding.commit()
+        assert (owners(shop), autovacuum(shop)) == (["monolith"], before)
+        state = printed_json(shop.say("status", "--json"))["capabilities"]["books"]
+        assert (state["stage"], state["move"]["phase"]) == ("shadow", "aborted")
+        assert shop.say("cutover", "books", *WHY)[0] == 0
+
+
+def test_a_worker_that_has_writes_under_way_keeps_the_owner_where_it_is(shop: Shop) -> None:
+    with ScriptedWorker(shop.project, "one") as worker, in_shadow(shop):
+        worker.in_flight = 1
+        code, _, err = shop.say("cutover", "books", *WHY, "--pause-budget", "300ms")
+        assert code == 1
+        assert "hold: 1 of 1 workers may still write to books: scripted one (1 under way)" in err
+        assert owners(shop) == ["monolith"]
+
+
+def test_a_dry_run_measures_and_moves_nothing(shop: Shop) -> None:
+    with in_shadow(shop):
+        code, out, _ = shop.say("cutover", "books", *WHY, "--dry-run")
+        assert code == 0
+        assert "books would move now; nothing was changed" in out
+        for gate in ("state", "stream", "way back", "verify", "fence", "locks at the monolith", "proxies"):
+            assert gate in out
+        assert owners(shop) == ["monolith"]
+    code, out, _ = shop.say("cutover", "books", *WHY, "--dry-run", "--json")
+    assert code == 1
+    assert '"nobody applies it"' in out
+    assert "would not begin" in shop.say("cutover", "books", *WHY, "--dry-run")[1]
+    assert "books stays with its owner: stream: nobody applies it" in shop.say("cutover", "books", *WHY)[2]
+
+
+class Crash(BaseException):
+    """Nothing of the conductor goes on after it."""
+
+
+FORTH = [Step.PREPARE, Step.CLAIM_SOURCE, Step.CLAIM_TARGET, Step.HOLD, Step.FENCE, Step.DRAIN, Step.PROVE, Step.SWITCH]
+
+
+@pytest.mark.parametrize("last", [*FORTH, Step.UNFENCE, Step.FINISH])
+def test_a_conductor_that_dies_after_any_step_leaves_a_way_on(shop: Shop, last: Step) -> None:
+    def dies(step: Performed) -> None:
+        if step.step is last:
+            raise Crash
+
+    asked = Asked(capability="books", who="ann", reason="trying")
+    with in_shadow(shop):
+        with Publisher.open(shop.project) as publisher, pytest.raises(Crash):
+            conductor.move(asked, shop.project, publisher, told=dies)
+        assert len(owners(shop)) <= 1
+        if last is not Step.FINISH:
+            assert "strangler resume books" in shop.say("cutover", "books", *WHY)[2]
+        with Publisher.open(shop.project) as publisher:
+            moved = conductor.carry_on(asked, shop.project, publisher, told=lambda _: None)
+            state = publisher.ledger.state("books")
+        gone = last in (Step.SWITCH, Step.UNFENCE, Step.FINISH)
+        assert (moved.end if moved else End.MOVED) is (End.MOVED if gone else End.ABORTED)
+        assert owners(shop) == [str(state.owner)] == ["service" if gone else "monolith"]
+        assert state.move is not None
+        assert state.move.phase is (Phase.DONE if gone else Phase.ABORTED)
+        number = 700 + list(NEXT).index(last)
+        write(shop, number)
+        same(shop, ALL)
