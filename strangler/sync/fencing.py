@@ -160,14 +160,25 @@ def make_missing(
     lacking = {oid: names for oid, names in missing(seen).items() if root is None or seen.tables[oid].root == root}
     owners = {seen.tables[oid].owner for oid in lacking}
     may_act(connection, {seen.tables[oid].owner: seen.tables[oid].name for oid in lacking})
-    for owner in owners - {connection.info.user}:  # who makes a trigger must be able to call its function
-        connection.execute(
-            sql.SQL("grant usage on schema {} to {owner}; grant execute on function {}() to {owner}").format(
-                sql.Identifier(SCHEMA), fence.function, owner=sql.Identifier(owner)
-            )
-        )
+    for owner in owners:
+        _let_call(connection, fence, owner)
     for oid, names in lacking.items():
         as_owner(connection, seen.tables[oid], [_making(fence, seen.tables[oid], name, fires) for name in names])
+
+
+def _let_call(connection: psycopg.Connection, fence: Fence, owner: str) -> None:
+    """Let who makes a trigger call its function, where it may not yet: a grant alters the function's row, which is kept."""
+    row = connection.execute(
+        "select has_schema_privilege(%(owner)s, %(schema)s, 'usage'),"
+        " has_function_privilege(%(owner)s, to_regproc(%(function)s), 'execute')",
+        {"owner": owner, "schema": SCHEMA, "function": fence.function.as_string(connection)},
+    ).fetchone()
+    may_look, may_call = row or (False, False)
+    grantee = sql.Identifier(owner)
+    if not may_look:
+        connection.execute(sql.SQL("grant usage on schema {} to {}").format(sql.Identifier(SCHEMA), grantee))
+    if not may_call:
+        connection.execute(sql.SQL("grant execute on function {}() to {}").format(fence.function, grantee))
 
 
 def _making(fence: Fence, table: Table, name: str, fires: bool) -> sql.Composed:

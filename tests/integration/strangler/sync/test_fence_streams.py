@@ -136,7 +136,7 @@ def test_a_table_in_use_is_waited_for_in_short_steps_and_who_uses_it_is_named(
     with psycopg.connect(found.forward.target_url, application_name="night job") as reader:
         reader.execute("select from author")
         with pytest.raises(TimedOut, match=f"public.author waited 0.5 s for process {reader.info.backend_pid} "):
-            install.remove(found.forward)
+            install.remove(found.back)
         reader.rollback()
 
 
