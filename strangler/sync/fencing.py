@@ -167,7 +167,7 @@ def make_missing(
 
 
 def _let_call(connection: psycopg.Connection, fence: Fence, owner: str) -> None:
-    """Let who makes a trigger call its function, where it may not yet: a grant alters the function's row, which is kept."""
+    """Let who makes a trigger call its function, where it may not: a grant alters the function, which is watched."""
     row = connection.execute(
         "select has_schema_privilege(%(owner)s, %(schema)s, 'usage'),"
         " has_function_privilege(%(owner)s, to_regproc(%(function)s), 'execute')",
