@@ -34,6 +34,7 @@ from strangler.cli.shell import (
     show_stage,
     who,
 )
+from strangler.cutover import watching
 from strangler.ledger import Publisher
 from strangler.project import Project
 from strangler.project.values import printable
@@ -74,7 +75,11 @@ def run(context: typer.Context) -> None:
     sys.setswitchinterval(running.SWITCH_S)
     with _telling(project):
         out.print("strangler sync: running, until Ctrl-C")
-        running.run(project, lambda: not over.is_set(), lambda words: err.print(words, markup=False, soft_wrap=True))
+        running.run(project, lambda: not over.is_set(), _told, lambda _: watching.look(project, _told))
+
+
+def _told(words: str) -> None:
+    err.print(words, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -295,7 +295,12 @@ class _Conductor:
             who=self._asked.who,
             reason=self._asked.reason,
             epoch=epoch,
-            evidence={**self._evidence, "steps_ms": self._steps_ms(), **({"why": self._why} if self._why else {})},
+            evidence={
+                **self._evidence,
+                "pause_s": self._pause_s,
+                "steps_ms": self._steps_ms(),
+                **({"why": self._why} if self._why else {}),
+            },
         )
 
     def _steps_ms(self) -> dict[str, float]:

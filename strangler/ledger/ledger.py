@@ -186,6 +186,13 @@ class Ledger:
             )
             return [_entry(row) for row in cursor]
 
+    def last(self, capability: str) -> tuple[Entry, float] | None:
+        """Return the last entry of a capability, and how many seconds ago it was written."""
+        with _translated():
+            found = self.history(capability, limit=1)
+            row = self.connection.execute("select clock_timestamp()").fetchone()
+        return (found[0], (row[0] - found[0].at).total_seconds()) if found and row else None
+
     def apply(self, change: Change, files: CapabilityFiles | None = None) -> Publication:
         """Make one transition and store the routing table that carries it.
 

@@ -37,6 +37,7 @@ _LOCK: Final = 0x7374_7265_616D
 _LOOK_S: Final = 0.5
 _LOOK_FOR_BEGUN_S: Final = 3.0
 _GUARD_S: Final = 5.0
+_BESIDE_S: Final = 1.0
 _END_S: Final = 5.0
 # A database that restarts is back within seconds; one that is mended by hand should not be asked all the time.
 _FIRST_PAUSE_S: Final = 0.2
@@ -44,15 +45,21 @@ _LONGEST_PAUSE_S: Final = 5.0
 _STOPPED_PAUSE_S: Final = 3.0
 
 Wanted = Callable[[], bool]
+Look = Callable[[Wanted], None]
 
 
-def run(project: Project, wanted: Wanted, told: Callable[[str], None] = _LOG.warning) -> None:
-    """Keep every stream of ``project`` that was begun going, while ``wanted``; stand by while another process does."""
+def run(
+    project: Project, wanted: Wanted, told: Callable[[str], None] = _LOG.warning, beside: Look | None = None
+) -> None:
+    """Keep every stream of ``project`` that was begun going, while ``wanted``; stand by while another process does.
+
+    Whoever does so looks at what is ``beside`` the streams once a second, too.
+    """
     chosen = [each for files in project.capabilities.values() if files.tables for each in directions(files, project)]
     while wanted():
         try:
             with _alone(project, wanted, told) as alone:
-                watches = _Watches(Retention(project, told), Routine(project, told), chosen)
+                watches = _Watches(Retention(project, told), Routine(project, told), chosen, beside)
                 _keep_all(chosen, watches, lambda: wanted() and alone(), told)
         except (Unreachable, psycopg.OperationalError) as exc:
             told(f"the control database is away, and nothing is applied meanwhile: {_first_line(exc)}")
@@ -110,16 +117,20 @@ def _keep_all(chosen: Sequence[Direction], watches: _Watches, wanted: Wanted, to
 class _Watches:
     """What looks after the streams from time to time, each in a thread of its own."""
 
-    def __init__(self, retention: Retention, routine: Routine, chosen: Sequence[Direction]) -> None:
-        self._looks: dict[str, Callable[[Wanted], None]] = {
-            "retention": lambda _: retention.look(chosen),
-            "routine": routine.look,
+    def __init__(
+        self, retention: Retention, routine: Routine, chosen: Sequence[Direction], beside: Look | None
+    ) -> None:
+        self._looks: dict[str, tuple[float, Look]] = {
+            "retention": (_GUARD_S, lambda _: retention.look(chosen)),
+            "routine": (_GUARD_S, routine.look),
         }
+        if beside is not None:
+            self._looks["beside"] = (_BESIDE_S, beside)
         self._threads: list[threading.Thread] = []
 
     def begin(self, over: threading.Event) -> None:
-        for name, look in self._looks.items():
-            thread = threading.Thread(target=_watch, args=(look, over), name=name, daemon=True)
+        for name, (every_s, look) in self._looks.items():
+            thread = threading.Thread(target=_watch, args=(look, every_s, over), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -128,8 +139,8 @@ class _Watches:
             thread.join(_END_S)  # a comparison may wait for a stream that does not move; it writes nothing
 
 
-def _watch(look: Callable[[Wanted], None], over: threading.Event) -> None:
-    while not over.wait(_GUARD_S):
+def _watch(look: Look, every_s: float, over: threading.Event) -> None:
+    while not over.wait(every_s):
         look(lambda: not over.is_set())
 
 

@@ -189,7 +189,7 @@ def test_a_conductor_that_dies_after_any_step_leaves_a_way_on(shop: Shop, last: 
         assert len(owners(shop)) <= 1
         if last is not Step.FINISH:
             assert "strangler resume books" in shop.say("cutover", "books", *WHY)[2]
-        with Publisher.open(shop.project) as publisher:
+        with Publisher.open(shop.project) as publisher:  # sooner than whoever keeps the streams going would
             moved = conductor.carry_on(asked, shop.project, publisher, told=lambda _: None)
             state = publisher.ledger.state("books")
         gone = last in (Step.SWITCH, Step.UNFENCE, Step.FINISH)
@@ -200,3 +200,23 @@ def test_a_conductor_that_dies_after_any_step_leaves_a_way_on(shop: Shop, last: 
         number = 700 + list(NEXT).index(last)
         write(shop, number)
         same(shop, ALL)
+
+
+@pytest.mark.parametrize(("last", "owner"), [(Step.FENCE, Stack.MONOLITH), (Step.SWITCH, Stack.SERVICE)])
+def test_who_keeps_the_streams_going_ends_a_move_that_somebody_has_left(shop: Shop, last: Step, owner: Stack) -> None:
+    def dies(step: Performed) -> None:
+        if step.step is last:
+            raise Crash
+
+    asked = Asked(capability="books", who="ann", reason="trying")
+    shop("start")
+    with shop.running() as told, Publisher.open(shop.project) as publisher:
+        assert shop("backfill", "--inline")[0] == 0
+        with pytest.raises(Crash):
+            conductor.move(asked, shop.project, publisher, told=dies, pause_s=0.5)
+        until(lambda: publisher.ledger.state("books").moving is None, "it has ended", 20)
+        assert publisher.ledger.state("books").owner is owner
+        assert owners(shop) == [str(owner)]
+        until(lambda: told, "it is told")
+        assert "books: whoever moved the owner has left it; it is" in told[0]
+        assert f"and the {owner} owns it" in told[0]
