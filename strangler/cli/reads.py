@@ -113,8 +113,10 @@ def _refuse_stale(project: Project, capability: str, command: SetReads, state: S
     if state.data is not Data.STREAMED or command.allow_stale:
         return
     after = transit(state, command)
+    copy = state.owner.other
     cohorts = after.cohorts.items() - state.cohorts.items()
-    if after.share > state.share or any(stack is Stack.SERVICE for _, stack in cohorts):
+    more = after.share > state.share if copy is Stack.SERVICE else after.share < state.share
+    if more or any(stack is copy for _, stack in cohorts):
         syncing.refuse_stale(capability, project)
 
 

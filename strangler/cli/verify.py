@@ -21,7 +21,7 @@ from strangler.project.values import printable
 from strangler.sync.errors import SyncError
 from strangler.sync.pgoutput import lsn_text
 from strangler.sync.since import Proof, verify_changed
-from strangler.sync.syncing import settling
+from strangler.sync.syncing import leading, settling
 from strangler.sync.verdicts import keeping
 from strangler.sync.verify import (
     CHUNK_ROWS,
@@ -84,12 +84,16 @@ def verify(
         files = files_of(project, capability)
         asked = Verifying(capability=capability, tables=tuple(table or ()), told=rows, chunk_rows=chunk_rows)
         if changed_since is None:
-            settle = settling(capability, project) if files.tables else pause
-            asked = replace(asked, settle=settle, proving=settle is not pause)
+            if files.tables:
+                stream = leading(capability, project)
+                settle = settling(stream)
+                asked = replace(asked, settle=settle, proving=settle is not pause, way=stream.way)
             part = None if table is None else ", ".join(table)
             verdict = watched(keeping(asked, project, warn, part=part))
             _show(verdict, to_json(verdict, width) if as_json else None)
         else:
+            if files.tables:
+                asked = replace(asked, way=leading(capability, project).way)
             proof = watched(verify_changed(asked, changed_since, project, warn))
             verdict = proof.verdict
             if not as_json:

@@ -11,7 +11,7 @@ from strangler.cutover.gates import Verdict, passes, verdicts
 from strangler.cutover.looking import look
 from strangler.ledger import Publisher
 from strangler.project import Project
-from strangler.sync.direction import Way
+from strangler.sync.direction import directions
 from strangler.sync.syncing import Asked, settling
 from strangler.sync.verdicts import Tell, keeping
 from strangler.sync.verify import Progress, Verifying
@@ -41,9 +41,9 @@ def gates(asked: Asked, project: Project, publisher: Publisher, tell: Tell, watc
         return found
     if facts.compared.equal is False:
         return found
-    way = Way.FORWARD if facts.state.owner is Stack.MONOLITH else Way.REVERSE
-    settle = settling(asked.capability, project, way)
-    watch(keeping(Verifying(capability=asked.capability, settle=settle, proving=True, way=way), project, tell))
+    stream = directions(project.capabilities[asked.capability], project)[facts.state.owner is Stack.SERVICE]
+    comparing = Verifying(capability=asked.capability, settle=settling(stream), proving=True, way=stream.way)
+    watch(keeping(comparing, project, tell))
     return verdicts(look(asked.capability, project, publisher))
 
 

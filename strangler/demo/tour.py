@@ -26,7 +26,7 @@ from strangler.demo.traffic import Ask, Crowd, Traffic
 from strangler.ledger import Change, Publisher
 from strangler.project import Problem, Project, ProjectInvalid
 from strangler.sync.copying import Copying, copy
-from strangler.sync.syncing import Asked, complete, remove, settling, start
+from strangler.sync.syncing import Asked, complete, leading, remove, settling, start
 from strangler.sync.verify import Progress, Verdict, Verifying, verify
 
 _LOG_S: Final = 10.0  # for a line to reach its log
@@ -170,7 +170,8 @@ class Guide:
 
     def _verify(self) -> Found:
         name = self.tour.capability
-        comparing = Verifying(capability=name, settle=settling(name, self.project))
+        stream = leading(name, self.project)
+        comparing = Verifying(capability=name, settle=settling(stream), way=stream.way)
         return _found(verify(comparing, self.project), time.monotonic())
 
     def _share(self, name: str, share: int, cohorts: Mapping[str, Stack | None] | None = None) -> Leg:

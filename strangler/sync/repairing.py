@@ -9,10 +9,10 @@ from typing import Final
 from strangler.ledger import Line, Publisher
 from strangler.project import Project
 from strangler.sync import ending, filling, status
-from strangler.sync.direction import Direction, directions
+from strangler.sync.direction import Direction, Way
 from strangler.sync.errors import SyncError
 from strangler.sync.rewriting import Rewritten, rewrite
-from strangler.sync.syncing import Asked
+from strangler.sync.syncing import Asked, leading
 from strangler.sync.verdicts import Tell, keeping
 from strangler.sync.verify import Progress, Verdict, Verifying
 
@@ -69,8 +69,16 @@ def prove(verdict: Verdict, project: Project, tell: Tell) -> Generator[Progress,
 
 
 def _followed(capability: str, project: Project) -> Direction:
-    """Return the stream into the service. Raises ``SyncError`` unless it is applied, and its copy has ended."""
-    forward, _ = directions(project.capabilities[capability], project)
+    """Return the stream into the service. Raises ``SyncError`` unless it is applied, and its copy has ended.
+
+    And where the service owns the rows: those are not to be made what the monolith has.
+    """
+    forward = leading(capability, project)
+    if forward.way is Way.REVERSE:
+        raise SyncError(
+            f"the service owns {capability}, and only a service's copy is repaired; go back first: strangler rollback"
+            f" {capability}"
+        )
     found = status.once_running(forward)
     if found.problem is not None:
         raise SyncError(f"the stream of {capability} does not go on: {found.problem}")

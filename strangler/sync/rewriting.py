@@ -27,7 +27,7 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
-from strangler.sync import changed, install, transfer
+from strangler.sync import changed, install, transfer, watermark
 from strangler.sync.catalogue import Table, identifier
 from strangler.sync.check import policies_of
 from strangler.sync.direction import Direction
@@ -156,6 +156,7 @@ def _once(
             done = sum((_counted(each, now) for each in still), Rewritten())
             _write(source, target, [replace(each, policies=policies[each.projection.mapping.target]) for each in still])
             _note(source, target, direction.name, still)
+            watermark.refuse_unfenced(target, direction)  # at last: what is written keeps its tables' locks
     written = {each.projection.mapping.target: {*each.present, *each.gone} for each in still}
     return done, {name: [key for key in keys if key not in written.get(name, ())] for name, keys in wanted.items()}
 

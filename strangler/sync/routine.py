@@ -10,7 +10,6 @@ import psycopg
 
 from strangler.project import Project, ProjectInvalid
 from strangler.sync import ending, status, syncing, transfer, verdicts
-from strangler.sync.direction import directions
 from strangler.sync.errors import SyncError
 from strangler.sync.verify import Verdict, Verifying
 
@@ -66,11 +65,12 @@ class Routine:
 
     def _is_followed(self, name: str) -> bool:
         """Return whether a stream brings what is written, and its copy has ended."""
-        forward, _ = directions(self._project.capabilities[name], self._project)
-        return status.of(forward).follows and not ending.is_copying(forward)
+        leading = syncing.leading(name, self._project)
+        return status.of(leading).follows and not ending.is_copying(leading)
 
     def _compare(self, name: str, wanted: Wanted) -> Verdict | None:
-        asked = Verifying(capability=name, settle=syncing.settling(name, self._project), proving=True)
+        leading = syncing.leading(name, self._project)
+        asked = Verifying(capability=name, settle=syncing.settling(leading), proving=True, way=leading.way)
         steps = verdicts.keeping(asked, self._project, self._tell)
         while wanted():
             try:

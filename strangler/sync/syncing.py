@@ -14,7 +14,7 @@ from strangler.ledger import Change, Publisher
 from strangler.project import Project
 from strangler.sync import ending, fence, fencing, filling, install, record, status, transfer, verdicts
 from strangler.sync.check import refuse_losses
-from strangler.sync.direction import Direction, Way, directions
+from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import RightMissing, SyncError, TimedOut, Unreachable
 from strangler.sync.pgoutput import lsn_text
 from strangler.sync.verdicts import Tell, keeping
@@ -102,9 +102,16 @@ def remove(asked: Asked, project: Project, publisher: Publisher) -> None:
     _take_away((forward, back))
 
 
-def settling(capability: str, project: Project, way: Way = Way.FORWARD) -> Settle:
+def leading(capability: str, project: Project) -> Direction:
+    """Return the stream from the owner to the other side: who is fenced does not own. Raises ``Unreachable``."""
+    forward, back = directions(project.capabilities[capability], project)
+    with transfer.open_database(forward.source_url, forward.source) as source:
+        claim = fence.standing(source, capability)
+    return back if claim is not None and claim.raised else forward
+
+
+def settling(direction: Direction) -> Settle:
     """Return what waits until rows in flight have come: for the stream where one is applied, else a moment."""
-    direction = directions(project.capabilities[capability], project)[way is Way.REVERSE]
     if not status.of(direction).running:
         return pause
 
@@ -115,9 +122,8 @@ def settling(capability: str, project: Project, way: Way = Way.FORWARD) -> Settl
 
 
 def refuse_stale(capability: str, project: Project) -> None:
-    """Raise ``Refused`` when the stream into the service does not follow: readers would not see later writes."""
-    forward, _ = directions(project.capabilities[capability], project)
-    found = status.of(forward)
+    """Raise ``Refused`` when the stream from the owner does not follow: readers would not see later writes."""
+    found = status.of(leading(capability, project))
     if found.follows:
         return
     age = "no heartbeat has come yet" if found.lag_s is None else f"its last heartbeat is {found.lag_s:,.0f} s old"

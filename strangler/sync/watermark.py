@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from strangler.sync.changed import Line
 from strangler.sync.direction import Direction, Way
-from strangler.sync.errors import Overtaken, StreamBroken
+from strangler.sync.errors import Overtaken, StreamBroken, SyncError
 from strangler.sync.pgoutput import lsn_of, lsn_text
 
 _ADVANCING: Final = """
@@ -152,6 +152,17 @@ def advance(
         target.execute(
             "update strangler_sync.claim set marker = greatest(coalesce(marker, 0), %s) where capability = %s",
             [marker, direction.capability],
+        )
+
+
+def refuse_unfenced(target: psycopg.Connection, direction: Direction) -> None:
+    """Raise ``SyncError`` for a transaction that has written rows of ``direction`` where others may write them, too."""
+    asked = {"guarded": True, "capability": direction.capability, "forward": direction.way is Way.FORWARD}
+    row = target.execute(f"select {_ALLOWED}".encode(), asked).fetchone()
+    if row is None or not row[0]:
+        raise SyncError(
+            f"the {direction.stack} owns {direction.capability} now, and no rows are written there from the other side;"
+            " nothing of that stays"
         )
 
 

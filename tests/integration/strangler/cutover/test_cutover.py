@@ -101,6 +101,23 @@ def test_the_owner_moves_there_and_back_with_all_that_was_written(shop: Shop) ->
     assert moves[2]["evidence"]["proof"]["compared"] == {"book": 1}
 
 
+def test_after_a_cutover_everything_goes_by_the_owner(shop: Shop) -> None:
+    with in_shadow(shop):
+        assert shop.say("cutover", "books", *WHY)[0] == 0
+        assert may(shop, Stack.SERVICE, ADD.format(600, 600))
+        assert shop("verify")[0] == 0
+        assert "the service owns books, and only a service's copy is repaired" in shop("repair", *WHY)[2]
+        assert shop.say("set", "books", "--reads", "50%", *WHY)[0] == 0
+        assert shop.say("kill", "books", *WHY)[0] == 0
+        state = printed_json(shop.say("status", "--json"))["capabilities"]["books"]
+        assert (state["stage"], state["share"], state["killed"]) == ("service", 10_000, "trying")
+        for refused in ("start", "remove"):
+            assert "its service owns the data: roll back first" in shop(refused)[2]
+        assert "the service owns books already" in shop.say("cutover", "books", *WHY)[2]
+        assert shop.say("rollback", "books", *WHY)[0] == 0
+        assert "it is killed (trying)" in shop.say("cutover", "books", *WHY)[1]
+
+
 def test_what_is_written_meanwhile_is_on_both_sides_once(shop: Shop) -> None:
     over, written = threading.Event(), dict[int, Stack]()
 

@@ -256,10 +256,10 @@ def running_slots(pair: Pair) -> int:
 
 def test_rows_in_flight_are_waited_for_by_the_stream_where_one_is_applied(shop: Shop) -> None:
     shop("start")
-    assert syncing.settling("books", shop.project) is pause
+    assert syncing.settling(shop.pair.forward) is pause
     with shop.running():
         shop("backfill", "--inline")
-        settle = syncing.settling("books", shop.project)
+        settle = syncing.settling(shop.pair.forward)
         assert settle is not pause
         shop.pair.source("update book set title = title || '?'")
         settle()
