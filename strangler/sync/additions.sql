@@ -30,6 +30,7 @@ create table if not exists strangler_sync.claim (
   owner text not null default 'monolith', -- the stack that may write, or is to
   raised boolean not null default false,
   raised_at timestamptz,
+  raised_on bigint, -- the epoch
   observing boolean not null default false,
   marker bigint, -- the epoch of the last marker that came from the other side, and was applied with all before it
   catalogue jsonb, -- as it was when the fence was raised

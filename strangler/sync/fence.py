@@ -12,7 +12,7 @@ wakes later, when somebody else has claimed another one, is refused here and not
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,13 +33,20 @@ from strangler.sync.rights import rights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Who may touch a fence: whoever acts on ``epoch``. ``owner`` is the stack that may write, or is to."""
+    """Who may touch a fence: whoever acts on ``epoch``. ``owner`` is the stack that may write, or is to.
+
+    ``raised_on`` is the epoch on which it was raised, None while it is not.
+    """
 
     capability: str
     epoch: int
     owner: Stack
-    raised: bool
+    raised_on: int | None
     observing: bool
+
+    @property
+    def raised(self) -> bool:
+        return self.raised_on is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,26 +98,30 @@ def marker_seen(connection: psycopg.Connection, capability: str) -> int | None:
 
 
 def raise_fence(connection: psycopg.Connection, fence: Fence, *, epoch: int, owner: Stack, budget_s: float) -> Moved:
-    """Lock every writer but the sync out, and write the marker; at the same epoch again it is raised as it is.
+    """Lock every writer but the sync out, and write the marker; what is raised is raised again as it is.
 
-    ``owner`` is told to whoever is refused: the stack that may write, or is to. Raises ``StaleEpoch``, ``TimedOut``
-    naming whom it waited for beyond ``budget_s``, ``Unfenced`` with all that would let writes pass, ``RightMissing``;
-    then nothing is raised that was not.
+    On the same epoch that is refused where what it stands on has changed since: lower it first. ``owner`` is told to
+    whoever is refused: the stack that may write, or is to. Raises ``StaleEpoch``, ``TimedOut`` naming whom it waited
+    for beyond ``budget_s``, ``Unfenced`` with all that would let writes pass, ``RightMissing``; then nothing is raised
+    that was not.
     """
     began = time.monotonic()
     with _moving(connection, fence, began + budget_s) as locks:
-        _hold(connection, fence, epoch)
+        found = _hold(connection, fence, epoch)
         locks.take(connection, fence)
+        if found.raised_on == epoch:
+            _refuse(fence, "has not held", drift(connection, fence))
         body = refusing(connection, fence, epoch, owner)
         connection.execute(replacing(fence, body))
         make_missing(connection, fence, locks.seen)
         _fire(connection, locks.seen, Fires.ALWAYS)
         seen = read(connection, fence)
-        _refuse_faults(fence, seen, body)
+        _refuse(fence, "would not hold", fenced.faults(seen, body, Fires.ALWAYS))
         marker = _emit(connection, fence.capability, epoch)
         connection.execute(
             "update strangler_sync.claim set raised = true, observing = false, owner = %s, catalogue = %s,"
-            " raised_at = case when raised then raised_at else clock_timestamp() end where capability = %s",
+            " raised_on = epoch, raised_at = case when raised then raised_at else clock_timestamp() end"
+            " where capability = %s",
             [owner, Jsonb(seen.to_json()), fence.capability],
         )
     return _moved(connection, epoch, marker, began, locks)
@@ -128,8 +139,8 @@ def lower_fence(connection: psycopg.Connection, fence: Fence, *, epoch: int, bud
             locks.take(connection, fence, _kept(connection, fence))
             _fire(connection, locks.seen, Fires.NEVER)
             connection.execute(
-                "update strangler_sync.claim set raised = false, observing = false, raised_at = null, catalogue = null"
-                " where capability = %s",
+                "update strangler_sync.claim set raised = false, observing = false, raised_at = null, raised_on = null,"
+                " catalogue = null where capability = %s",
                 [fence.capability],
             )
     return _moved(connection, epoch, None, began, locks)
@@ -229,7 +240,7 @@ def _moving(connection: psycopg.Connection, fence: Fence, until: float) -> Itera
 
 
 def _hold(connection: psycopg.Connection, fence: Fence, epoch: int) -> Claim:
-    """Lock the claim. Raises ``StaleEpoch`` where it is not at ``epoch``."""
+    """Lock the claim, and return it. Raises ``StaleEpoch`` where it is not at ``epoch``."""
     found = _claim(connection, fence.capability, " for update")
     if found is None or found.epoch != epoch:
         raise _stale(found, fence.capability, epoch)
@@ -247,10 +258,10 @@ def _fire(connection: psycopg.Connection, seen: Catalogue, fires: Fires) -> None
         as_owner(connection, table, changes)
 
 
-def _refuse_faults(fence: Fence, seen: Catalogue, body: str) -> None:
-    found = list(fenced.faults(seen, body, Fires.ALWAYS))
-    if found:
-        raise Unfenced(f"the fence of {fence.capability} would not hold: {'; '.join(found)}")
+def _refuse(fence: Fence, why: str, found: Iterable[str]) -> None:
+    told = "; ".join(found)
+    if told:
+        raise Unfenced(f"the fence of {fence.capability} {why}: {told}")
 
 
 def _refuse_silence(connection: psycopg.Connection) -> None:
@@ -281,11 +292,11 @@ def _moved(connection: psycopg.Connection, epoch: int, marker: int | None, began
 
 
 def _claim(connection: psycopg.Connection, capability: str, locking: str = "") -> Claim | None:
-    query = sql.SQL("select epoch, owner, raised, observing from strangler_sync.claim where capability = %s{}")
+    query = sql.SQL("select epoch, owner, raised_on, observing from strangler_sync.claim where capability = %s{}")
     row = connection.execute(query.format(sql.SQL(locking)), [capability]).fetchone()
     if row is None:
         return None
-    return Claim(capability=capability, epoch=row[0], owner=Stack(row[1]), raised=row[2], observing=row[3])
+    return Claim(capability=capability, epoch=row[0], owner=Stack(row[1]), raised_on=row[2], observing=row[3])
 
 
 def _stale(found: Claim | None, capability: str, epoch: int) -> StaleEpoch:

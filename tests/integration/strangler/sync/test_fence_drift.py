@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from strangler.sync import fencing
+from strangler.sync import fence, fencing
 from strangler.sync.errors import Unfenced
 from tests.fixtures.fenced import Bed
 from tests.integration.strangler.sync.test_fence import refused
@@ -160,11 +160,24 @@ def test_a_function_that_was_replaced_is_found(bed: Bed) -> None:
     replaced = "create or replace function {} returns trigger language plpgsql as 'begin return new; end'"
     bed.superuser(replaced.format("strangler_sync.fence_shop_books()"))
     assert bed.drift() == ["the fence's function was replaced"]
+    bed.down()
     bed.up()
     assert bed.drift() == []
     refused(bed.application_url, ["delete from book"])
     bed.superuser("alter function strangler_sync.fence_shop_books() security definer set search_path = public")
     assert bed.drift() == ["the fence's function was replaced"]
+
+
+def test_what_has_not_held_is_not_raised_on_the_same_epoch_again(bed: Bed) -> None:
+    bed.up()
+    bed.owner("alter table book disable trigger user", "update book set title = 'x' || title")
+    bed.owner("alter table book enable always trigger strangler_fence")
+    with pytest.raises(Unfenced, match="the fence of shop-books has not held: the trigger strangler_fence of "):
+        bed.up()
+    with bed.sync() as connection:
+        fence.claim(connection, bed.fence.capability, 8)
+    bed.up(epoch=8)
+    assert bed.drift() == []
 
 
 def test_a_part_that_is_detached_bears_the_fence_until_it_is_lowered(bed: Bed) -> None:
