@@ -14,9 +14,10 @@ from typing import Any
 from strangler.capability import Stack
 from strangler.cutover.ends import Ends
 from strangler.project import Project
-from strangler.sync import fence, sequences, since
+from strangler.sync import fence, since
 from strangler.sync.errors import SyncError
 from strangler.sync.pgoutput import lsn_text
+from strangler.sync.sequences import Carrying
 from strangler.sync.transfer import open_database
 from strangler.sync.verify import Ready, Verdict, ready
 
@@ -51,6 +52,7 @@ class Proving:
 
     def __init__(self, ends: Ends, to: Stack, comparing: Ready, position: int) -> None:
         self._ends, self._to, self._ready, self._since = ends, to, comparing, position
+        self._sequences = Carrying(ends.at(to.other), ends.at(to), list(comparing.projections.values()))
 
     def prove(self, epoch: int) -> Proof:
         """Raises ``SyncError`` naming what does not hold, ``StaleEpoch``."""
@@ -72,7 +74,7 @@ class Proving:
         source, target = self._ends.at(self._to.other), self._ends.at(self._to)
         with target.transaction():
             fence.hold(target, self._ends.fence(self._to), epoch)
-            done = sequences.carry_over(source, target, list(self._ready.projections.values()))
+            done = self._sequences.carry_over(source, target)
         return {each.sequence: each.number for each in done}
 
 

@@ -36,9 +36,6 @@ join pg_sequence s on s.seqrelid = used.id
 join pg_class c on c.oid = s.seqrelid join pg_namespace n on n.oid = c.relnamespace
 where a.attrelid = %(table)s and a.attnum > 0 and not a.attisdropped order by a.attnum, 2
 """
-# A descending one counts from its highest number; all else is the same with the signs turned.
-_LAST: Final = "select last_value, is_called from {}"
-_FURTHEST: Final = "select {}({}) from {}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,57 +74,113 @@ class Set:
 
     table: str
     column: str
+    oid: int
     sequence: str
     number: int
 
 
-def carry_over(
-    source: psycopg.Connection, target: psycopg.Connection, projections: Sequence[Projection], margin: int = MARGIN
-) -> list[Set]:
-    """Have the target's sequences count on past the source's, and past all rows; return those that were set.
+class Carrying:
+    """The sequences of a target's tables, each with what feeds it in the source: looked up before anybody waits."""
 
-    In the target's transaction that is open, though what is set stays when that is rolled back: PostgreSQL's sequences
-    know no transactions. One that is past them already is left. Wants membership of the tables' owner roles. Raises
-    ``RightMissing``, and ``SyncError`` where a sequence has no number left.
-    """
-    return [each for projection in projections for each in _carried(source, target, projection, margin)]
+    def __init__(
+        self, source: psycopg.Connection, target: psycopg.Connection, projections: Sequence[Projection]
+    ) -> None:
+        self._fed: list[_Fed] = []
+        for projection in projections:
+            theirs = {each.column: each for each in counters(source, projection.source)}
+            self._fed += [
+                _Fed(projection.target.name, each, theirs.get(_plain(projection, each.column)))
+                for each in counters(target, projection.target)
+            ]
+
+    def carry_over(self, source: psycopg.Connection, target: psycopg.Connection, margin: int = MARGIN) -> list[Set]:
+        """Have the target's sequences count on past the source's, and past all rows; return those that were set.
+
+        In the target's transaction that is open, though what is set stays when that is rolled back: PostgreSQL's
+        sequences know no transactions. One that is past them already is left. Wants membership of the tables' owner
+        roles. Raises ``RightMissing``, and ``SyncError`` where a sequence has no number left.
+        """
+        given = _lasts(source, [each.source for each in self._fed if each.source is not None])
+        last = _lasts(target, [each.counter for each in self._fed])
+        rows = _furthest(target, self._fed)
+        wanted: dict[int, Set] = {}
+        for each in self._fed:
+            found = each.wanted(rows[each.counter.oid], given, last[each.counter.oid], margin)
+            # One sequence may feed several tables.
+            if found is not None and (
+                found.oid not in wanted or each.counter.further(wanted[found.oid].number, found.number) == found.number
+            ):
+                wanted[found.oid] = found
+        _set(target, list(wanted.values()), {each.counter.oid: each.counter.owner for each in self._fed})
+        return list(wanted.values())
 
 
-def _carried(
-    source: psycopg.Connection, target: psycopg.Connection, projection: Projection, margin: int
-) -> Iterator[Set]:
-    theirs = {each.column: each for each in counters(source, projection.source)}
-    for counter in counters(target, projection.target):
-        given = _given(source, target, projection, counter, theirs)
-        with acting(target, counter.owner):
-            last = _last(target, counter)
-        if given is None or (last is not None and counter.further(last, given) == last and last != given):
-            continue
-        number = counter.beyond(given, margin)
+@dataclass(frozen=True, slots=True)
+class _Fed:
+    """A sequence of ``table``, and the one of the source whose numbers come into its column as they are."""
+
+    table: str
+    counter: Counter
+    source: Counter | None
+
+    def wanted(self, rows: int | None, given: dict[int, int | None], last: int | None, margin: int) -> Set | None:
+        """Return after which number it is to count on, None where it is past all that were given."""
+        counter = self.counter
+        taken = counter.further(rows, None if self.source is None else given[self.source.oid])
+        if taken is None or (last is not None and counter.further(last, taken) == last != taken):
+            return None
+        number = counter.beyond(taken, margin)
         if not counter.holds(number) or number == last:
             raise SyncError(
-                f"{projection.target.name}.{counter.column}: {counter.name} ends at {counter.end:,}, and the owner has"
-                f" given {given:,}; alter the sequence, and the column's type"
+                f"{self.table}.{counter.column}: {counter.name} ends at {counter.end:,}, and the owner has given"
+                f" {taken:,}; alter the sequence, and the column's type"
             )
-        with acting(target, counter.owner):
-            target.execute("select setval(%s::oid::regclass, %s)", [counter.oid, number])
-        yield Set(table=projection.target.name, column=counter.column, sequence=counter.name, number=number)
+        return Set(table=self.table, column=counter.column, oid=counter.oid, sequence=counter.name, number=number)
 
 
-def _given(
-    source: psycopg.Connection,
-    target: psycopg.Connection,
-    projection: Projection,
-    counter: Counter,
-    theirs: dict[str, Counter],
-) -> int | None:
-    """Return the last number that is taken, by a row or by the owner's own sequence."""
-    rows = _furthest(target, projection.target, counter)
-    fed = theirs.get(_plain(projection, counter.column))
-    if fed is None:
-        return rows
-    with acting(source, fed.owner):
-        return counter.further(rows, _last(source, fed))
+def _lasts(connection: psycopg.Connection, wanted: Sequence[Counter]) -> dict[int, int | None]:
+    """Return the last number that each has given, None before the first: one question for each of their owners."""
+    found: dict[int, int | None] = {}
+    for owner in {each.owner for each in wanted}:
+        asked = [
+            sql.SQL("select {}::bigint, case when is_called then last_value end from {}").format(
+                sql.Literal(each.oid), sql.SQL(each.name)
+            )
+            for each in wanted
+            if each.owner == owner
+        ]
+        with acting(connection, owner):
+            found.update(connection.execute(sql.SQL(" union all ").join(asked)).fetchall())
+    return found
+
+
+def _furthest(target: psycopg.Connection, fed: Sequence[_Fed]) -> dict[int, int | None]:
+    """Return the furthest number that a row has, by the sequence that feeds its column."""
+    asked = [
+        sql.SQL("select {}::bigint, {}({})::bigint from {}").format(
+            sql.Literal(each.counter.oid),
+            sql.SQL("max" if each.counter.increment > 0 else "min"),
+            sql.Identifier(each.counter.column),
+            identifier(each.table),
+        )
+        for each in fed
+    ]
+    found: dict[int, int | None] = {}
+    counter = {each.counter.oid: each.counter for each in fed}
+    for oid, furthest in target.execute(sql.SQL(" union all ").join(asked)).fetchall() if asked else ():
+        found[oid] = counter[oid].further(found.get(oid), furthest)
+    return found
+
+
+def _set(target: psycopg.Connection, wanted: Sequence[Set], owners: dict[int, str]) -> None:
+    for owner in {owners[each.oid] for each in wanted}:
+        calls = [
+            sql.SQL("setval({}::oid::regclass, {})").format(sql.Literal(each.oid), sql.Literal(each.number))
+            for each in wanted
+            if owners[each.oid] == owner
+        ]
+        with acting(target, owner):
+            target.execute(sql.SQL("select {}").format(sql.SQL(", ").join(calls)))
 
 
 def _plain(projection: Projection, column: str) -> str:
@@ -143,20 +196,6 @@ def counters(connection: psycopg.Connection, table: Table) -> list[Counter]:
         Counter(column=column, oid=oid, name=name, owner=owner, increment=increment, least=least, most=most)
         for column, oid, name, owner, increment, least, most in connection.execute(_OF_TABLE, {"table": table.oid})
     ]
-
-
-def _furthest(connection: psycopg.Connection, table: Table, counter: Counter) -> int | None:
-    query = sql.SQL(_FURTHEST).format(
-        sql.SQL("max" if counter.increment > 0 else "min"), sql.Identifier(counter.column), identifier(table.name)
-    )
-    row = connection.execute(query).fetchone()
-    return None if row is None or row[0] is None else int(row[0])
-
-
-def _last(connection: psycopg.Connection, counter: Counter) -> int | None:
-    """Return the last number that was given, None before the first."""
-    row = connection.execute(sql.SQL(_LAST).format(sql.SQL(counter.name))).fetchone()
-    return row[0] if row is not None and row[1] else None
 
 
 @contextmanager

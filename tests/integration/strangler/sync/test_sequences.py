@@ -15,7 +15,8 @@ MAPPED = table("author", "writer", {"id": "id"}, {"name": "name"})
 
 def carried(pair: Pair, margin: int = 1_000) -> list[Set]:
     with pair.forward.open() as (source, target), target.transaction():
-        found = sequences.carry_over(source, target, pair.forward.projections(source, target), margin)
+        carrying = sequences.Carrying(source, target, pair.forward.projections(source, target))
+        found = carrying.carry_over(source, target, margin)
         assert target.execute("select current_user = session_user").fetchone() == (True,)
     return found
 
@@ -53,6 +54,23 @@ def test_rows_count_that_had_their_numbers_from_elsewhere(pair: Paired) -> None:
     found.target("insert into writer values (70, 'told')")
     assert [each.number for each in carried(found, margin=5)] == [75]
     assert following(found) == 76
+
+
+def test_one_sequence_of_two_tables_goes_past_the_rows_of_both(pair: Paired) -> None:
+    shared = "create sequence numbers; {}"
+    tables = " ".join(
+        f"create table {{}}{name} (id bigint default nextval('numbers') primary key, name text);" for name in "ab"
+    )
+    found = pair(
+        shared.format(tables.format("author_", "author_")),
+        shared.format(tables.format("writer_", "writer_")),
+        table("author_a", "writer_a", {"id": "id"}, {"name": "name"}),
+        table("author_b", "writer_b", {"id": "id"}, {"name": "name"}),
+        begin=False,
+    )
+    found.target("insert into writer_a values (70, 'told')", "insert into writer_b values (50, 'told')")
+    assert [each.number for each in carried(found, margin=5)] == [75]
+    assert found.target("select nextval('numbers')") == [(76,)]
 
 
 def test_what_is_past_the_owner_already_stays(pair: Paired) -> None:
