@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from strangler.capability import WHOLE, Stack, Stage, State
+from strangler.capability import WHOLE, Phase, Stack, Stage, State
 from strangler.project import CapabilityFiles, Project, ProjectInvalid, load
 
 # A pipe has no width; tables are made for a wide page then, and sentences are not broken.
@@ -114,6 +114,21 @@ def show_stage(state: State) -> str:
     if state.killed is not None:
         return "[bold red]killed[/]"
     return f"[{_STAGE_STYLES.get(state.stage, 'white')}]{state.stage}[/]"
+
+
+_MOVING: Final[Mapping[Phase, str]] = {
+    Phase.PREPARED: "to be the {}",
+    Phase.SWITCHED: "not open yet",
+    Phase.ABORTING: "going back",
+}
+
+
+def show_owner(state: State) -> str:
+    """Return the owner for a person, and how far a move of it is that is under way."""
+    move = state.moving
+    if move is None:
+        return str(state.owner)
+    return f"{state.owner} [yellow]({_MOVING[move.phase].format(state.owner.other)})[/]"
 
 
 def show_data(state: State) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from strangler.capability import State
-from strangler.cli.shell import AsJson, out, print_json, shell, show_data, show_share, show_stage
+from strangler.cli.shell import AsJson, out, print_json, shell, show_data, show_owner, show_share, show_stage
 from strangler.ledger import Publisher, Worker
 from strangler.ledger.publish import LIVE_S
 from strangler.routing.table import state_to_json
@@ -82,7 +82,7 @@ def _capabilities(states: dict[str, State]) -> Table:
             show_stage(state),
             show_share(state.share),
             cohorts,
-            state.owner,
+            show_owner(state),
             show_data(state),
             str(state.epoch),
         )

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.chaos.moves import Report, allowed, chaos, judge
 
-LINES = [
+LINES: list[dict[str, Any]] = [
     {"key": 1, "value": 10, "what": "sent"},
     {"key": 1, "value": 10, "what": "acknowledged"},
     {"key": 2, "value": 20, "what": "sent"},

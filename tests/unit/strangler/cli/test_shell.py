@@ -5,8 +5,8 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strangler.capability import WHOLE, Stack
-from strangler.cli.shell import parse_cohort, parse_duration, parse_share, show_share
+from strangler.capability import WHOLE, Data, Move, Phase, Stack, Stage, State
+from strangler.cli.shell import parse_cohort, parse_duration, parse_share, show_owner, show_share
 
 
 @given(st.integers(0, WHOLE))
@@ -37,3 +37,17 @@ def test_cohorts_and_durations() -> None:
     for text in ("8", "8w", "-1h", ""):
         with pytest.raises(typer.BadParameter):
             parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("phase", "shown"),
+    [
+        (None, "monolith"),
+        (Phase.PREPARED, "monolith [yellow](to be the service)[/]"),
+        (Phase.ABORTING, "monolith [yellow](going back)[/]"),
+        (Phase.ABORTED, "monolith"),
+    ],
+)
+def test_an_owner_that_is_being_moved_is_told(phase: Phase | None, shown: str) -> None:
+    move = None if phase is None else Move(epoch=3, source=Stack.MONOLITH, phase=phase)
+    assert show_owner(State(stage=Stage.SHADOW, data=Data.STREAMED, move=move)) == shown
