@@ -8,6 +8,7 @@ from django.core.checks import Warning as Caution
 from strangler_django.channel import SecretTooShort, secret
 
 MIDDLEWARE = "strangler_django.forget.middleware"
+NAMES = "strangler_django.names.middleware"
 
 
 class StranglerConfig(AppConfig):
@@ -15,10 +16,12 @@ class StranglerConfig(AppConfig):
     verbose_name = "Strangler"
 
     def ready(self) -> None:
-        from strangler_django.forget import connect
+        from strangler_django import forget, names
 
         register(check_settings)
-        connect()
+        forget.connect()
+        if NAMES in settings.MIDDLEWARE:
+            names.connect()
 
 
 def check_settings(**_: object) -> list[CheckMessage]:
