@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import psycopg
 import pytest
 
-from strangler.sync import fence
 from strangler.sync.errors import SyncError
-from strangler.sync.fencing import OBSERVED, STATEMENT_MOST
-from strangler.sync.intake import HEARTBEAT, PREFIX
-from strangler.sync.pgoutput import Decoder, Message
-from tests.fixtures.fenced import Bed
+from strangler.sync.fencing import STATEMENT_MOST
+from tests.fixtures.fenced import Bed, Told
 from tests.integration.strangler.sync.test_fence import refused
-
-Told = Callable[[], list[dict[str, Any]]]
-SLOT = "of_observed"
-
-
-@pytest.fixture
-def told(bed: Bed) -> Iterator[Told]:
-    """Return what was told since it was asked last, as a slot of the sync's gives it to a decoder."""
-    with bed.sync() as connection:
-        connection.execute(f"select pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")
-        connection.execute(f"create publication {SLOT}")
-
-    def ask() -> list[dict[str, Any]]:
-        with bed.sync() as connection:
-            connection.execute(HEARTBEAT, [PREFIX])  # what was written before is flushed with it
-            rows = connection.execute(
-                "select data from pg_logical_slot_get_binary_changes(%s, null, null, 'proto_version', '1',"
-                " 'publication_names', %s, 'messages', 'true')",
-                [SLOT, SLOT],
-            ).fetchall()
-        decoder = Decoder(1)
-        events = [decoder.decode(bytes(data)) for (data,) in rows]
-        return [
-            json.loads(each.content)
-            for each in events
-            if isinstance(each, Message) and each.prefix == OBSERVED and not each.transactional
-        ]
-
-    yield ask
-    with bed.sync() as connection:
-        connection.execute("select pg_drop_replication_slot(%s)", [SLOT])
-        connection.execute(f"drop publication {SLOT}")
-
-
-def observe(bed: Bed, *, on: bool = True) -> None:
-    with bed.sync() as connection:
-        fence.observe(connection, bed.fence, on=on, budget_s=5)
 
 
 def test_each_statement_is_told_once_with_who_ran_it(bed: Bed, told: Told) -> None:
-    observe(bed)
+    bed.observe()
     assert told() == []
     with psycopg.connect(bed.application_url, application_name="web /books") as connection:
         connection.execute("update book set title = title where id > 3")
@@ -83,7 +39,7 @@ def test_each_statement_is_told_once_with_who_ran_it(bed: Bed, told: Told) -> No
 
 
 def test_whoever_writes_is_told_however_it_is_done(bed: Bed, told: Told) -> None:
-    observe(bed)
+    bed.observe()
     bed.application("select sneak()")
     [(owner,)] = bed.owner("select current_user::text")
     [found] = told()
@@ -104,7 +60,7 @@ def test_whoever_writes_is_told_however_it_is_done(bed: Bed, told: Told) -> None
 
 
 def test_what_the_sync_writes_is_not_told_and_what_its_role_does_else_is(bed: Bed, told: Told) -> None:
-    observe(bed)
+    bed.observe()
     [(owner,)] = bed.owner("select current_user::text")
     with bed.sync() as connection:
         connection.execute(f'set role "{owner}"')
@@ -117,7 +73,7 @@ def test_what_the_sync_writes_is_not_told_and_what_its_role_does_else_is(bed: Be
 
 
 def test_a_long_statement_is_cut(bed: Bed, told: Told) -> None:
-    observe(bed)
+    bed.observe()
     bed.application(f"update book set title = '{'é' * 3 * STATEMENT_MOST}' where id = 1")
     [found] = told()
     assert len(found["statement"]) == STATEMENT_MOST
@@ -125,16 +81,16 @@ def test_a_long_statement_is_cut(bed: Bed, told: Told) -> None:
 
 
 def test_nothing_is_told_any_more_once_it_ends(bed: Bed, told: Told) -> None:
-    observe(bed)
-    observe(bed)
-    observe(bed, on=False)
+    bed.observe()
+    bed.observe()
+    bed.observe(on=False)
     bed.application("update book set title = title")
     assert told() == []
-    observe(bed)
+    bed.observe()
     bed.up()
     refused(bed.application_url, ["update book set title = title"])
     with pytest.raises(SyncError, match="the fence of shop-books is raised: nobody passes it"):
-        observe(bed)
+        bed.observe()
     bed.down()
     bed.application("update book set title = title")
     assert told() == []
@@ -146,7 +102,7 @@ def test_who_may_not_write_messages_is_not_observed(bed: Bed, told: Told) -> Non
     bed.superuser(*(f"{each} public" for each in named))
     try:
         with pytest.raises(SyncError, match="grant execute on all functions named pg_logical_emit_message to public"):
-            observe(bed)
+            bed.observe()
         bed.application("update book set title = title")
     finally:
         bed.superuser(*(each.replace("revoke", "grant").replace(" from", " to public") for each in named))
