@@ -30,8 +30,8 @@ RETRY_AFTER_S = 2
 """As long as writes wait for an owner that moves at most, unless somebody raises that budget."""
 
 _LOG = logging.getLogger("strangler_django.fence")
-_DETAIL = re.compile(r"capability=([a-z0-9-]{1,100}) owner=([a-z]{1,20}) epoch=([0-9]{1,20}) ")
-_MESSAGE = re.compile(r'"([a-z0-9-]{1,100})" is fenced here: its owner is the ([a-z]{1,20}), epoch ([0-9]{1,20})')
+_DETAIL = re.compile(r"capability=([a-z][a-z0-9_-]{0,62}) owner=([a-z]{1,20}) epoch=([0-9]{1,20}) ")
+_MESSAGE = re.compile(r'"([a-z][a-z0-9_-]{0,62})" is fenced here: its owner is the ([a-z]{1,20}), epoch ([0-9]{1,20})')
 _NOTED = "_strangler_refusal"
 
 
@@ -46,7 +46,7 @@ class Refusal(NamedTuple):
 
 @sync_and_async_middleware  # type: ignore[untyped-decorator,unused-ignore]
 def middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Answer 503 to a request that met a fence; stands first in ``MIDDLEWARE``, or behind what must see each answer."""
+    """Answer 503 to a request that met a fence; stands in ``MIDDLEWARE`` before all that write."""
     got_request_exception.connect(_note, dispatch_uid="strangler_django.fence")
     if iscoroutinefunction(get_response):
 

@@ -109,6 +109,12 @@ class Refusals(SimpleTestCase):
     def test_without_a_detail_the_message_is_read(self) -> None:
         self.assertEqual(refusal(of_django(OfDriver("SF001", detail=None))), SAID._replace(detail=MESSAGE))
 
+    def test_a_capability_s_name_may_hold_what_names_may(self) -> None:
+        detail = DETAIL.replace("shop-books", "shop_books-2")
+        self.assertEqual(
+            refusal(OfDriver("SF001", detail=detail)), SAID._replace(capability="shop_books-2", detail=detail)
+        )
+
     def test_a_detail_that_is_not_understood_is_a_refusal_all_the_same(self) -> None:
         error = OfDriver("SF001", detail="capability=<b> owner=service epoch=7 ")
         error.args = ("something",)
