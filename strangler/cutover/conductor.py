@@ -31,7 +31,7 @@ from strangler.capability import (
 from strangler.cutover.ends import Ends
 from strangler.cutover.protocol import ABORTABLE, End, Outcome, Progress, Step, advance, at_rest, begin, found, resume
 from strangler.cutover.proving import Proving, proving
-from strangler.ledger import Change, LedgerError, Publisher, Unacknowledged
+from strangler.ledger import Change, LedgerError, Publisher, Unacknowledged, Unreachable
 from strangler.ledger.publish import WAIT_S
 from strangler.project import Project
 from strangler.sync import fence, quiet
@@ -99,7 +99,8 @@ def move(
 ) -> Moved:
     """Move the owner of a capability to the other stack: the gates have been looked at.
 
-    Raises ``Unfinished`` where it cannot be brought to an end, and ``LedgerError`` before anything has begun.
+    Interrupted, it goes back first, or forward where the owner has switched. Raises ``Unfinished`` where it cannot be
+    brought to an end, and ``LedgerError`` before anything has begun.
     """
     state = publisher.ledger.state(asked.capability)
     first = begin(record_of(state))
@@ -110,6 +111,9 @@ def move(
         try:
             conductor.make_ready(first.source.other)
             return conductor.run(first)
+        except KeyboardInterrupt:
+            conductor.give_up()
+            raise
         finally:
             conductor.clear_up()
 
@@ -200,6 +204,13 @@ class _Conductor:
             at = after
         return self._moved(at, last)
 
+    def give_up(self) -> None:
+        """Bring to its end what was begun: nobody is to wait for somebody else to do so."""
+        state = self._state("given up")
+        first = resume(record_of(state)) if state.moving is not None else End.REFUSED
+        if isinstance(first, Progress):
+            self.run(first)
+
     def _after(self, at: Progress, outcome: Outcome) -> Progress | End:
         """Return where the conductor stands; what it cannot know the ledger tells, as soon as it answers."""
         if outcome is not Outcome.DONE and at.step in ABORTABLE and self._is_over():
@@ -208,14 +219,18 @@ class _Conductor:
         return found(at, self._record(at)) if isinstance(after, Progress) and after.unsure else after
 
     def _record(self, at: Progress) -> Move:
+        return record_of(self._state(self._unfinished(at)), at)
+
+    def _state(self, doing: str) -> State:
+        """Return what the ledger has, as soon as it answers."""
         until, wait = time.monotonic() + PATIENCE_S, _AGAIN_S
         while True:
             try:
                 self._publisher.ledger.reconnect(self._project)
-                return record_of(self._publisher.ledger.state(self._asked.capability), at)
+                return self._publisher.ledger.state(self._asked.capability)
             except LedgerError as exc:
                 if time.monotonic() > until:
-                    raise Unfinished(f"{self._unfinished(at)}: {exc}") from exc
+                    raise Unfinished(f"{doing}: {exc}") from exc
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_S)
 
@@ -243,7 +258,8 @@ class _Conductor:
             return Outcome.FAILED
         except LedgerError as exc:
             self._said = str(exc)
-            return Outcome.UNKNOWN
+            refused = at.step is Step.PREPARE and not isinstance(exc, Unreachable)
+            return Outcome.FAILED if refused else Outcome.UNKNOWN
         except psycopg.Error as exc:
             self._said = (str(exc).strip().splitlines() or [repr(exc)])[0]
             self._forget_connections()
@@ -374,11 +390,10 @@ class _Conductor:
     # --- told ---
 
     def _moved(self, end: End, last: Progress) -> Moved:
-        state = self._publisher.ledger.state(self._asked.capability)
         return Moved(
             end=end,
             epoch=last.epoch,
-            owner=state.owner,
+            owner=self._state(f"{last.step} is done").owner,
             steps=tuple(self._steps),
             pause_ms=self._pause_ms,
             why=self._why,

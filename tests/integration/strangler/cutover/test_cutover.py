@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -12,9 +12,10 @@ import psycopg
 import pytest
 
 from strangler.capability import Phase, Stack
-from strangler.cutover import conductor
+from strangler.cli import verify
+from strangler.cutover import conductor, moving
 from strangler.cutover.conductor import Performed
-from strangler.cutover.protocol import NEXT, End, Step
+from strangler.cutover.protocol import End, Step
 from strangler.ledger import Publisher
 from strangler.sync import fencing
 from strangler.sync.syncing import Asked
@@ -179,10 +180,8 @@ def test_a_dry_run_measures_and_moves_nothing(shop: Shop) -> None:
         for gate in ("state", "stream", "way back", "verify", "fence", "locks at the monolith", "proxies"):
             assert gate in out
         assert owners(shop) == ["monolith"]
-    code, out, _ = shop.say("cutover", "books", *WHY, "--dry-run", "--json")
-    assert code == 1
-    assert '"nobody applies it"' in out
-    assert "would not begin" in shop.say("cutover", "books", *WHY, "--dry-run")[1]
+    code, out, _ = shop.say("cutover", "books", *WHY, "--dry-run")
+    assert (code, "would not begin" in out) == (1, True)
     assert "books stays with its owner: stream: nobody applies it" in shop.say("cutover", "books", *WHY)[2]
 
 
@@ -193,44 +192,67 @@ class Crash(BaseException):
 FORTH = [Step.PREPARE, Step.CLAIM_SOURCE, Step.CLAIM_TARGET, Step.HOLD, Step.FENCE, Step.DRAIN, Step.PROVE, Step.SWITCH]
 
 
-@pytest.mark.parametrize("last", [*FORTH, Step.UNFENCE, Step.FINISH])
-def test_a_conductor_that_dies_after_any_step_leaves_a_way_on(shop: Shop, last: Step) -> None:
-    def dies(step: Performed) -> None:
-        if step.step is last:
-            raise Crash
+def dying(last: Step, with_what: type[BaseException]) -> Callable[[Performed], None]:
+    """Return what hears a conductor's steps, and has it end after one of them."""
 
+    def told(step: Performed) -> None:
+        if step.step is last:
+            raise with_what
+
+    return told
+
+
+def test_a_conductor_that_dies_after_any_step_leaves_a_way_on(shop: Shop) -> None:
     asked = Asked(capability="books", who="ann", reason="trying")
-    with in_shadow(shop):
-        with Publisher.open(shop.project) as publisher, pytest.raises(Crash):
-            conductor.move(asked, shop.project, publisher, told=dies)
-        assert len(owners(shop)) <= 1
-        if last is not Step.FINISH:
-            assert "strangler resume books" in shop.say("cutover", "books", *WHY)[2]
-        with Publisher.open(shop.project) as publisher:  # sooner than whoever keeps the streams going would
+    with in_shadow(shop), Publisher.open(shop.project) as publisher:
+        for number, last in enumerate([*FORTH, Step.UNFENCE, Step.FINISH], 700):
+            owner = publisher.ledger.state("books").owner
+            moving.gates(asked, shop.project, publisher, print, verify.watched)
+            with pytest.raises(Crash):
+                conductor.move(asked, shop.project, publisher, told=dying(last, Crash))
+            assert len(owners(shop)) <= 1, last
+            if last is Step.FENCE:
+                assert "strangler resume books" in shop.say("cutover", "books", *WHY)[2]
+            # Sooner than whoever keeps the streams going would.
             moved = conductor.carry_on(asked, shop.project, publisher, told=lambda _: None)
             state = publisher.ledger.state("books")
-        gone = last in (Step.SWITCH, Step.UNFENCE, Step.FINISH)
-        assert (moved.end if moved else End.MOVED) is (End.MOVED if gone else End.ABORTED)
-        assert owners(shop) == [str(state.owner)] == ["service" if gone else "monolith"]
-        assert state.move is not None
-        assert state.move.phase is (Phase.DONE if gone else Phase.ABORTED)
-        number = 700 + list(NEXT).index(last)
-        write(shop, number)
-        same(shop, ALL)
+            gone = last in (Step.SWITCH, Step.UNFENCE, Step.FINISH)
+            assert (moved.end if moved else End.MOVED) is (End.MOVED if gone else End.ABORTED), last
+            assert owners(shop) == [str(state.owner)] == [str(owner.other if gone else owner)], last
+            assert state.move is not None
+            assert state.move.phase is (Phase.DONE if gone else Phase.ABORTED), last
+            write(shop, number)
+            same(shop, ALL)
+
+
+@pytest.mark.parametrize(("last", "owner"), [(Step.FENCE, Stack.MONOLITH), (Step.SWITCH, Stack.SERVICE)])
+def test_a_conductor_that_is_interrupted_ends_what_it_has_begun(shop: Shop, last: Step, owner: Stack) -> None:
+    asked = Asked(capability="books", who="ann", reason="trying")
+    with in_shadow(shop), Publisher.open(shop.project) as publisher:
+        with pytest.raises(KeyboardInterrupt):
+            conductor.move(asked, shop.project, publisher, told=dying(last, KeyboardInterrupt))
+        state = publisher.ledger.state("books")
+    assert (state.moving, state.owner, owners(shop)) == (None, owner, [str(owner)])
+
+
+def test_files_that_are_not_what_is_published_move_nothing(shop: Shop) -> None:
+    asked = Asked(capability="books", who="ann", reason="trying")
+    with in_shadow(shop), Publisher.open(shop.project) as publisher:
+        file = shop.file.parent / "migrations" / "books" / "capability.toml"
+        file.write_text(file.read_text() + '[[route]]\npath = "/novels"\n')
+        moved = conductor.move(asked, shop.project, publisher, told=lambda _: None)
+    assert (moved.end, moved.why) == (End.REFUSED, "prepare: the files of books here are not what is published")
+    assert owners(shop) == ["monolith"]
 
 
 @pytest.mark.parametrize(("last", "owner"), [(Step.FENCE, Stack.MONOLITH), (Step.SWITCH, Stack.SERVICE)])
 def test_who_keeps_the_streams_going_ends_a_move_that_somebody_has_left(shop: Shop, last: Step, owner: Stack) -> None:
-    def dies(step: Performed) -> None:
-        if step.step is last:
-            raise Crash
-
     asked = Asked(capability="books", who="ann", reason="trying")
     shop("start")
     with shop.running() as told, Publisher.open(shop.project) as publisher:
         assert shop("backfill", "--inline")[0] == 0
         with pytest.raises(Crash):
-            conductor.move(asked, shop.project, publisher, told=dies, pause_s=0.5)
+            conductor.move(asked, shop.project, publisher, told=dying(last, Crash), pause_s=0.5)
         until(lambda: publisher.ledger.state("books").moving is None, "it has ended", 20)
         assert publisher.ledger.state("books").owner is owner
         assert owners(shop) == [str(owner)]
