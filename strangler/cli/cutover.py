@@ -82,7 +82,7 @@ def resume(context: typer.Context, capability: CapabilityName, reason: Reason, a
         moved = conductor.carry_on(asked, project, publisher, told=_quietly if as_json else _say)
     if moved is None:
         raise Failure(f"the owner of {capability} is not being moved")
-    _conclude(capability, moved, as_json=as_json)
+    _conclude(capability, moved, as_json=as_json, back_is_well=True)
 
 
 def _move(
@@ -164,12 +164,17 @@ def _unseen(found: Sequence[Verdict]) -> None:
     """Say nothing of the gates."""
 
 
-def _conclude(capability: str, moved: Moved, *, as_json: bool) -> None:
+def _conclude(capability: str, moved: Moved, *, as_json: bool, back_is_well: bool = False) -> None:
     if as_json:
         print_json({"capability": capability, **moved.to_json()})
-    if moved.end is End.MOVED:
+    if moved.end is End.MOVED or (moved.end is End.ABORTED and back_is_well):
         if not as_json:
             waited = "" if moved.pause_ms is None else f"; writes waited {moved.pause_ms:.0f} ms at most"
             out.print(f"{capability}: the {moved.owner} owns it now (epoch {moved.epoch}){waited}")
         return
+    if moved.end is End.OVERTAKEN:
+        raise Failure(
+            f"somebody else has carried the move of {capability} on, and the {moved.owner} owns it now; see strangler"
+            f" history {capability}"
+        )
     raise Failure(f"{capability} stays with the {moved.owner} ({moved.end}): {moved.why}")

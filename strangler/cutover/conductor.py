@@ -96,13 +96,16 @@ def move(
     *,
     told: Callable[[Performed], None],
     pause_s: float = PAUSE_S,
+    epoch: int | None = None,
 ) -> Moved:
-    """Move the owner of a capability to the other stack: the gates have been looked at.
+    """Move the owner of a capability to the other stack: the gates have been looked at, at ``epoch``.
 
     Interrupted, it goes back first, or forward where the owner has switched. Raises ``Unfinished`` where it cannot be
     brought to an end, and ``LedgerError`` before anything has begun.
     """
     state = publisher.ledger.state(asked.capability)
+    if epoch is not None and state.epoch != epoch:
+        raise Refused(f"{asked.capability} went from epoch {epoch} to {state.epoch} meanwhile; look, then decide again")
     first = begin(record_of(state))
     if isinstance(first, End):
         raise Refused(f"the owner of {asked.capability} is being moved already; resume that first")
@@ -114,6 +117,8 @@ def move(
         except KeyboardInterrupt:
             conductor.give_up()
             raise
+        except psycopg.Error as exc:  # before anybody waits: each step tells its own
+            raise SyncError(str(exc).strip().splitlines()[0]) from exc
         finally:
             conductor.clear_up()
 
@@ -205,7 +210,9 @@ class _Conductor:
         return self._moved(at, last)
 
     def give_up(self) -> None:
-        """Bring to its end what was begun: nobody is to wait for somebody else to do so."""
+        """Bring to its end what this one has begun: nobody is to wait for somebody else to do so."""
+        if self._held_at is None:
+            return
         state = self._state("given up")
         first = resume(record_of(state)) if state.moving is not None else End.REFUSED
         if isinstance(first, Progress):
@@ -325,10 +332,10 @@ class _Conductor:
     # --- proxies and databases ---
 
     def _claim_source(self, at: Progress) -> None:
-        fence.claim(self._ends.at(at.source), self._asked.capability, at.epoch)
+        fence.claim(self._ends.at(at.source), self._asked.capability, at.epoch, self._claim_s(at))
 
     def _claim_target(self, at: Progress) -> None:
-        fence.claim(self._ends.at(at.source.other), self._asked.capability, at.epoch)
+        fence.claim(self._ends.at(at.source.other), self._asked.capability, at.epoch, self._claim_s(at))
 
     def _hold(self, at: Progress) -> None:
         lease = self._project.capabilities[self._asked.capability].protect.lease or 0.0
@@ -383,6 +390,9 @@ class _Conductor:
         if self._held_at is None:
             return self._pause_s
         return max(0.001, self._held_at + self._pause_s - time.monotonic())
+
+    def _claim_s(self, at: Progress) -> float:
+        return self._left_s() if at.step in ABORTABLE else fence.CLAIM_S
 
     def _is_over(self) -> bool:
         return self._held_at is not None and time.monotonic() > self._held_at + self._pause_s

@@ -15,6 +15,7 @@ from strangler.ledger import Worker
 from strangler.ledger.publish import LIVE_S, late
 from strangler.sync.blocking import Blocker, Kind
 from strangler.sync.changed import MOST
+from strangler.sync.fence import Claim
 from strangler.sync.status import Status
 from strangler.sync.telling import duration
 
@@ -60,8 +61,8 @@ class Compared:
 class Facts:
     """What is looked at for a move of ``capability``. Databases are called by their stack.
 
-    ``ahead`` is the stream from the owner to who is to own, ``back`` the one the other way. ``fenced`` tells whether
-    the fence there is raised, ``drift`` what may have passed it.
+    ``ahead`` is the stream from the owner to who is to own, ``back`` the one the other way. ``claims`` are the fences'
+    as the databases have them, ``drift`` is what may have passed the one of who is to own.
     """
 
     capability: str
@@ -71,7 +72,7 @@ class Facts:
     compared: Compared
     workers: Sequence[Worker]
     version: int
-    fenced: bool
+    claims: Mapping[Stack, Claim | None]
     drift: Sequence[str]
     blockers: Mapping[Stack, Sequence[Blocker]]
 
@@ -83,6 +84,7 @@ def verdicts(facts: Facts) -> list[Verdict]:
         _stream("stream", facts.ahead),
         _stream("way back", facts.back),
         _compared(facts),
+        _claims(facts),
         _fence(facts),
         *_locks(facts),
         _workers(facts),
@@ -139,21 +141,54 @@ def _compared(facts: Facts) -> Verdict:
     return Verdict(gate="verify", outcome=Outcome.PASS, measured=measured)
 
 
+def _claims(facts: Facts) -> Verdict:
+    """Hold the databases against the ledger: one that was restored from a backup knows of less than they do."""
+    state = facts.state
+    ahead = [
+        f"the {stack}'s database stands at epoch {claim.epoch}"
+        for stack, claim in facts.claims.items()
+        if claim is not None and claim.epoch > state.epoch
+    ]
+    owner = facts.claims.get(state.owner)
+    if owner is not None and owner.raised and state.moving is None:
+        ahead.append(f"the {state.owner}, which owns by the ledger, is fenced")
+    if ahead:
+        return Verdict(
+            gate="ledger",
+            outcome=Outcome.FAIL,
+            measured=f"epoch {state.epoch}, and yet {', and '.join(ahead)}",
+            cure="restore the newer ledger; take nothing away and begin nothing anew: what was written since would go",
+        )
+    missing = [str(stack) for stack, claim in facts.claims.items() if claim is None]
+    if missing:
+        return Verdict(
+            gate="ledger",
+            outcome=Outcome.FAIL,
+            measured=f"there is no fence in the database of the {', nor of the '.join(missing)}",
+            cure="start strangler sync run of this release, which makes what is missing",
+        )
+    return Verdict(
+        gate="ledger", outcome=Outcome.PASS, measured=f"epoch {state.epoch}, and the databases at no later one"
+    )
+
+
 def _fence(facts: Facts) -> Verdict:
     to = facts.state.owner.other
-    if not facts.fenced:
+    claim = facts.claims.get(to)
+    if claim is None or not claim.raised:
         return Verdict(
             gate="fence",
             outcome=Outcome.FAIL,
             measured=f"the {to} is not fenced, and others may write there",
-            cure=f"strangler sync remove {facts.capability}, strangler sync start {facts.capability} --replace",
+            cure=f"where the ledger is whole: strangler sync remove {facts.capability}, strangler sync start"
+            f" {facts.capability} --replace",
         )
     if facts.drift:
         return Verdict(
             gate="fence",
             outcome=Outcome.FAIL,
             measured=f"the {to}: {'; '.join(facts.drift)}",
-            cure=f"mend that, strangler sync verify {facts.capability}, and raise it again",
+            cure=f"see what was written there: strangler sync verify {facts.capability}",
         )
     return Verdict(gate="fence", outcome=Outcome.PASS, measured=f"the {to} is fenced as it was when it was raised")
 

@@ -7,6 +7,7 @@ import psycopg
 from strangler.capability import Stack
 from strangler.cutover.ends import Ends
 from strangler.cutover.gates import Compared, Facts
+from strangler.cutover.proving import changed_keys
 from strangler.ledger import Publisher
 from strangler.project import Project
 from strangler.sync import fence, since, status, verdicts
@@ -22,8 +23,7 @@ def look(capability: str, project: Project, publisher: Publisher) -> Facts:
     newest = publisher.ledger.newest()
     to = state.owner.other
     with Ends(project.capabilities[capability], project) as ends:
-        claim = fence.standing(ends.at(to), capability)
-        fenced = claim is not None and claim.raised
+        claims = {stack: fence.standing(ends.at(stack), capability) for stack in Stack}
         return Facts(
             capability=capability,
             state=state,
@@ -32,8 +32,8 @@ def look(capability: str, project: Project, publisher: Publisher) -> Facts:
             compared=_compared(ends.towards(to), ends.at(to), project),
             workers=publisher.workers(),
             version=newest.version if newest else 0,
-            fenced=fenced,
-            drift=fence.drift(ends.at(to), ends.fence(to)) if fenced else (),
+            claims=claims,
+            drift=() if claims[to] is None else fence.drift(ends.at(to), ends.fence(to)),
             blockers={stack: lock_gates(ends.at(stack), ends.fence(stack)) for stack in Stack},
         )
 
@@ -48,9 +48,9 @@ def _compared(direction: Direction, target: psycopg.Connection, project: Project
         whole = verdicts.last(control, direction.capability).whole
     age = 0.0 if whole is None else whole.age_s
     try:
-        found = since.changes_in(target, direction, position)
+        keys = changed_keys(direction, since.changes_in(target, direction, position))
     except SyncError as exc:
         return Compared(equal=True, age_s=age, why=str(exc))
-    if any(keys is None for keys in found.keys.values()):
+    if any(each is None for each in keys.values()):
         return Compared(equal=True, age_s=age, why="any row may have changed since")
-    return Compared(equal=True, age_s=age, changed=sum(len(keys or ()) for keys in found.keys.values()))
+    return Compared(equal=True, age_s=age, changed=sum(len(each or ()) for each in keys.values()))

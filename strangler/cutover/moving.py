@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 
+import psycopg
+
 from strangler.capability import Refused, Stack
 from strangler.cutover import conductor
 from strangler.cutover.conductor import PAUSE_S, Moved, Performed
-from strangler.cutover.gates import Verdict, passes, verdicts
+from strangler.cutover.gates import Facts, Verdict, passes, verdicts
 from strangler.cutover.looking import look
 from strangler.ledger import Publisher
 from strangler.project import Project
 from strangler.sync.direction import directions
+from strangler.sync.errors import SyncError
 from strangler.sync.syncing import Asked, settling
 from strangler.sync.verdicts import Tell, keeping
 from strangler.sync.verify import Progress, Verifying
@@ -35,7 +38,7 @@ def gates(asked: Asked, project: Project, publisher: Publisher, tell: Tell, watc
 
     Raises ``SyncError`` where a database cannot be asked.
     """
-    facts = look(asked.capability, project, publisher)
+    facts = _looked(asked.capability, project, publisher)
     found = verdicts(facts)
     if passes(found) or any(not passes([each]) for each in found if each.gate != "verify"):
         return found
@@ -44,7 +47,14 @@ def gates(asked: Asked, project: Project, publisher: Publisher, tell: Tell, watc
     stream = directions(project.capabilities[asked.capability], project)[facts.state.owner is Stack.SERVICE]
     comparing = Verifying(capability=asked.capability, settle=settling(stream), proving=True, way=stream.way)
     watch(keeping(comparing, project, tell))
-    return verdicts(look(asked.capability, project, publisher))
+    return verdicts(_looked(asked.capability, project, publisher))
+
+
+def _looked(capability: str, project: Project, publisher: Publisher) -> Facts:
+    try:
+        return look(capability, project, publisher)
+    except psycopg.Error as exc:
+        raise SyncError(str(exc).strip().splitlines()[0]) from exc
 
 
 def move(
@@ -65,11 +75,12 @@ def move(
     ``conductor.move`` raises.
     """
     refuse(asked, to, publisher)
+    epoch = publisher.ledger.state(asked.capability).epoch
     found = gates(asked, project, publisher, tell, watch)
     measured(found)
     if not passes(found):
         raise Held(found)
-    return conductor.move(asked, project, publisher, told=told, pause_s=pause_s)
+    return conductor.move(asked, project, publisher, told=told, pause_s=pause_s, epoch=epoch)
 
 
 def refuse(asked: Asked, to: Stack, publisher: Publisher) -> None:

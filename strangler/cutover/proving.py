@@ -15,7 +15,10 @@ from strangler.capability import Stack
 from strangler.cutover.ends import Ends
 from strangler.project import Project
 from strangler.sync import fence, since
+from strangler.sync.changed import Changed
+from strangler.sync.direction import Direction
 from strangler.sync.errors import SyncError
+from strangler.sync.mapping import Key
 from strangler.sync.pgoutput import lsn_text
 from strangler.sync.sequences import Carrying
 from strangler.sync.transfer import open_database
@@ -24,19 +27,18 @@ from strangler.sync.verify import Ready, Verdict, ready
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What was proved: the keys that were changed after ``since`` are equal, by the new owner's table; None, all rows.
+    """What was proved: so many keys that were changed after ``since`` are equal, by the new owner's table.
 
     ``sequences`` are those that were set, each with the number after which it counts on.
     """
 
     since: int
-    compared: Mapping[str, int | None]
+    compared: Mapping[str, int]
     verdict: Verdict
     sequences: Mapping[str, int]
 
     def __str__(self) -> str:
-        keys = sum(each or 0 for each in self.compared.values())
-        return f"{keys:,} changed keys equal, {len(self.sequences)} sequences set"
+        return f"{sum(self.compared.values()):,} changed keys equal, {len(self.sequences)} sequences set"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -52,20 +54,26 @@ class Proving:
 
     def __init__(self, ends: Ends, to: Stack, comparing: Ready, position: int) -> None:
         self._ends, self._to, self._ready, self._since = ends, to, comparing, position
-        self._sequences = Carrying(ends.at(to.other), ends.at(to), list(comparing.projections.values()))
+        own = [each for each in comparing.projections.values() if not each.mapping.reference]
+        self._sequences = Carrying(ends.at(to.other), ends.at(to), own)
 
     def prove(self, epoch: int) -> Proof:
         """Raises ``SyncError`` naming what does not hold, ``StaleEpoch``."""
-        drifted = fence.drift(self._ends.at(self._to.other), self._ends.fence(self._to.other))
-        if drifted:
-            raise SyncError(f"the {self._to.other}'s fence may have been passed: {'; '.join(drifted)}")
-        found = since.changes_in(self._ends.at(self._to), self._ends.towards(self._to), self._since)
-        verdict = self._ready.verify(found.keys)
+        for stack in Stack:
+            drifted = fence.drift(self._ends.at(stack), self._ends.fence(stack))
+            if drifted:
+                raise SyncError(f"the {stack}'s fence may have been passed: {'; '.join(drifted)}")
+        direction = self._ends.towards(self._to)
+        keys = changed_keys(direction, since.changes_in(self._ends.at(self._to), direction, self._since))
+        unknown = [name for name, each in keys.items() if each is None]
+        if unknown:
+            raise SyncError(f"any row of {', '.join(unknown)} may have changed, and not all are compared in a pause")
+        verdict = self._ready.verify(keys)
         if not verdict.equal:
             raise SyncError(_differing(verdict))
         return Proof(
             since=self._since,
-            compared={name: None if keys is None else len(keys) for name, keys in found.keys.items()},
+            compared={name: len(each or ()) for name, each in keys.items()},
             verdict=verdict,
             sequences=self._count_on(epoch),
         )
@@ -76,6 +84,12 @@ class Proving:
             fence.hold(target, self._ends.fence(self._to), epoch)
             done = self._sequences.carry_over(source, target)
         return {each.sequence: each.number for each in done}
+
+
+def changed_keys(direction: Direction, found: Changed) -> dict[str, frozenset[Key] | None]:
+    """Return which rows have changed of tables that move; those that are copied for reading only are written on."""
+    moving = {each.target for each in direction.tables if not each.reference}
+    return {name: keys for name, keys in found.keys.items() if name in moving}
 
 
 def _differing(verdict: Verdict) -> str:

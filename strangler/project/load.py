@@ -230,6 +230,7 @@ def _capabilities(top: Section, root: Path, services: Mapping[str, Upstream]) ->
         found[path.parent.name] = _capability(section, path.parent, services, tables)
     _refuse_shared_routes(found, root, top.problems)
     _refuse_shared_tables(found, root, top.problems)
+    _refuse_like_names(found, root, top.problems)
     for each in found.values():
         top.problems.extend(refuse_untold(each, found, _shown_path(each.folder / "mapping.toml", root)))
     return found
@@ -390,6 +391,22 @@ def _refuse_shared_routes(found: Mapping[str, CapabilityFiles], root: Path, prob
                     key="[[route]] path",
                     found=f"{same.path!r}, which {one.name} has too (as {route.path!r})",
                     wanted="a route for one capability only, or conditions that tell them apart",
+                )
+            )
+
+
+def _refuse_like_names(found: Mapping[str, CapabilityFiles], root: Path, problems: list[Problem]) -> None:
+    """Two names that a database cannot tell apart: slots, publications and fences have no hyphens."""
+    by_name: dict[str, str] = {}
+    for name, files in found.items():
+        other = by_name.setdefault(name.replace("-", "_"), name)
+        if other != name:
+            problems.append(
+                Problem(
+                    file=_shown_path(files.folder, root),
+                    key="name of the folder",
+                    found=repr(name),
+                    wanted=f"one that differs from {other} in more than hyphens and underscores",
                 )
             )
 

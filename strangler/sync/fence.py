@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import psycopg
 from psycopg import sql
@@ -29,6 +30,9 @@ from strangler.sync.fencing import Fence, as_owner, exists, make_missing, may_ac
 from strangler.sync.intake import MARKER
 from strangler.sync.pgoutput import lsn_of
 from strangler.sync.rights import rights
+
+CLAIM_S: Final = 5.0
+"""So long whoever claims waits for who holds the claim: an applier for an instant, who raises a fence for its pause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +73,21 @@ def standing(connection: psycopg.Connection, capability: str) -> Claim | None:
     return _claim(connection, capability) if exists(connection) else None
 
 
-def claim(connection: psycopg.Connection, capability: str, epoch: int) -> None:
+def claim(connection: psycopg.Connection, capability: str, epoch: int, budget_s: float = CLAIM_S) -> None:
     """Make ``epoch`` the one at which this fence may be touched: who acts on an older one is refused from here on.
 
-    Raises ``StaleEpoch`` where a newer one was claimed already.
+    Raises ``StaleEpoch`` where a newer one was claimed already, ``TimedOut`` where somebody holds the claim for longer
+    than ``budget_s``.
     """
-    claimed = connection.execute(
-        "update strangler_sync.claim set epoch = %(epoch)s where capability = %(of)s and epoch <= %(epoch)s",
-        {"epoch": epoch, "of": capability},
-    )
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(max(1, int(1000 * budget_s)))))
+            claimed = connection.execute(
+                "update strangler_sync.claim set epoch = %(epoch)s where capability = %(of)s and epoch <= %(epoch)s",
+                {"epoch": epoch, "of": capability},
+            )
+    except psycopg.errors.LockNotAvailable as exc:
+        raise TimedOut(f"somebody holds the claim of {capability} for {budget_s:.1f} s already") from exc
     if claimed.rowcount == 0:
         raise _stale(_claim(connection, capability), capability, epoch)
 
@@ -87,6 +97,8 @@ def hold(connection: psycopg.Connection, fence: Fence, epoch: int) -> None:
 
     Raises ``StaleEpoch`` where its claim is not at ``epoch``, ``Unfenced`` where it is not raised.
     """
+    patience = sql.SQL("set local lock_timeout = {0}; set local idle_in_transaction_session_timeout = {0}")
+    connection.execute(patience.format(sql.Literal(int(1000 * CLAIM_S))))
     if not _hold(connection, fence, epoch).raised:
         raise Unfenced(f"the fence of {fence.capability} in the database of the {fence.stack} is not raised")
 
@@ -217,6 +229,8 @@ class _Locks:
         return [
             sql.SQL("set local lock_timeout = {}").format(left),
             sql.SQL("set local statement_timeout = {}").format(left),
+            # Whoever is stopped meanwhile holds all these locks: its session is ended, and they with it.
+            sql.SQL("set local idle_in_transaction_session_timeout = {}").format(left),
         ]
 
 

@@ -12,10 +12,11 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from strangler.project.values import printable
-from strangler.sync import changed, fencing, identity, outlining, watermark
+from strangler.sync import changed, fencing, identity, outlining, quiet, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import MappingInvalid, SyncError, TimedOut
+from strangler.sync.fencing import Fence
 from strangler.sync.filling import MORE_ORIGINS, origins
 from strangler.sync.landing import land
 from strangler.sync.mapping import Projection
@@ -131,6 +132,8 @@ def remove_from_source(source: psycopg.Connection, direction: Direction) -> None
     """Take slot, publication and fence away, and what is kept beside them once no stream needs it."""
     drop_slot(source, direction.name)
     _unpublish(source, direction.name)
+    if fencing.exists(source):  # a move that was killed may have left it off
+        quiet.restore_autovacuum(source, Fence(capability=direction.capability, stack=direction.stack.other, tables=()))
     fencing.remove(source, direction.capability)
     drop_objects(source)
 

@@ -74,6 +74,8 @@ def restore_autovacuum(connection: psycopg.Connection, fence: Fence) -> None:
         "select coalesce(autovacuum, '{}') from strangler_sync.claim where capability = %s", [fence.capability]
     ).fetchone()
     before: Before = row[0] if row else {}
+    if not before:
+        return
     with rights(connection):
         tables = read(connection, fence, map(int, before)).tables
         there = {int(oid): settings for oid, settings in before.items() if int(oid) in tables}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
 
-from strangler.capability import Command, CompleteSync, Refused, StartSync, StopSync, transit
+from strangler.capability import Command, CompleteSync, Refused, Stack, StartSync, State, StopSync, transit
 from strangler.ledger import Change, Publisher
 from strangler.project import Project
 from strangler.sync import ending, fence, fencing, filling, install, record, status, transfer, verdicts
@@ -41,7 +42,10 @@ def start(asked: Asked, project: Project, publisher: Publisher, *, replace: bool
     ``MappingInvalid``, ``Unreachable``, ``TimedOut``; run again, it carries on where it was cut short.
     """
     forward, back = _both_ways(asked, project)
-    transit(publisher.ledger.state(asked.capability), StartSync())  # refuses now what would be refused at the end
+    state = publisher.ledger.state(asked.capability)
+    transit(state, StartSync())  # refuses now what would be refused at the end
+    _refuse_owned(forward, state)
+    _refuse_one_database(forward)
     # The state says that nothing is streamed: what is there is the rest of a start or a remove that was cut short.
     _take_away((forward, back))
     _forget(project, asked.capability)
@@ -96,10 +100,38 @@ def remove(asked: Asked, project: Project, publisher: Publisher) -> None:
     """
     forward, back = _both_ways(asked, project)
     state = publisher.ledger.state(asked.capability)
+    if state.owner is Stack.MONOLITH:
+        _refuse_owned(forward, state)
     if state.is_streamed:
         _record(publisher, project, asked, StopSync())  # first: from here on nobody reads rows that are left behind
     _forget(project, asked.capability)
     _take_away((forward, back))
+
+
+def _refuse_owned(forward: Direction, state: State) -> None:
+    """Raise ``SyncError`` where the monolith is fenced, and so the service owns, of which the ledger knows nothing.
+
+    One that was restored from a backup may say so; what the service has written since would be lost.
+    """
+    with suppress(Unreachable), transfer.open_database(forward.source_url, forward.source) as source:
+        claim = fence.standing(source, forward.capability)
+        if claim is not None and claim.raised and state.moving is None:
+            raise SyncError(
+                f"the monolith's tables of {forward.capability} are fenced (epoch {claim.epoch}): by the databases the"
+                f" service owns them, and by the ledger the monolith does (epoch {state.epoch}). Restore the newer"
+                " ledger; nothing was changed"
+            )
+
+
+def _refuse_one_database(forward: Direction) -> None:
+    with forward.open() as ends:
+        query = "select system_identifier, current_database() from pg_control_system()"
+        one, other = (each.execute(query).fetchone() for each in ends)
+    if one == other:
+        raise SyncError(
+            f"the {forward.source} and the {forward.target} are one database: a fence, and who owns, are of a database;"
+            " give the service one of its own"
+        )
 
 
 def leading(capability: str, project: Project) -> Direction:

@@ -10,14 +10,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
-from strangler.capability import Phase, Stack
+from strangler.capability import Phase, Refused, Stack
 from strangler.cli import verify
 from strangler.cutover import conductor, moving
 from strangler.cutover.conductor import Performed
 from strangler.cutover.protocol import End, Step
 from strangler.ledger import Publisher
-from strangler.sync import fencing
+from strangler.sync import fence, fencing
 from strangler.sync.syncing import Asked
 from tests.fixtures.books import ALL, Shop
 from tests.fixtures.command import printed_json
@@ -259,3 +260,53 @@ def test_who_keeps_the_streams_going_ends_a_move_that_somebody_has_left(shop: Sh
         until(lambda: told, "it is told")
         assert "books: whoever moved the owner has left it; it is" in told[0]
         assert f"and the {owner} owns it" in told[0]
+
+
+def test_a_ledger_that_was_restored_from_a_backup_moves_and_removes_nothing(shop: Shop) -> None:
+    """By it the monolith owns still, and what the service has written since would be emptied."""
+    with in_shadow(shop), Publisher.open(shop.project) as publisher:
+        control = publisher.ledger.connection
+        [before] = control.execute("select epoch, state from strangler.capability where name = 'books'").fetchall()
+        assert shop.say("cutover", "books", *WHY)[0] == 0
+        assert may(shop, Stack.SERVICE, ADD.format(600, 600))
+        restore = "update strangler.capability set epoch = %s, state = %s where name = 'books'"
+        control.execute(restore, [before[0], Jsonb(before[1])])
+        code, out, err = shop.say("cutover", "books", *WHY)
+        assert (code, "ledger: epoch 2, and yet the monolith's database stands at epoch 3" in err) == (1, True)
+        assert "restore the newer ledger" in out
+        refused = "by the databases the service owns them, and by the ledger the monolith does (epoch 2)"
+        assert refused in shop("remove")[2]
+        assert owners(shop) == ["service"]
+        assert shop.pair.target("select id from book where id = 600") == [(600,)]
+
+
+def test_somebody_else_s_move_is_not_gone_on_with_the_other_way(shop: Shop) -> None:
+    asked = Asked(capability="books", who="ann", reason="trying")
+    with in_shadow(shop), Publisher.open(shop.project) as publisher:
+        epoch = publisher.ledger.state("books").epoch
+        assert shop.say("cutover", "books", *WHY)[0] == 0
+        with pytest.raises(Refused, match=f"books went from epoch {epoch} to {epoch + 3} meanwhile"):
+            conductor.move(asked, shop.project, publisher, told=lambda _: None, epoch=epoch)
+        assert owners(shop) == ["service"]
+
+
+def test_whoever_is_stopped_while_it_raises_a_fence_is_let_go_of(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds every table; by itself its session would do so for as long as it is stopped."""
+    seen, sleeping = threading.Event(), threading.Event()
+    emit = fence._emit
+
+    def stopped(*arguments: Any) -> int:
+        seen.set()
+        sleeping.wait(20)
+        return emit(*arguments)
+
+    with in_shadow(shop), shop.pair.forward.open() as (source, _), ThreadPoolExecutor(1) as hand:
+        fence.claim(source, "books", 9)
+        around = fencing.fence_of(shop.pair.back)
+        monkeypatch.setattr(fence, "_emit", stopped)
+        raising = hand.submit(fence.raise_fence, source, around, epoch=9, owner=Stack.SERVICE, budget_s=1)
+        assert seen.wait(10)
+        assert may(shop, Stack.MONOLITH, ADD.format(600, 600)), "its session was ended, and its locks with it"
+        sleeping.set()
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            raising.result()

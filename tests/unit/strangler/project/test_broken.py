@@ -859,6 +859,14 @@ CASES: dict[str, tuple[Files, str]] = {
         {CATALOG: "protect = true\n" + CAPABILITY},
         f"{CATALOG}: protect: found true; wanted a table [protect]",
     ),
+    "two names that a database cannot tell apart": (
+        {
+            f"migrations/{name}/capability.toml": f'service = "catalog"\n[[route]]\npath = "/{name}"\n'
+            for name in ("two-words", "two_words")
+        },
+        "migrations/two_words: name of the folder: found 'two_words'; wanted one that differs from two-words in more"
+        " than hyphens and underscores",
+    ),
     "one target filled by two capabilities": (
         {**reviews(), REVIEW_TABLES: MAPPING.replace('"catalog_product"', '"reviews_review"')},
         f"{REVIEW_TABLES}: [[table]] target: found 'product', which catalog maps already; wanted {ONE_OWNER}",
