@@ -202,7 +202,7 @@ class _Conductor:
             if after == at:  # it has to be tried again
                 if time.monotonic() > patience:
                     raise Unfinished(self._unfinished(at))
-                time.sleep(wait)
+                time.sleep(min(wait, self._left_s()) if at.step in ABORTABLE else wait)
                 wait = min(2 * wait, _LONGEST_S)
             else:
                 patience, wait = time.monotonic() + PATIENCE_S, _AGAIN_S

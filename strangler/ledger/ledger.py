@@ -58,6 +58,8 @@ from strangler.routing.table import (
 # Two people who toggle at once wait for each other this long at most: a transition takes milliseconds.
 _LOCK_TIMEOUT_MS: Final = 2_000
 _CONNECT_TIMEOUT_S: Final = 5
+# A machine that vanishes says no goodbye: what is asked of it is given up after so long, and not after many minutes.
+_SILENT_S: Final = 15
 # Enough to look back at a bad day; the history keeps every state anyway.
 _TABLES_KEPT: Final = 100
 
@@ -353,6 +355,8 @@ def _connect(project: Project) -> psycopg.Connection:
             autocommit=True,
             connect_timeout=_CONNECT_TIMEOUT_S,
             application_name="strangler ledger",
+            keepalives_idle=_SILENT_S,
+            tcp_user_timeout=1_000 * _SILENT_S,
             options=f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c statement_timeout=10000",
         )
     except psycopg.OperationalError as exc:
