@@ -25,6 +25,8 @@ from strangler.project import Project
 _TICK_S: Final = 0.25
 _LOOK_S: Final = 1.0
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What is raised while Python calls a finaliser is told on standard error and lost: it comes again until it has arrived.
+_AGAIN_S: Final = 2.0
 
 
 class Stopped(KeyboardInterrupt):
@@ -40,6 +42,7 @@ class Show:
     console: Console
     family: Family = field(default_factory=Family, init=False)
     stopping: bool = field(default=False, init=False)
+    ending: bool = field(default=False, init=False)
     started: float = field(default_factory=time.monotonic, init=False)
 
     @property
@@ -102,10 +105,12 @@ class Show:
     @contextmanager
     def _stopped_at_the_end(self) -> Iterator[None]:
         previous = {number: signal.signal(number, self._on_signal) for number in _ENDING}
+        previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
         try:
             yield
         finally:
-            self.stopping = True
+            self.stopping = self.ending = True
+            signal.setitimer(signal.ITIMER_REAL, 0)
             self._stop()
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -123,6 +128,14 @@ class Show:
             self.family.hurry = True  # asked twice: nothing is waited for, and still nothing is left behind
             return
         self.stopping = True
+        self._raise()
+
+    def _on_alarm(self, number: int, frame: object) -> None:
+        if not self.ending:
+            self._raise()
+
+    def _raise(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
         raise Stopped
 
 
