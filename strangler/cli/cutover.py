@@ -114,7 +114,7 @@ def _move(
                 watch=watched,
                 pause_s=pause_s,
             )
-        except moving.Held as exc:
+        except moving.GateFailed as exc:
             if as_json:
                 print_json(
                     {"capability": capability, "end": "held", "gates": [each.to_json() for each in exc.verdicts]}

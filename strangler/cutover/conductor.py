@@ -38,9 +38,10 @@ from strangler.sync import fence, quiet
 from strangler.sync.errors import StaleEpoch, SyncError
 from strangler.sync.pgoutput import lsn_text
 from strangler.sync.syncing import Asked
+from strangler.sync.verify import first_line
 
 PAUSE_S: Final = 2.0
-"""What writes wait at most: a person hardly notices less (Nielsen, Usability Engineering, 5.5)."""
+"""What writes wait at most, unless somebody says otherwise: a fifth of what a proxy lets them wait (``Hold``)."""
 PATIENCE_S: Final = 60.0
 _LOOK_S: Final = 0.002
 _AGAIN_S: Final = 0.1
@@ -118,7 +119,7 @@ def move(
             conductor.give_up()
             raise
         except psycopg.Error as exc:  # before anybody waits: each step tells its own
-            raise SyncError(str(exc).strip().splitlines()[0]) from exc
+            raise SyncError(first_line(exc)) from exc
         finally:
             conductor.clear_up()
 
@@ -151,7 +152,7 @@ def record_of(state: State, at: Progress | None = None) -> Move:
     """
     last = state.move
     if last is not None and (state.moving is not None or (at is not None and last.epoch in (at.epoch, at.epoch + 1))):
-        return Move(epoch=last.epoch, source=last.source, phase=last.phase)
+        return last
     return at_rest(owner=state.owner, epoch=state.epoch)
 
 
@@ -268,7 +269,7 @@ class _Conductor:
             refused = at.step is Step.PREPARE and not isinstance(exc, Unreachable)
             return Outcome.FAILED if refused else Outcome.UNKNOWN
         except psycopg.Error as exc:
-            self._said = (str(exc).strip().splitlines() or [repr(exc)])[0]
+            self._said = first_line(exc)
             self._forget_connections()
             return Outcome.UNKNOWN
         return Outcome.DONE

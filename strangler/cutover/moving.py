@@ -17,14 +17,14 @@ from strangler.sync.direction import directions
 from strangler.sync.errors import SyncError
 from strangler.sync.syncing import Asked, settling
 from strangler.sync.verdicts import Tell, keeping
-from strangler.sync.verify import Progress, Verifying
+from strangler.sync.verify import Progress, Verifying, first_line
 from strangler.sync.verify import Verdict as SyncVerdict
 
 Watch = Callable[[Generator[Progress, None, SyncVerdict]], SyncVerdict]
 """Runs a comparison of all rows to its end, and shows its progress."""
 
 
-class Held(Exception):
+class GateFailed(Exception):
     """A gate does not hold, and nothing was begun. ``verdicts`` are those of all gates, each with its way on."""
 
     def __init__(self, found: Sequence[Verdict]) -> None:
@@ -54,7 +54,7 @@ def _looked(capability: str, project: Project, publisher: Publisher) -> Facts:
     try:
         return look(capability, project, publisher)
     except psycopg.Error as exc:
-        raise SyncError(str(exc).strip().splitlines()[0]) from exc
+        raise SyncError(first_line(exc)) from exc
 
 
 def move(
@@ -71,15 +71,15 @@ def move(
 ) -> Moved:
     """Make ``to`` the owner of a capability; ``measured`` hears the gates' verdicts, ``told`` each step.
 
-    Raises ``Refused`` where it is already, or somebody is moving it, ``Held`` where a gate does not hold, and what
-    ``conductor.move`` raises.
+    Raises ``Refused`` where it is already, or somebody is moving it, ``GateFailed`` where a gate does not hold, and
+    what ``conductor.move`` raises.
     """
     refuse(asked, to, publisher)
     epoch = publisher.ledger.state(asked.capability).epoch
     found = gates(asked, project, publisher, tell, watch)
     measured(found)
     if not passes(found):
-        raise Held(found)
+        raise GateFailed(found)
     return conductor.move(asked, project, publisher, told=told, pause_s=pause_s, epoch=epoch)
 
 

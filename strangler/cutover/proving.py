@@ -64,8 +64,9 @@ class Proving:
             if drifted:
                 raise SyncError(f"the {stack}'s fence may have been passed: {'; '.join(drifted)}")
         direction = self._ends.towards(self._to)
-        keys = changed_keys(direction, since.changes_in(self._ends.at(self._to), direction, self._since))
-        unknown = [name for name, each in keys.items() if each is None]
+        found = changed_keys(direction, since.changes_in(self._ends.at(self._to), direction, self._since))
+        keys = {name: each for name, each in found.items() if each is not None}
+        unknown = [name for name in found if name not in keys]
         if unknown:
             raise SyncError(f"any row of {', '.join(unknown)} may have changed, and not all are compared in a pause")
         verdict = self._ready.verify(keys)
@@ -73,7 +74,7 @@ class Proving:
             raise SyncError(_differing(verdict))
         return Proof(
             since=self._since,
-            compared={name: len(each or ()) for name, each in keys.items()},
+            compared={name: len(each) for name, each in keys.items()},
             verdict=verdict,
             sequences=self._count_on(epoch),
         )

@@ -1,7 +1,7 @@
 """Proof by checksums that a service's tables hold what the mapping makes of the monolith's rows."""
 
 from strangler.sync.verify.looking import Kind, Settle
-from strangler.sync.verify.pair import Patience
+from strangler.sync.verify.pair import Patience, first_line
 from strangler.sync.verify.run import CHUNK_ROWS, TOLD, Ready, Verifying, chosen_of, pause, ready, verify
 from strangler.sync.verify.verdict import Cell, Difference, Progress, TableVerdict, Verdict, to_json
 
@@ -19,6 +19,7 @@ __all__ = [
     "Verdict",
     "Verifying",
     "chosen_of",
+    "first_line",
     "pause",
     "ready",
     "to_json",

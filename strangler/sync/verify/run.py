@@ -102,13 +102,13 @@ class Ready:
         with _explained():
             self._tables = {name: compared(each, *ends, CHUNK_ROWS) for name, each in self.projections.items()}
 
-    def verify(self, streamed: Mapping[str, Collection[Key] | None]) -> Verdict:
-        """Compare the rows of these keys, as the stream spells them; None: all rows of that table. Raises as above."""
+    def verify(self, streamed: Mapping[str, Collection[Key]]) -> Verdict:
+        """Compare the rows of these keys, as the stream spells them. Raises as above."""
         started = time.monotonic()
-        tables = [self._verdict(name, keys) for name, keys in streamed.items() if keys is None or keys]
+        tables = [self._verdict(name, keys) for name, keys in streamed.items() if keys]
         return Verdict(capability=self._capability, tables=tuple(tables), seconds=time.monotonic() - started)
 
-    def _verdict(self, name: str, keys: Collection[Key] | None) -> TableVerdict:
+    def _verdict(self, name: str, keys: Collection[Key]) -> TableVerdict:
         walk = Walk(
             table=self._tables[name],
             pair=self._pair,
@@ -118,7 +118,7 @@ class Ready:
             proving=True,
             keyed=0,
         )
-        for _ in walk.ranges() if keys is None else walk.rows_of_stream(keys):
+        for _ in walk.rows_of_stream(keys):
             pass
         found = walk.verdict()
         return found if self._way is Way.FORWARD else found.turned()
