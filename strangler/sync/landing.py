@@ -410,6 +410,8 @@ def _uses(landing: Landing, number: int, target: psycopg.Connection) -> dict[str
     for name, value in zip(projection.columns, projection.casts(), strict=True):
         try:
             found[name] = _used(landing, value, number, target)
+        except psycopg.OperationalError:
+            raise
         except psycopg.errors.Error as exc:
             words = f"{projection.target.name}.{name}: its own database cannot work out what the source can"
             raise MappingInvalid([f"{words}: {str(exc).splitlines()[0]}"]) from exc

@@ -121,6 +121,9 @@ class Walsender:
     def _row(self, command: str) -> list[str]:
         answer = self._session.exec_(command.encode())
         if answer.status != pq.ExecStatus.TUPLES_OK:
+            state = answer.error_field(pq.DiagnosticField.SQLSTATE)
+            if state is None or state.startswith(_SHUT_DOWN):
+                raise Unreachable(f"the replication session broke off: {_first_line(answer.error_message)}")
             raise StreamBroken(_first_line(answer.error_message))
         return [(answer.get_value(0, column) or b"").decode() for column in range(answer.nfields)]
 

@@ -10,8 +10,9 @@ import pytest
 from strangler.capability import Stack
 from strangler.local import Postgres
 from strangler.sync import fence, fencing, install, watermark
-from strangler.sync.errors import Overtaken, StreamBroken
+from strangler.sync.errors import Overtaken, StreamBroken, Unreachable
 from strangler.sync.stream import follow
+from strangler.sync.walsender import Walsender
 from tests.fixtures.streams import Pair, Paired, table
 from tests.fixtures.waiting import until
 
@@ -476,3 +477,12 @@ def test_rows_are_applied_only_where_nobody_else_may_write_them(shop: Pair) -> N
     shop.start()
     shop.equal("select * from author", "select * from author")
     shop.stop()
+
+
+def test_a_replication_session_that_is_gone_is_no_reason_to_stop_for_good(shop: Pair) -> None:
+    """What is noted as a reason stays until something is applied; a server that is away is only asked again."""
+    with Walsender(shop.forward.source_url, "strangler tests") as sender:
+        ended = "select pg_terminate_backend(pid) from pg_stat_replication where application_name = 'strangler tests'"
+        assert shop.source(ended) == [(True,)]
+        with pytest.raises(Unreachable, match="the replication session broke off"):
+            sender.server()
