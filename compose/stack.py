@@ -1,0 +1,306 @@
+"""Start and stop what compose.yaml says, on whichever engine there is.
+
+    python compose/stack.py up|down [COMPOSE-FILE ...]
+
+Docker Compose starts a container when those that it depends on are healthy. podman runs health checks by timers of
+systemd, and podman-compose does not wait for what its podman cannot tell (before 4.6), so there the containers are
+started in steps here, and asked for their health in between: the files stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parent
+SECRETS: Final = HERE / "secrets"
+# A first start copies images' contents, makes databases and fills them; later ones take a third of it.
+PATIENCE_S: Final = 120.0
+LOOK_S: Final = 0.3
+_RESTARTS: Final = 5
+STREAMED: Final = ("catalog", "reviews")
+
+Services = Mapping[str, Mapping[str, Any]]
+
+
+class StackFailed(Exception):
+    """A container did not come up. The message has its name and the end of its log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What runs containers: ``program`` is docker or podman, ``compose`` the command that reads compose files."""
+
+    program: str
+    compose: tuple[str, ...]
+    project: str
+
+    @classmethod
+    def found(cls, project: str = "strangler") -> Engine:
+        """Return Docker with its Compose, else podman with podman-compose. Raises ``StackFailed``."""
+        if shutil.which("docker") and _runs(("docker", "info")) and _runs(("docker", "compose", "version")):
+            return cls(program="docker", compose=("docker", "compose"), project=project)
+        beside = shutil.which(
+            "podman-compose", path=f"{ROOT / '.venv-compose' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        )
+        if shutil.which("podman") and beside:
+            return cls(program="podman", compose=(beside,), project=project)
+        raise StackFailed("there is neither Docker with Compose v2 nor podman with podman-compose")
+
+    def call(self, *words: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run the engine's program."""
+        return _call((self.program, *words), check=check, **more)
+
+    def up(self, files: Sequence[Path], services: Sequence[str], *words: str) -> None:
+        """Have compose start ``services``, all without any; ``words`` are more of its options."""
+        named = [part for file in files for part in ("--file", str(file))]
+        _call((*self.compose, "--project-name", self.project, *named, "up", "--detach", *words, *services))
+
+    def containers(self, service: str = "") -> list[str]:
+        """Return the ids of a service's containers, also of those that have ended; of all services without a name."""
+        label = "com.docker.compose"
+        asked = ["--filter", f"label={label}.project={self.project}"]
+        asked += ["--filter", f"label={label}.service={service}"] if service else []
+        return self.call("ps", "--all", "--quiet", "--no-trunc", *asked).stdout.split()
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.call("inspect", container).stdout)[0]
+        return found
+
+    def run(self, service: str, *words: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command in a service's first container."""
+        return self.call("exec", self.containers(service)[0], *words, check=check, **more)
+
+    def is_healthy(self, container: str) -> bool:
+        """Ask a container for its health now; one without a check is healthy while it runs."""
+        state = self.inspect(container)
+        if state["RestartCount"] > _RESTARTS:
+            raise StackFailed(f"it ends each time that it is started; {self.last_words(container)}")
+        if not state["State"]["Running"]:
+            return False
+        asked = (state["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
+        if asked[0] == "NONE":
+            return True
+        if self.program == "docker":
+            return str(state["State"]["Health"]["Status"]) == "healthy"
+        return self.call("healthcheck", "run", container, check=False).returncode == 0
+
+    def is_done(self, container: str) -> bool:
+        """Return whether a container that runs once has done its work. Raises ``StackFailed`` when it failed."""
+        state = self.inspect(container)["State"]
+        if state["Status"] not in ("exited", "stopped"):
+            return False
+        if state["ExitCode"] != 0:
+            raise StackFailed(f"exit code {state['ExitCode']}; {self.last_words(container)}")
+        return True
+
+    def last_words(self, container: str) -> str:
+        said = self.call("logs", "--tail", "15", container, check=False)
+        return f"the end of its log:\n{said.stdout}{said.stderr}"
+
+
+def _runs(words: Sequence[str]) -> bool:
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def _call(words: Sequence[str], *, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, **more)
+    if check and done.returncode != 0:
+        raise StackFailed(f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return done
+
+
+# --- what stands in the files ---
+
+
+def services_of(files: Sequence[Path]) -> Services:
+    """Return the services of compose files, where a later file adds to an earlier one."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for file in files:
+        for name, service in yaml.safe_load(file.read_text(encoding="utf-8")).get("services", {}).items():
+            found[name] = {**found.get(name, {}), **service}
+    return {name: service for name, service in found.items() if not service.get("profiles")}
+
+
+def steps(services: Services) -> Iterator[list[str]]:
+    """Yield which services may start together: those that depend only on services of earlier steps."""
+    placed: set[str] = set()
+    while placed < services.keys():
+        step = [
+            name
+            for name, service in services.items()
+            if name not in placed and placed.issuperset(service.get("depends_on", ()))
+        ]
+        if not step:
+            raise StackFailed(f"these wait for each other: {', '.join(sorted(services.keys() - placed))}")
+        placed.update(step)
+        yield step
+
+
+def runs_once(service: Mapping[str, Any]) -> bool:
+    return service.get("restart") == "no"
+
+
+# --- secrets ---
+
+
+def make_secrets(folder: Path) -> None:
+    """Make the files that compose.yaml names under ``secrets``, with random contents; what is there stays.
+
+    The folder is for its owner alone; in it, files may be read by whoever they are mounted for, who is not root.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name in _KEYS:
+        _keep(folder, name, secrets.token_urlsafe(32))
+    for name, (role, base, server) in _DATABASES.items():
+        word = (folder / f"{role}_password").read_text(encoding="utf-8")
+        _keep(folder, name, f"postgresql://{role}:{word}@{server}:5432/{base}")
+    for name, server in (("valkey", "valkey"), ("shop_valkey", "shop-valkey")):
+        word = secrets.token_urlsafe(32)
+        # A cache and queues of what is asked for again: nothing is kept over a restart.
+        _keep(folder, f"{name}_conf", f'requirepass {word}\nsave ""\nmaxmemory 192mb\ndir /tmp\n')
+        word = _said(folder / f"{name}_conf")
+        bases = {"redis_url": 0} if name == "valkey" else {"shop_cache_url": 0, "shop_broker_url": 1}
+        for file, number in bases.items():
+            _keep(folder, file, f"redis://:{word}@{server}:6379/{number}")
+    _keep(folder, "callers", "monolith=" + (folder / "service_secret").read_text(encoding="utf-8"))
+
+
+_ROLES: Final = {
+    "shop": ("shop", "shop-database", "shop_database_url"),
+    "shop_sync": ("shop", "shop-database", "monolith_database_url"),
+    "catalog": ("catalog", "services-database", "catalog_owner_database_url"),
+    "catalog_sync": ("catalog", "services-database", "catalog_database_url"),
+    "reviews": ("reviews", "services-database", "reviews_owner_database_url"),
+    "reviews_sync": ("reviews", "services-database", "reviews_database_url"),
+    "wishlist": ("wishlist", "services-database", "wishlist_database_url"),
+    "strangler": ("strangler", "control-database", "strangler_database_url"),
+}
+_DATABASES: Final = {file: (role, base, server) for role, (base, server, file) in _ROLES.items()}
+_KEYS: Final = (
+    *(f"{server}_admin_password" for server in ("shop", "services", "control")),
+    *(f"{role}_password" for role in _ROLES),
+    *("django_secret_key", "reviews_secret_key", "identity_secret", "messages_key", "service_secret"),
+    "strangler_secret",
+)
+
+
+def _keep(folder: Path, name: str, contents: str) -> None:
+    if not (folder / name).exists():
+        (folder / name).write_text(contents, encoding="utf-8")
+        (folder / name).chmod(0o444)
+
+
+def _said(conf: Path) -> str:
+    return conf.read_text(encoding="utf-8").split("\n")[0].removeprefix("requirepass ")
+
+
+# --- up and down ---
+
+
+def up(engine: Engine, files: Sequence[Path]) -> None:
+    """Start everything and return when all of it is healthy. Raises ``StackFailed``."""
+    make_secrets(SECRETS)
+    services = services_of(files)
+    if engine.program == "docker":
+        engine.up(files, [])
+        wait(engine, services, list(services))
+    else:
+        remove_outdated(engine)
+        for step in steps(services):
+            engine.up(files, step, "--no-deps")
+            wait(engine, services, step)
+    begin_streams(engine)
+
+
+def wait(engine: Engine, services: Services, names: Sequence[str], seconds: float = PATIENCE_S) -> None:
+    """Return when ``names`` are healthy, or done where they run once. Raises ``StackFailed``."""
+    deadline = time.monotonic() + seconds
+    for name in names:
+        began = time.monotonic()
+        ready = engine.is_done if runs_once(services[name]) else engine.is_healthy
+        while not (found := engine.containers(name)) or not all(map(ready, found)):
+            if time.monotonic() > deadline:
+                why = engine.last_words(found[0]) if found else "there is no container of it"
+                raise StackFailed(f"{name} is not ready after {seconds:.0f} s; {why}")
+            time.sleep(LOOK_S)
+        print(f"✓ {name} ({time.monotonic() - began:.1f} s)", flush=True)
+
+
+def remove_outdated(engine: Engine) -> None:
+    """Remove containers whose image was built anew: podman-compose would start them again as they were."""
+    for container in engine.containers():
+        made_of = engine.inspect(container)
+        named = engine.call("image", "inspect", "--format", "{{.Id}}", made_of["ImageName"], check=False).stdout.strip()
+        if named.removeprefix("sha256:") != made_of["Image"].removeprefix("sha256:"):
+            engine.call("rm", "--force", container)
+
+
+def begin_streams(engine: Engine) -> None:
+    """Have the services hold the monolith's rows, as the demo does; what streams already is left alone."""
+    said = json.loads(engine.run("sync", "strangler", "sync", "status", "--json").stdout)
+    begun = {each["capability"] for each in said if each["forward"]["begun"]}
+    for capability in STREAMED:
+        if capability not in begun:
+            engine.run("sync", "strangler", "sync", "start", capability, "--reason", "the stack's first start")
+            engine.run("sync", "strangler", "sync", "backfill", capability, "--reason", "the stack's first start")
+            print(f"✓ {capability}: rows copied to its service, and compared", flush=True)
+
+
+def down(engine: Engine, *, volumes: bool) -> None:
+    """Take away the project's containers and networks, and with ``volumes`` its data."""
+    if found := engine.containers():
+        engine.call("stop", "--time", "20", *found)
+    # Of the volumes that goes with a container only the unnamed one.
+    for kind, more in (("container", ["--force", "--volumes"]), ("pod", ["--force"]), ("network", []), ("volume", [])):
+        if (kind == "pod" and engine.program == "docker") or (kind == "volume" and not volumes):
+            continue
+        found = _of_project(engine, kind)
+        if found:
+            engine.call(kind, "rm", *more, *found)
+    print("stopped, and its data gone" if volumes else "stopped; its data stays in its volumes")
+
+
+def _of_project(engine: Engine, kind: str) -> list[str]:
+    if kind == "container":
+        return engine.containers()
+    if kind == "pod":
+        return engine.call("pod", "ls", "--quiet", "--filter", f"name=^pod_{engine.project}$").stdout.split()
+    label = "com.docker.compose.project" if engine.program == "docker" else "io.podman.compose.project"
+    return engine.call(kind, "ls", "--quiet", "--filter", f"label={label}={engine.project}").stdout.split()
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verb", choices=["up", "down"])
+    parser.add_argument("files", nargs="*", type=Path, default=[HERE / "compose.yaml"])
+    parser.add_argument("--volumes", action="store_true", help="with down: its data, too")
+    asked = parser.parse_args(arguments)
+    try:
+        engine = Engine.found()
+        if asked.verb == "down":
+            down(engine, volumes=asked.volumes)
+        else:
+            up(engine, asked.files)
+            print(f"The shop is at http://127.0.0.1:{os.environ.get('STRANGLER_PORT', '8000')}/en/")
+    except StackFailed as exc:
+        print(f"✗ {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
