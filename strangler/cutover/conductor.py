@@ -31,7 +31,7 @@ from strangler.capability import (
 from strangler.cutover.ends import Ends
 from strangler.cutover.protocol import ABORTABLE, End, Outcome, Progress, Step, advance, at_rest, begin, found, resume
 from strangler.cutover.proving import Proving, proving
-from strangler.ledger import Change, LedgerError, Publisher, Unacknowledged, Unreachable
+from strangler.ledger import Change, LedgerError, Publication, Publisher, Unacknowledged, Unreachable
 from strangler.ledger.publish import WAIT_S
 from strangler.project import Project
 from strangler.sync import fence, quiet
@@ -98,8 +98,11 @@ def move(
     told: Callable[[Performed], None],
     pause_s: float = PAUSE_S,
     epoch: int | None = None,
+    evidence: Mapping[str, Any] | None = None,
 ) -> Moved:
     """Move the owner of a capability to the other stack: the gates have been looked at, at ``epoch``.
+
+    What they have measured is ``evidence``, too.
 
     Interrupted, it goes back first, or forward where the owner has switched. Raises ``Unfinished`` where it cannot be
     brought to an end, and ``LedgerError`` before anything has begun.
@@ -111,7 +114,7 @@ def move(
     if isinstance(first, End):
         raise Refused(f"the owner of {asked.capability} is being moved already; resume that first")
     with Ends(project.capabilities[asked.capability], project) as ends:
-        conductor = _Conductor(asked, project, publisher, ends, told, pause_s)
+        conductor = _Conductor(asked, project, publisher, ends, told, pause_s, evidence)
         try:
             conductor.make_ready(first.source.other)
             return conductor.run(first)
@@ -125,11 +128,17 @@ def move(
 
 
 def carry_on(
-    asked: Asked, project: Project, publisher: Publisher, *, told: Callable[[Performed], None]
+    asked: Asked,
+    project: Project,
+    publisher: Publisher,
+    *,
+    told: Callable[[Performed], None],
+    patience_s: float = PATIENCE_S,
 ) -> Moved | None:
-    """Bring a move to its end that somebody has begun and not ended; None where there is none.
+    """Bring a move to its end that somebody has begun and not ended; None where there is none, or it is forced.
 
-    Raises ``Unfinished`` where it cannot be.
+    Raises ``Unfinished`` where a step of it cannot be done within ``patience_s``. Interrupted, it leaves the move as it
+    is: whoever comes next goes on with it.
     """
     state = publisher.ledger.state(asked.capability)
     if state.moving is None:
@@ -138,7 +147,7 @@ def carry_on(
     if isinstance(first, End):
         return None
     with Ends(project.capabilities[asked.capability], project) as ends:
-        conductor = _Conductor(asked, project, publisher, ends, told, PAUSE_S)
+        conductor = _Conductor(asked, project, publisher, ends, told, PAUSE_S, patience_s=patience_s)
         try:
             return conductor.run(first)
         finally:
@@ -165,14 +174,17 @@ class _Conductor:
         ends: Ends,
         told: Callable[[Performed], None],
         pause_s: float,
+        evidence: Mapping[str, Any] | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._asked, self._project, self._publisher, self._ends = asked, project, publisher, ends
-        self._told, self._pause_s = told, pause_s
+        self._told, self._pause_s, self._patience_s = told, pause_s, patience_s
         self._steps: list[Performed] = []
-        self._evidence: dict[str, Any] = {}
+        self._evidence: dict[str, Any] = dict(evidence or {})
         self._held_at: float | None = None  # when writes began to wait
         self._pause_ms: float | None = None
         self._said = self._why = ""
+        self._publication: Publication | None = None  # of the table that asks for the hold
         self._proving: Proving | None = None
         self._kept = ExitStack()
 
@@ -183,6 +195,7 @@ class _Conductor:
         for stack in Stack:
             quiet.quiet_autovacuum(self._ends.at(stack), self._ends.fence(stack))
         self._proving = self._kept.enter_context(proving(self._ends, to, self._project))
+        self._publisher.listen()
 
     def clear_up(self) -> None:
         """Let autovacuum come again. Where a database is away whoever moves the owner next does it."""
@@ -195,7 +208,7 @@ class _Conductor:
 
     def run(self, first: Progress) -> Moved:
         at: Progress | End = first
-        patience, wait = time.monotonic() + PATIENCE_S, _AGAIN_S
+        patience, wait = time.monotonic() + self._patience_s, _AGAIN_S
         last = first
         while isinstance(at, Progress):
             last, outcome = at, self._perform(at)
@@ -206,7 +219,7 @@ class _Conductor:
                 time.sleep(min(wait, self._left_s()) if at.step in ABORTABLE else wait)
                 wait = min(2 * wait, _LONGEST_S)
             else:
-                patience, wait = time.monotonic() + PATIENCE_S, _AGAIN_S
+                patience, wait = time.monotonic() + self._patience_s, _AGAIN_S
             at = after
         return self._moved(at, last)
 
@@ -231,7 +244,7 @@ class _Conductor:
 
     def _state(self, doing: str) -> State:
         """Return what the ledger has, as soon as it answers."""
-        until, wait = time.monotonic() + PATIENCE_S, _AGAIN_S
+        until, wait = time.monotonic() + self._patience_s, _AGAIN_S
         while True:
             try:
                 self._publisher.ledger.reconnect(self._project)
@@ -283,9 +296,9 @@ class _Conductor:
     def _prepare(self, at: Progress) -> None:
         files = self._project.capabilities[self._asked.capability]
         change = self._change(StartMove(), epoch=at.epoch)
-        publication = self._publisher.ledger.apply(change, files)
+        # Pushed by ``_hold``: until then nobody need wait, though a worker may hear of it from the ledger.
+        self._publication = self._publisher.ledger.apply(change, files)
         self._held_at = time.monotonic()
-        self._publisher.push(publication, started=self._held_at, wait_s=None)
 
     def _switch(self, at: Progress) -> None:
         # Not pushed: writes still wait, and a broker that hangs is not to be waited for now.
@@ -339,6 +352,8 @@ class _Conductor:
         fence.claim(self._ends.at(at.source.other), self._asked.capability, at.epoch, self._claim_s(at))
 
     def _hold(self, at: Progress) -> None:
+        if self._publication is not None:
+            self._publisher.push(self._publication, started=time.monotonic(), wait_s=None)
         lease = self._project.capabilities[self._asked.capability].protect.lease or 0.0
         heard = self._publisher.await_hold(
             self._asked.capability, at.epoch, lease_s=lease, deadline=time.monotonic() + self._left_s()
@@ -377,11 +392,12 @@ class _Conductor:
 
     def _unfence(self, at: Progress) -> None:
         to = at.source.other
-        lowered = fence.lower_fence(self._ends.at(to), self._ends.fence(to), epoch=at.epoch, budget_s=PATIENCE_S)
+        lowered = fence.lower_fence(self._ends.at(to), self._ends.fence(to), epoch=at.epoch, budget_s=self._patience_s)
         self._said = f"the {to} may write from {lsn_text(lowered.position)} on"
 
     def _lower(self, at: Progress) -> None:
-        fence.lower_fence(self._ends.at(at.source), self._ends.fence(at.source), epoch=at.epoch, budget_s=PATIENCE_S)
+        budget_s = self._patience_s
+        fence.lower_fence(self._ends.at(at.source), self._ends.fence(at.source), epoch=at.epoch, budget_s=budget_s)
         self._said = f"the {at.source} may write again"
 
     # --- time ---

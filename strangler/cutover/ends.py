@@ -48,6 +48,7 @@ class Ends:
             opened = ExitStack()
             name = f"strangler cutover {direction.capability}"
             connection = opened.enter_context(open_database(direction.target_url, direction.target, name))
+            connection.execute("set plan_cache_mode = force_generic_plan")  # what is asked in a pause was asked before
             self._open[stack] = (opened, connection)
         return self._open[stack][1]
 

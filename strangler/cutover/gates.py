@@ -18,11 +18,20 @@ from strangler.sync.changed import MOST
 from strangler.sync.fence import Claim
 from strangler.sync.status import Status
 from strangler.sync.telling import duration
+from strangler.sync.writers import Report
 
 LAG_S: Final = 3.0
 """A heartbeat is written once a second and comes within moments: one that is older than three has not come."""
 LAG_BYTES: Final = 16 << 20
 """So much WAL is applied in a second or so (86,000 rows a second were seen): what is more would be waited for."""
+
+OBSERVED_S: Final = 86_400.0
+"""What runs once a day was seen then; a week shows what runs once a week, too."""
+STALE_S: Final = 30 * 86_400.0
+"""So long after it ended what was seen still says who writes: deploys bring others."""
+_NAMED: Final = 5
+WRITERS: Final = "writers"
+"""The gate whose measure goes into the history with a move: who had looked, and what was seen."""
 
 
 class Outcome(StrEnum):
@@ -75,20 +84,28 @@ class Facts:
     claims: Mapping[Stack, Claim | None]
     drift: Sequence[str]
     blockers: Mapping[Stack, Sequence[Blocker]]
+    writers: Report
+    unobserved: bool = False
 
 
-def verdicts(facts: Facts) -> list[Verdict]:
-    """Return every gate's verdict, in the order in which a person would mend them."""
-    return [
+def verdicts(facts: Facts, *, urgent: bool = False) -> list[Verdict]:
+    """Return every gate's verdict, in the order in which a person would mend them.
+
+    In an ``urgent`` move those alone hold without which something would be lost, or wrong afterwards. The others tell
+    beforehand that it may not come about: how far the stream is behind, who holds locks, which proxies are late. The
+    pause ends what waits for these. And whether there would be a way to the owner of now is asked another time.
+    """
+    safety = [
         _state(facts),
-        _stream("stream", facts.ahead),
-        _stream("way back", facts.back),
+        _stream("stream", facts.ahead, lag_counts=not urgent),
         _compared(facts),
         _claims(facts),
         _fence(facts),
-        *_locks(facts),
-        _workers(facts),
     ]
+    if urgent:
+        return safety
+    comfort = [*_writers(facts), *_locks(facts), proxies(facts.workers, facts.version)]
+    return [*safety[:2], _stream("way back", facts.back), *safety[2:], *comfort]
 
 
 def passes(found: Sequence[Verdict]) -> bool:
@@ -105,7 +122,7 @@ def _state(facts: Facts) -> Verdict:
     return Verdict(gate="state", outcome=Outcome.PASS, measured=shown)
 
 
-def _stream(gate: str, found: Status) -> Verdict:
+def _stream(gate: str, found: Status, *, lag_counts: bool = True) -> Verdict:
     if not found.begun or found.problem is not None:
         why = found.problem or "it was never begun"
         return Verdict(gate=gate, outcome=Outcome.FAIL, measured=why, cure="see strangler sync status")
@@ -116,7 +133,7 @@ def _stream(gate: str, found: Status) -> Verdict:
         measured = "no heartbeat has come yet"
         return Verdict(gate=gate, outcome=Outcome.INCONCLUSIVE, measured=measured, cure="wait for a second or two")
     measured = f"{max(0.0, found.lag_s):.1f} s and {found.lag_bytes:,} bytes behind"
-    late_by = found.lag_s > LAG_S or found.lag_bytes > LAG_BYTES
+    late_by = lag_counts and (found.lag_s > LAG_S or found.lag_bytes > LAG_BYTES)
     wanted = f"wait until it is at most {LAG_S:g} s and {LAG_BYTES:,} bytes behind: strangler sync status --watch"
     return Verdict(
         gate=gate,
@@ -132,7 +149,9 @@ def _compared(facts: Facts) -> Verdict:
         return Verdict(gate="verify", outcome=Outcome.INCONCLUSIVE, measured=found.why, cure=again)
     age = f"all rows compared {duration(found.age_s)} ago"
     if not found.equal:
-        cure = f"strangler sync repair {facts.capability}, then {again}"
+        repair = f"strangler sync repair {facts.capability}"
+        mend = repair if facts.state.owner is Stack.MONOLITH else "make them in the monolith what the service has"
+        cure = f"{mend}, then {again}"
         return Verdict(gate="verify", outcome=Outcome.FAIL, measured=f"{age}, and some differed", cure=cure)
     if found.changed is None or found.changed > MOST:
         why = found.why or f"{found.changed:,} keys have changed since, and {MOST:,} are compared in a pause at most"
@@ -172,6 +191,14 @@ def _claims(facts: Facts) -> Verdict:
     )
 
 
+def _fenced_anew(facts: Facts) -> str:
+    """Return what has the side fenced that does not own. Streams of what a service owns cannot be begun anew."""
+    name = facts.capability
+    if facts.state.owner is Stack.SERVICE:
+        return f"strangler fence raise {name}; somebody may have written there since its database was restored"
+    return f"where the ledger is whole: strangler sync remove {name}, strangler sync start {name} --replace"
+
+
 def _fence(facts: Facts) -> Verdict:
     to = facts.state.owner.other
     claim = facts.claims.get(to)
@@ -180,17 +207,60 @@ def _fence(facts: Facts) -> Verdict:
             gate="fence",
             outcome=Outcome.FAIL,
             measured=f"the {to} is not fenced, and others may write there",
-            cure=f"where the ledger is whole: strangler sync remove {facts.capability}, strangler sync start"
-            f" {facts.capability} --replace",
+            cure=_fenced_anew(facts),
         )
     if facts.drift:
         return Verdict(
             gate="fence",
             outcome=Outcome.FAIL,
             measured=f"the {to}: {'; '.join(facts.drift)}",
-            cure=f"see what was written there: strangler sync verify {facts.capability}",
+            cure=f"strangler fence raise {facts.capability}, then see what was written there: strangler sync verify"
+            f" {facts.capability}",
         )
     return Verdict(gate="fence", outcome=Outcome.PASS, measured=f"the {to} is fenced as it was when it was raised")
+
+
+def _writers(facts: Facts) -> Iterator[Verdict]:
+    """Look for who would meet the fence and not know why. Who goes back has written at the service all the time."""
+    if facts.state.owner is not Stack.MONOLITH:
+        return
+    found, unknown = facts.writers, lacking(facts.writers)
+    holding = [] if unknown == _NEVER else found.holding
+    if holding:
+        more = f" and {len(holding) - _NAMED} more" if len(holding) > _NAMED else ""
+        yield Verdict(
+            gate=WRITERS,
+            outcome=Outcome.FAIL,
+            measured=f"from outside: {', '.join(holding[:_NAMED])}{more}",
+            cure=f"strangler fence report {facts.capability} tells what to do about each",
+        )
+        return
+    seen = f"observed for {duration(found.seconds)}, {found.statements:,} statements of {len(found.writers)} writers"
+    if unknown and not facts.unobserved:
+        cure = f"strangler fence observe {facts.capability}, and wait for some days; or say --unobserved"
+        yield Verdict(gate=WRITERS, outcome=Outcome.INCONCLUSIVE, measured=unknown, cure=cure)
+    elif unknown:
+        yield Verdict(gate=WRITERS, outcome=Outcome.PASS, measured=f"{unknown}, which --unobserved allows")
+    else:
+        yield Verdict(gate=WRITERS, outcome=Outcome.PASS, measured=f"{seen}, none from outside that is not dealt with")
+
+
+_NEVER: Final = "nobody has looked at who writes these tables"
+
+
+def lacking(found: Report) -> str:
+    """Return why it is not known who writes, "" where it is."""
+    observation = found.observation
+    if observation is None or observation.stack is not Stack.MONOLITH:
+        return _NEVER
+    if found.seconds < OBSERVED_S:
+        return (
+            f"who writes these tables was observed for {duration(found.seconds)}, and {duration(OBSERVED_S)} are wanted"
+        )
+    ago = 0.0 if observation.ended_at is None else (observation.now - observation.ended_at).total_seconds()
+    if ago > STALE_S:
+        return f"who writes these tables was observed {duration(ago)} ago, and others may write them now"
+    return ""
 
 
 def _locks(facts: Facts) -> Iterator[Verdict]:
@@ -206,16 +276,17 @@ def _locks(facts: Facts) -> Iterator[Verdict]:
             yield Verdict(gate=gate, outcome=Outcome.PASS, measured="nobody who stays")
 
 
-def _workers(facts: Facts) -> Verdict:
-    live = [each for each in facts.workers if each.age <= LIVE_S]
-    behind = late(live, facts.version)
+def proxies(workers: Sequence[Worker], version: int) -> Verdict:
+    """Return whether every live worker routes by the newest table."""
+    live = [each for each in workers if each.age <= LIVE_S]
+    behind = late(live, version)
     if behind:
         names = ", ".join(each.about or each.id for each in behind)
         return Verdict(
             gate="proxies",
             outcome=Outcome.FAIL,
-            measured=f"{len(behind)} of {len(live)} workers do not route by version {facts.version}: {names}",
+            measured=f"{len(behind)} of {len(live)} workers do not route by version {version}: {names}",
             cure="see strangler status",
         )
-    measured = f"{len(live)} workers route by version {facts.version}"
+    measured = f"{len(live)} workers route by version {version}"
     return Verdict(gate="proxies", outcome=Outcome.PASS, measured=measured)

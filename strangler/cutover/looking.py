@@ -10,14 +10,15 @@ from strangler.cutover.gates import Compared, Facts
 from strangler.cutover.proving import changed_keys
 from strangler.ledger import Publisher
 from strangler.project import Project
-from strangler.sync import fence, since, status, verdicts
+from strangler.sync import fence, observing, since, status, verdicts
 from strangler.sync.direction import Direction
 from strangler.sync.errors import SyncError
 from strangler.sync.quiet import lock_gates
 from strangler.sync.transfer import open_database
+from strangler.sync.writers import Report
 
 
-def look(capability: str, project: Project, publisher: Publisher) -> Facts:
+def look(capability: str, project: Project, publisher: Publisher, *, unobserved: bool = False) -> Facts:
     """Return what the gates of a move away from the owner are measured on. Raises ``Unreachable``, ``SyncError``."""
     state = publisher.ledger.state(capability)
     newest = publisher.ledger.newest()
@@ -35,6 +36,9 @@ def look(capability: str, project: Project, publisher: Publisher) -> Facts:
             claims=claims,
             drift=() if claims[to] is None else fence.drift(ends.at(to), ends.fence(to)),
             blockers={stack: lock_gates(ends.at(stack), ends.fence(stack)) for stack in Stack},
+            # Who goes back is not asked, and must not depend on what is kept of writers.
+            writers=Report(capability=capability) if to is Stack.MONOLITH else observing.reported(capability, project),
+            unobserved=unobserved,
         )
 
 

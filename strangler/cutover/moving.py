@@ -6,10 +6,10 @@ from collections.abc import Callable, Generator, Sequence
 
 import psycopg
 
-from strangler.capability import Refused, Stack
+from strangler.capability import Refused, Stack, Stage, StartMove, transit
 from strangler.cutover import conductor
 from strangler.cutover.conductor import PAUSE_S, Moved, Performed
-from strangler.cutover.gates import Facts, Verdict, passes, verdicts
+from strangler.cutover.gates import WRITERS, Facts, Verdict, passes, verdicts
 from strangler.cutover.looking import look
 from strangler.ledger import Publisher
 from strangler.project import Project
@@ -33,13 +33,23 @@ class GateFailed(Exception):
         self.verdicts = tuple(found)
 
 
-def gates(asked: Asked, project: Project, publisher: Publisher, tell: Tell, watch: Watch) -> list[Verdict]:
+def gates(
+    asked: Asked,
+    project: Project,
+    publisher: Publisher,
+    tell: Tell,
+    watch: Watch,
+    *,
+    unobserved: bool = False,
+    urgent: bool = False,
+) -> list[Verdict]:
     """Measure every gate of a move away from the owner. All rows are compared where too little is known of them.
 
+    ``unobserved`` says that nobody need have looked at who writes.
     Raises ``SyncError`` where a database cannot be asked.
     """
-    facts = _looked(asked.capability, project, publisher)
-    found = verdicts(facts)
+    facts = _looked(asked.capability, project, publisher, unobserved)
+    found = verdicts(facts, urgent=urgent)
     if passes(found) or any(not passes([each]) for each in found if each.gate != "verify"):
         return found
     if facts.compared.equal is False:
@@ -47,12 +57,12 @@ def gates(asked: Asked, project: Project, publisher: Publisher, tell: Tell, watc
     stream = directions(project.capabilities[asked.capability], project)[facts.state.owner is Stack.SERVICE]
     comparing = Verifying(capability=asked.capability, settle=settling(stream), proving=True, way=stream.way)
     watch(keeping(comparing, project, tell))
-    return verdicts(_looked(asked.capability, project, publisher))
+    return verdicts(_looked(asked.capability, project, publisher, unobserved), urgent=urgent)
 
 
-def _looked(capability: str, project: Project, publisher: Publisher) -> Facts:
+def _looked(capability: str, project: Project, publisher: Publisher, unobserved: bool) -> Facts:
     try:
-        return look(capability, project, publisher)
+        return look(capability, project, publisher, unobserved=unobserved)
     except psycopg.Error as exc:
         raise SyncError(first_line(exc)) from exc
 
@@ -68,6 +78,8 @@ def move(
     tell: Tell,
     watch: Watch,
     pause_s: float = PAUSE_S,
+    unobserved: bool = False,
+    urgent: bool = False,
 ) -> Moved:
     """Make ``to`` the owner of a capability; ``measured`` hears the gates' verdicts, ``told`` each step.
 
@@ -76,11 +88,12 @@ def move(
     """
     refuse(asked, to, publisher)
     epoch = publisher.ledger.state(asked.capability).epoch
-    found = gates(asked, project, publisher, tell, watch)
+    found = gates(asked, project, publisher, tell, watch, unobserved=unobserved, urgent=urgent)
     measured(found)
     if not passes(found):
         raise GateFailed(found)
-    return conductor.move(asked, project, publisher, told=told, pause_s=pause_s, epoch=epoch)
+    evidence = {each.gate: each.measured for each in found if each.gate == WRITERS}
+    return conductor.move(asked, project, publisher, told=told, pause_s=pause_s, epoch=epoch, evidence=evidence)
 
 
 def refuse(asked: Asked, to: Stack, publisher: Publisher) -> None:
@@ -91,5 +104,7 @@ def refuse(asked: Asked, to: Stack, publisher: Publisher) -> None:
             f"the owner of {asked.capability} is being moved (epoch {state.moving.epoch}, {state.moving.phase}); if"
             f" nobody does so any more: strangler resume {asked.capability}"
         )
+    if state.stage is Stage.RETIRED:
+        transit(state, StartMove())
     if state.owner is to:
         raise Refused(f"the {to} owns {asked.capability} already")

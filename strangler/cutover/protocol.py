@@ -164,12 +164,16 @@ RESUMING: Final[Mapping[Phase, Step | End]] = MappingProxyType(
         Phase.ABORTING: Step.RECLAIM,
         Phase.DONE: End.MOVED,
         Phase.ABORTED: End.ABORTED,
+        Phase.FORCED: End.OVERTAKEN,  # see forcing
+        Phase.BARRING: End.OVERTAKEN,
     }
 )
 """Where whoever finds a transition in this phase goes on."""
 
 ABORTABLE: Final = frozenset(step for step, after in FAILING.items() if after is Step.ABORT)
 """The steps before the point of no return, at which a transition can still be given up."""
+
+_AT_REST: Final = frozenset({Phase.DONE, Phase.ABORTED})
 
 RAISING: Final = frozenset({Step.PREPARE, Step.ABORT})
 """The steps that raise the epoch, so that whoever acts on the one before is refused."""
@@ -196,7 +200,7 @@ def at_rest(*, owner: Stack, epoch: int) -> Move:
 
 def begin(record: Move) -> Progress | End:
     """Return the start of a move away from the owner, or the refusal where another has not ended."""
-    if not record.phase.is_settled:
+    if record.phase not in _AT_REST:
         return End.REFUSED
     return Progress(epoch=record.epoch, source=record.owner, step=Step.PREPARE)
 
@@ -241,7 +245,7 @@ def _is_due(record: Move, at: Progress) -> bool:
     """Tell whether the ledger stands where ``at.step`` is to be performed."""
     phase = DURING[at.step]
     if phase is None:
-        return record.epoch == at.epoch and record.phase.is_settled and record.owner is at.source
+        return record.epoch == at.epoch and record.phase in _AT_REST and record.owner is at.source
     return record.epoch == at.epoch and record.phase is phase and record.source is at.source
 
 

@@ -26,6 +26,7 @@ from strangler.ledger import Publisher
 from strangler.local import EngineError, Postgres, Valkey, ensure_database, ensure_role
 from strangler.project import load
 from tests.fixtures.ports import free_port
+from tests.fixtures.rights import RIGHTS
 from tests.fixtures.waiting import until
 
 ROWS: Final = 20_000
@@ -64,15 +65,6 @@ title = "title"
 price = "(cents / 100.0)::numeric(10, 2)"
 body = "body"
 version = "version"
-"""
-_RIGHTS: Final = """
-alter role sync replication;
-grant select, insert, update, delete, truncate on all tables in schema public to sync;
-grant create, temporary on database {base} to sync;
-grant owner to sync;
-grant execute on function pg_replication_origin_create(text), pg_replication_origin_drop(text),
-  pg_replication_origin_session_setup(text), pg_replication_origin_session_reset() to sync;
-grant set on parameter session_replication_role to sync;
 """
 HEADER: Final = (
     "| killed | times | goes on after, median | at most | rows written | applied twice | verify |\n"
@@ -137,7 +129,7 @@ class Bed:
             role = "owner" if name == "CONTROL" else "sync"
             if role == "sync":
                 with psycopg.connect(server.url("books"), autocommit=True) as connection:
-                    connection.execute(sql.SQL(_RIGHTS).format(base=sql.Identifier("books")))
+                    connection.execute(sql.SQL(RIGHTS).format(base=sql.Identifier("books")))
             lines.append(f"{name}={server.url('books', role, 'tests only')}")
         books = self.folder / "migrations" / "books"
         books.mkdir(parents=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -13,6 +11,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from strangler.capability import Phase, Refused, Stack
+from strangler.cli import cutover as cutover_verb
 from strangler.cli import verify
 from strangler.cutover import conductor, moving
 from strangler.cutover.conductor import Performed
@@ -23,50 +22,16 @@ from strangler.sync.syncing import Asked
 from tests.fixtures.books import ALL, Shop
 from tests.fixtures.command import printed_json
 from tests.fixtures.ledger import ScriptedWorker
+from tests.fixtures.moving import ADD, WHY, Crash, dying, in_shadow, may, owners, same, write
+from tests.fixtures.spoiling import spoil
 from tests.fixtures.waiting import until
 
-WHY = ("--reason", "trying")
-ADD = "insert into book values ({}, 1, 'New {}')"
 
-
-@contextmanager
-def in_shadow(shop: Shop) -> Iterator[None]:
-    """Have the streams run, and both sides hold the same rows."""
-    shop("start")
-    with shop.running():
-        assert shop("backfill", "--inline")[0] == 0
-        yield
-
-
-def may(shop: Shop, stack: Stack, statement: str) -> bool:
-    """Run a statement as an application in the database of a stack, and return whether its fence let it pass."""
-    forward = shop.pair.forward
-    try:
-        with psycopg.connect(forward.source_url if stack is Stack.MONOLITH else forward.target_url) as connection:
-            connection.execute(statement)
-    except psycopg.Error as exc:
-        if exc.sqlstate != fencing.STATE:
-            raise
-        return False
-    return True
-
-
-def write(shop: Shop, number: int) -> Stack:
-    """Write a book where it may be, as an application does that is told to try elsewhere; return where that was."""
-    while True:
-        for stack in Stack:
-            if may(shop, stack, ADD.format(number, number)):
-                return stack
-
-
-def owners(shop: Shop) -> list[str]:
-    """Return on which sides somebody may write."""
-    return [str(stack) for stack in Stack if may(shop, stack, "update book set title = title where id < 0")]
-
-
-def same(shop: Shop, query: str) -> None:
-    """Wait until both sides answer alike: the stream from whoever owns goes on."""
-    until(lambda: shop.pair.source(query) == shop.pair.target(query), "both sides are equal", 20)
+def comparisons(shop: Shop) -> int:
+    """Return how many comparisons of all rows are known."""
+    with psycopg.connect(shop.project.control.database.reveal()) as control:
+        rows = control.execute("select from strangler.verification where part is null").fetchall()
+    return len(rows)
 
 
 def autovacuum(shop: Shop) -> list[Any]:
@@ -100,7 +65,8 @@ def test_the_owner_moves_there_and_back_with_all_that_was_written(shop: Shop) ->
         back["epoch"],
         there["epoch"],
     ]
-    assert moves[2]["evidence"]["proof"]["compared"] == {"book": 1}
+    proof = moves[2]["evidence"]["proof"]
+    assert (proof["compared"], proof["fenced"]) == ({"book": 1}, 0), "it was compared before anybody waited"
 
 
 def test_after_a_cutover_everything_goes_by_the_owner(shop: Shop) -> None:
@@ -110,14 +76,10 @@ def test_after_a_cutover_everything_goes_by_the_owner(shop: Shop) -> None:
         assert shop("verify")[0] == 0
         assert "the service owns books, and only a service's copy is repaired" in shop("repair", *WHY)[2]
         assert shop.say("set", "books", "--reads", "50%", *WHY)[0] == 0
-        assert shop.say("kill", "books", *WHY)[0] == 0
-        state = printed_json(shop.say("status", "--json"))["capabilities"]["books"]
-        assert (state["stage"], state["share"], state["killed"]) == ("service", 10_000, "trying")
         for refused in ("start", "remove"):
             assert "its service owns the data: roll back first" in shop(refused)[2]
         assert "the service owns books already" in shop.say("cutover", "books", *WHY)[2]
         assert shop.say("rollback", "books", *WHY)[0] == 0
-        assert "it is killed (trying)" in shop.say("cutover", "books", *WHY)[1]
 
 
 def test_what_is_written_meanwhile_is_on_both_sides_once(shop: Shop) -> None:
@@ -186,21 +148,103 @@ def test_a_dry_run_measures_and_moves_nothing(shop: Shop) -> None:
     assert "books stays with its owner: stream: nobody applies it" in shop.say("cutover", "books", *WHY)[2]
 
 
-class Crash(BaseException):
-    """Nothing of the conductor goes on after it."""
+def test_nobody_has_to_have_looked_at_who_writes_where_it_is_said_so(shop: Shop) -> None:
+    with in_shadow(shop):
+        with psycopg.connect(shop.project.control.database.reveal()) as control:
+            control.execute("delete from strangler.observation")
+        told = shop.say("cutover", "books", *WHY)
+        assert "books stays with its owner: writers: nobody has looked at who writes these tables" in told[2]
+        assert "strangler fence observe books" in told[1]
+        assert shop.say("cutover", "books", *WHY, "--unobserved")[0] == 0
+        [last, *_] = printed_json(shop.say("history", "books", "--json"))
+        assert last["evidence"]["writers"] == "nobody has looked at who writes these tables, which --unobserved allows"
+        assert shop.say("rollback", "books", *WHY)[0] == 0
+
+
+def test_a_fence_that_was_passed_is_raised_anew_and_all_rows_are_compared_after_it(shop: Shop) -> None:
+    refused = "in stage monolith no fence can be raised anew; there is none: strangler sync start"
+    assert refused in shop.say("fence", "raise", "books", *WHY)[2]
+    with in_shadow(shop):
+        assert shop.say("cutover", "books", *WHY, "--dry-run")[0] == 0
+        known = comparisons(shop)
+        shop.pair.target(
+            "alter table book disable trigger strangler_fence", "alter table book enable always trigger strangler_fence"
+        )
+        code, out, _ = shop.say("cutover", "books", *WHY, "--dry-run")
+        assert (code, "strangler fence raise books, then" in " ".join(out.split())) == (1, True)
+        code, out, err = shop.say("fence", "raise", "books", *WHY)
+        assert (code, err) == (0, "")
+        assert "the trigger strangler_fence of public.book was altered" in out
+        assert not may(shop, Stack.SERVICE, "delete from book where id < 0")
+        assert comparisons(shop) == known
+        # What was known of the rows from before does not count: all of them are compared once more, and only once.
+        for _ in range(2):
+            assert shop.say("cutover", "books", *WHY, "--dry-run")[0] == 0
+            assert comparisons(shop) == known + 1
+        assert shop.say("cutover", "books", *WHY)[0] == 0
+        commands = [entry["command"] for entry in printed_json(shop.say("history", "books", "--json"))]
+        assert [each for each in commands if each.startswith("fence")] == ["fence-raised", "fence-raise"]
+
+
+def one_line(out: str) -> str:
+    return " ".join(out.split())
+
+
+def test_a_fence_that_was_passed_on_the_monolith_s_side_is_raised_anew(shop: Shop) -> None:
+    disabled = "the trigger strangler_fence of public.book is disabled"
+    with in_shadow(shop):
+        assert shop.say("cutover", "books", *WHY)[0] == 0
+        shop.pair.source("alter table book disable trigger strangler_fence")
+        assert owners(shop) == ["monolith", "service"]
+        assert disabled in one_line(shop.say("fence", "status", "books")[1])
+        code, out, err = shop.say("rollback", "books", *WHY)
+        assert (code, f"fence: the monolith: {disabled}" in one_line(err)) == (1, True), err
+        assert "strangler fence raise books, then see what was written there" in one_line(out)
+
+        code, out, err = shop.say("fence", "raise", "books", *WHY)
+        assert (code, err) == (0, "")
+        assert "books: the monolith is fenced as its tables are now" in out
+        assert f"since it was raised last: {disabled}" in out
+        assert owners(shop) == ["service"]
+        assert disabled not in one_line(shop.say("fence", "status", "books")[1])
+
+        known = comparisons(shop)
+        for _ in range(2):  # what was known from before does not count, and is not asked for twice
+            assert shop.say("rollback", "books", *WHY, "--dry-run")[0] == 0
+            assert comparisons(shop) == known + 1
+        assert may(shop, Stack.SERVICE, ADD.format(600, 600))
+        assert shop.say("rollback", "books", *WHY)[0] == 0
+        assert owners(shop) == ["monolith"]
+        same(shop, ALL)
+
+
+def test_rows_that_differ_keep_the_owner_where_it_is_and_nobody_waits(shop: Shop) -> None:
+    with in_shadow(shop):
+        shop.pair.source("update book set title = 'Changed' where id = 7")
+        same(shop, ALL)
+        spoil(shop.pair, "update book set title = 'Spoiled' where id = 7")
+        before = printed_json(shop.say("status", "--json"))["capabilities"]["books"]["epoch"]
+        code, out, err = shop.say("cutover", "books", *WHY)
+        assert (code, "1 changed rows differ" in err, "prepare" in out) == (1, True, False), (out, err)
+        assert printed_json(shop.say("status", "--json"))["capabilities"]["books"]["epoch"] == before
+        assert owners(shop) == ["monolith"]
+
+
+def test_what_changes_while_the_proof_is_made_ready_is_compared_under_the_fence(shop: Shop) -> None:
+    asked = Asked(capability="books", who="ann", reason="trying")
+    with in_shadow(shop), Publisher.open(shop.project) as publisher:
+
+        def told(step: Performed) -> None:
+            if step.step is Step.PREPARE:
+                shop.pair.source(ADD.format(600, 600))
+
+        moved = conductor.move(asked, shop.project, publisher, told=told)
+        assert moved.end is End.MOVED
+        proof = moved.evidence["proof"]
+        assert (proof["compared"], proof["fenced"]) == ({"book": 1}, 1)
 
 
 FORTH = [Step.PREPARE, Step.CLAIM_SOURCE, Step.CLAIM_TARGET, Step.HOLD, Step.FENCE, Step.DRAIN, Step.PROVE, Step.SWITCH]
-
-
-def dying(last: Step, with_what: type[BaseException]) -> Callable[[Performed], None]:
-    """Return what hears a conductor's steps, and has it end after one of them."""
-
-    def told(step: Performed) -> None:
-        if step.step is last:
-            raise with_what
-
-    return told
 
 
 def test_a_conductor_that_dies_after_any_step_leaves_a_way_on(shop: Shop) -> None:
@@ -310,3 +354,20 @@ def test_whoever_is_stopped_while_it_raises_a_fence_is_let_go_of(shop: Shop, mon
         sleeping.set()
         with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
             raising.result()
+
+
+def test_a_resume_that_is_interrupted_says_so_and_leaves_the_move_to_others(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(capability="books", who="ann", reason="trying")
+    with in_shadow(shop), Publisher.open(shop.project) as publisher:
+        with pytest.raises(Crash):
+            conductor.move(asked, shop.project, publisher, told=dying(Step.FENCE, Crash), pause_s=30)
+        monkeypatch.setattr(cutover_verb, "say", dying(Step.RECLAIM, KeyboardInterrupt))
+        code, _, err = shop.say("resume", "books", *WHY)
+        assert (code, "Traceback" in err) == (130, False)
+        assert "books: left as it is; strangler sync run brings the move to its end" in err
+        monkeypatch.setattr(cutover_verb, "say", lambda _: None)
+        assert owners(shop) == []
+        assert shop.say("resume", "books", *WHY)[0] == 0
+        assert owners(shop) == ["monolith"]

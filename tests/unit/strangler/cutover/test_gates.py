@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,11 @@ from strangler.ledger import Worker
 from strangler.sync.blocking import Blocker, Kind
 from strangler.sync.direction import Way
 from strangler.sync.fence import Claim
+from strangler.sync.observations import Observation
+from strangler.sync.observed import Both, Count, Times, Writer
+from strangler.sync.observed import Kind as Source
 from strangler.sync.status import Status
+from strangler.sync.writers import Found, FoundBoth, Place, Report
 
 SHADOW = State(stage=Stage.SHADOW, data=Data.STREAMED, epoch=7)
 FOLLOWS = Status(way=Way.FORWARD, begun=True, running=True, lag_s=0.4, lag_bytes=120)
@@ -20,6 +25,38 @@ FOLLOWS = Status(way=Way.FORWARD, begun=True, running=True, lag_s=0.4, lag_bytes
 def claim(epoch: int, *, raised: bool) -> Claim:
     raised_on = epoch if raised else None
     return Claim(capability="books", epoch=epoch, owner=Stack.MONOLITH, raised_on=raised_on, observing=False)
+
+
+NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
+OBSERVED = Observation(
+    id=1,
+    stack=Stack.MONOLITH,
+    who="ann",
+    reason="trying",
+    began_at=NOW - timedelta(days=8),
+    until=NOW - timedelta(days=1),
+    ended_at=NOW - timedelta(days=1),
+    why="its time was over",
+    on_at=NOW - timedelta(days=1),
+    gaps=1,
+    missed_s=3_600,
+    now=NOW,
+)
+
+
+def seen(place: Place, name: str = "psql") -> Found:
+    count = Count(number=7, first_at=NOW, last_at=NOW, tables=frozenset(), operations=frozenset(), sample="")
+    return Found(writer=Writer(kind=Source.APPLICATION, name=name, role="shop"), count=count, place=place)
+
+
+def both(place: Place) -> FoundBoth:
+    own = Writer(kind=Source.ROUTE, name="POST /books/", role="shop")
+    pair = Both(own=own, other="orders", others=own)
+    return FoundBoth(both=pair, times=Times(number=2, first_at=NOW, last_at=NOW), place=place)
+
+
+def observed(**changed: Any) -> Report:
+    return Report(capability="books", observation=replace(OBSERVED, **changed))
 
 
 FACTS = Facts(
@@ -33,7 +70,30 @@ FACTS = Facts(
     claims={Stack.MONOLITH: claim(3, raised=False), Stack.SERVICE: claim(3, raised=True)},
     drift=(),
     blockers={Stack.MONOLITH: (), Stack.SERVICE: ()},
+    writers=Report(capability="books", observation=OBSERVED, writers=(seen(Place.INSIDE), seen(Place.ALLOWED))),
 )
+
+
+def test_what_is_urgent_is_held_up_by_what_would_lose_something_alone() -> None:
+    late = replace(FOLLOWS, lag_s=90.0, lag_bytes=1 << 30)
+    uncomfortable = replace(
+        FACTS,
+        ahead=late,
+        back=Status(way=Way.REVERSE),
+        version=6,
+        blockers={Stack.MONOLITH: (blocker(Kind.PREPARED),), Stack.SERVICE: ()},
+    )
+    assert passes(verdicts(uncomfortable, urgent=True))
+    failing = {each.gate for each in verdicts(uncomfortable) if not passes([each])}
+    assert failing == {"stream", "way back", "locks at the monolith", "proxies"}
+    for gate, harm in {
+        "stream": replace(FACTS, ahead=replace(late, running=False)),
+        "verify": replace(FACTS, compared=Compared(equal=False, age_s=1.0)),
+        "fence": replace(FACTS, drift=("book was altered",)),
+        "ledger": replace(FACTS, claims={**FACTS.claims, Stack.MONOLITH: claim(9, raised=False)}),
+        "state": replace(FACTS, state=State(epoch=7)),
+    }.items():
+        assert [each.gate for each in verdicts(harm, urgent=True) if not passes([each])] == [gate]
 
 
 def blocker(kind: Kind) -> Blocker:
@@ -60,6 +120,7 @@ def test_where_everything_holds_every_gate_passes_and_tells_what_was_measured() 
         "verify": "all rows compared 30 s ago, equal; 12 keys changed since",
         "ledger": "epoch 7, and the databases at no later one",
         "fence": "the service is fenced as it was when it was raised",
+        "writers": "observed for 6 d 23 h, 14 statements of 2 writers, none from outside that is not dealt with",
         "locks at the monolith": "nobody who stays",
         "locks at the service": "nobody who stays",
         "proxies": "1 workers route by version 5",
@@ -137,3 +198,62 @@ def test_who_moves_already_is_not_told_that_the_ledger_is_old() -> None:
     raised = {Stack.MONOLITH: claim(7, raised=True), Stack.SERVICE: claim(7, raised=True)}
     failing = [each.gate for each in verdicts(replace(FACTS, state=moving, claims=raised)) if not passes([each])]
     assert failing == ["state"]
+
+
+NEVER = "nobody has looked at who writes these tables"
+SHORT = "who writes these tables was observed for 22 h, and 1 d are wanted"
+LONG_AGO = "who writes these tables was observed 31 d ago, and others may write them now"
+
+
+@pytest.mark.parametrize(
+    ("writers", "told"),
+    [
+        (Report(capability="books"), NEVER),
+        # Who wrote at the service, while that was the owner, is nobody who would meet the fence now.
+        (replace(observed(stack=Stack.SERVICE), writers=[seen(Place.OUTSIDE)]), NEVER),
+        (observed(began_at=NOW - timedelta(hours=47)), SHORT),
+        (observed(began_at=NOW - timedelta(days=90), ended_at=NOW - timedelta(days=31)), LONG_AGO),
+    ],
+)
+def test_an_owner_stays_until_somebody_has_looked_at_who_writes_or_said_that_nobody_need(
+    writers: Report, told: str
+) -> None:
+    facts = replace(FACTS, writers=writers)
+    [found] = [each for each in verdicts(facts) if each.gate == "writers"]
+    assert (found.outcome, found.measured) == (Outcome.INCONCLUSIVE, told)
+    assert "strangler fence observe books" in found.cure
+    assert not passes(verdicts(facts))
+    [said] = [each for each in verdicts(replace(facts, unobserved=True)) if each.gate == "writers"]
+    assert (said.outcome, said.measured) == (Outcome.PASS, f"{told}, which --unobserved allows")
+
+
+@pytest.mark.parametrize("unobserved", [False, True])
+def test_an_owner_stays_while_somebody_from_outside_writes_whoever_says_what(unobserved: bool) -> None:
+    outside = [seen(Place.OUTSIDE, f"cron {number}") for number in range(5)]
+    writers = replace(FACTS.writers, writers=[*outside, seen(Place.EARLIER)], both=[both(Place.OUTSIDE)])
+    facts = replace(FACTS, writers=writers, unobserved=unobserved)
+    [found] = [each for each in verdicts(facts) if each.gate == "writers"]
+    names = ", ".join(f"application:cron {number} (shop)" for number in range(5))
+    assert (found.outcome, found.measured) == (Outcome.FAIL, f"from outside: {names} and 1 more")
+    assert found.cure == "strangler fence report books tells what to do about each"
+    alone = replace(facts, writers=replace(writers, writers=[]))
+    assert "from outside: route:POST /books/ together with orders" in str(verdicts(alone))
+
+
+def test_who_goes_back_need_not_have_looked_at_anybody() -> None:
+    owned = replace(SHADOW, stage=Stage.SERVICE, owner=Stack.SERVICE, share=10_000)
+    found = verdicts(replace(FACTS, state=owned, writers=Report(capability="books")))
+    assert "writers" not in [each.gate for each in found]
+
+
+def test_rows_that_the_monolith_has_otherwise_are_mended_there_before_one_goes_back() -> None:
+    owned = replace(SHADOW, stage=Stage.SERVICE, owner=Stack.SERVICE, share=10_000)
+    facts = replace(FACTS, state=owned, compared=Compared(equal=False, age_s=9))
+    [found] = [each for each in verdicts(facts) if each.gate == "verify"]
+    assert found.cure == "make them in the monolith what the service has, then strangler sync verify books"
+
+
+def test_a_gap_that_is_open_counts_until_now() -> None:
+    going = observed(ended_at=None, until=NOW, on_at=NOW - timedelta(hours=2), missed_s=0.0)
+    assert (going.missed_s, replace(going, is_on=True).missed_s) == (7_200, 0)
+    assert going.seconds == 8 * 86_400 - 7_200

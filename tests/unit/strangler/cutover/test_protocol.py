@@ -84,7 +84,7 @@ def test_a_rollback_is_a_cutover_away_from_the_service() -> None:
     assert start == Progress(epoch=2, source=Stack.SERVICE, step=Step.PREPARE)
 
 
-@pytest.mark.parametrize("phase", [Phase.PREPARED, Phase.SWITCHED, Phase.ABORTING])
+@pytest.mark.parametrize("phase", [Phase.PREPARED, Phase.SWITCHED, Phase.ABORTING, Phase.FORCED, Phase.BARRING])
 def test_nothing_begins_while_a_transition_is_not_settled(phase: Phase) -> None:
     assert begin(record(phase)) is End.REFUSED
 
@@ -96,6 +96,8 @@ def test_whoever_starts_anew_aborts_what_is_prepared_and_carries_on_with_the_res
         Phase.ABORTING: at(Step.RECLAIM),
         Phase.DONE: End.MOVED,
         Phase.ABORTED: End.ABORTED,
+        Phase.FORCED: End.OVERTAKEN,
+        Phase.BARRING: End.OVERTAKEN,
     }
 
 
@@ -147,6 +149,7 @@ def test_the_ledger_writes_only_what_stands_on_its_epoch_and_phase_and_never_goe
         after = written(before, progress)
         if after is None:
             continue
+        assert before.phase not in (Phase.FORCED, Phase.BARRING), "what is forced goes on by itself"
         assert before.epoch == progress.epoch
         assert (after.epoch, order.index(after.phase)) > (before.epoch, order.index(before.phase))
         assert LEDGER[progress.step] == (None if before.phase.is_settled else before.phase, after.phase)
