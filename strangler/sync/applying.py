@@ -24,17 +24,24 @@ from strangler.sync.errors import CannotApply, StreamBroken
 from strangler.sync.filling import alone, settle
 from strangler.sync.images import Changes, RowKey
 from strangler.sync.intake import Batch
-from strangler.sync.landing import GONE, WHOLE, Landing, line
+from strangler.sync.landing import GONE, THERE, WHOLE, Landing, line
 from strangler.sync.pgoutput import UNCHANGED
 from strangler.sync.referring import Policy
 from strangler.sync.watermark import Standing, advance
 
 _BLOCK: Final = 1 << 17
+# Rows that are made are inserted: an upsert asks the index first and writes WAL for each that was kept, 13 ms for 4,000
+# rows where an INSERT takes 8, the median of twelve each. A savepoint, in case one is there, is worth it from here on.
+_MANY: Final = 100
 _NONE: Final[frozenset[int]] = frozenset()
+_THERE: Final = frozenset([-1])
 
 Tombstone = tuple[str, str, list[str], bool, list[int]]
 Parts = dict[frozenset[int], tuple[int, int]]
-"""By the positions of the columns that did not come: the number of the part, and how many rows are in it."""
+"""By the positions of the columns that did not come: the number of the part, and how many rows are in it.
+
+Rows of ``THERE`` came whole, too: theirs is the entry of a position that no column has.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,7 @@ class Applier:
         self._transactions = self._changes = 0
         self._noted, self._tidying = Noted(), Tidying(at.name)
         self._guarded: set[str] = set()  # tables that were written, and that only the sync may write
+        self._had: set[str] = set()  # tables that had rows already which were to be made
         self._marker: int | None = None
 
     @property
@@ -97,7 +105,9 @@ class Applier:
     def prepare(self, batch: Batch, *, alone: bool = False) -> Load:
         """Return ``batch`` as it is sent. Nothing is done with the target, which may be busy with another one."""
         tables = [
-            _staged(landing, batch.tables[name]) for name, landing in self._landings.items() if name in batch.tables
+            _staged(landing, batch.tables[name], apart=landing.tells_apart and not self.at.copying)
+            for name, landing in self._landings.items()
+            if name in batch.tables
         ]
         return Load(batch, tables, alone)
 
@@ -298,11 +308,34 @@ class Applier:
         self._write_rows(table.landing, table.parts)
 
     def _write_rows(self, landing: Landing, parts: Parts) -> None:
-        for missing, (part, rows) in parts.items():
+        # Where they are told apart rows are made first: those that are amended may refer to them.
+        ordered = sorted(parts.items(), key=lambda each: each[1]) if landing.tells_apart else parts.items()
+        for missing, (part, rows) in ordered:
             if part == WHOLE:
-                self._target.execute(landing.upsert())
+                self._make(landing, rows)
+            elif part == THERE:
+                self._overwrite(landing, rows)
             else:
                 self._amend(landing, part, frozenset(landing.columns[at] for at in missing), rows)
+
+    def _make(self, landing: Landing, rows: int) -> None:
+        """Write whole rows: those of a table that tells apart were made, and should not be in the target yet."""
+        table = landing.projection.mapping.target
+        if self._copying or not landing.tells_apart or rows < _MANY or table in self._had:
+            self._target.execute(landing.upsert())
+            return
+        try:
+            with self._target.transaction():
+                self._target.execute(landing.make())
+        except psycopg.errors.UniqueViolation:
+            self._had.add(table)  # a row went and came back in one batch, or somebody else made it
+            self._target.execute(landing.upsert())
+
+    def _overwrite(self, landing: Landing, rows: int) -> None:
+        # Planned each time: what was planned for a small table reads all of it when it has grown.
+        statement = landing.amend(THERE, frozenset())
+        if statement is None or self._target.execute(statement, prepare=False).rowcount < rows:
+            self._target.execute(landing.make_anew())  # somebody took some out
 
     def _move(self, landing: Landing, before: RowKey, after: RowKey, *, onto: bool = False) -> None:
         """Give a row another key; ``onto`` that of one which was to go, and whose place it takes."""
@@ -417,23 +450,31 @@ def _texts(key: RowKey) -> Iterable[str]:
             yield value.decode()
 
 
-def _staged(landing: Landing, changes: Changes) -> Staged:
+def _staged(landing: Landing, changes: Changes, *, apart: bool) -> Staged:
     parts: Parts = {}
-    blocks = list(_blocks(_lines(landing, changes, parts)))
+    blocks = list(_blocks(_lines(landing, changes, changes.there if apart else set(), parts)))
     return Staged(landing, changes, blocks, parts)
 
 
-def _lines(landing: Landing, changes: Changes, parts: Parts) -> Iterable[bytes]:
+def _lines(landing: Landing, changes: Changes, there: set[RowKey], parts: Parts) -> Iterable[bytes]:
     for key in changes.gone:
         values = dict(zip(changes.key, key, strict=True))
         yield line(GONE, tuple([values.get(at) for at in range(len(landing.columns))]))
-    for row in changes.rows.values():
+    for key, row in changes.rows.items():
         missing = _NONE
         if UNCHANGED in row:
             missing = frozenset(at for at, value in enumerate(row) if value is UNCHANGED)
-        part, rows = parts.get(missing) or (len(parts) + 1 if missing else WHOLE, 0)
+        elif key in there:
+            missing = _THERE
+        part, rows = parts.get(missing) or (_part(missing, parts), 0)
         parts[missing] = (part, rows + 1)
         yield line(part, row)
+
+
+def _part(missing: frozenset[int], parts: Parts) -> int:
+    if not missing:
+        return WHOLE
+    return THERE if missing == _THERE else THERE + 1 + len(parts)
 
 
 def _blocks(lines: Iterable[bytes]) -> Iterable[bytes]:

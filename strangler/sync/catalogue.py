@@ -29,6 +29,10 @@ select array(select a.attname::text
              join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.n), i.indimmediate
 from pg_index i where i.indrelid = %s and i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
 """
+_KEPT_APART_OTHERWISE = """
+select exists (select from pg_index i where i.indrelid = %s
+               and (i.indisexclusion or i.indisunique and (i.indpred is not null or i.indexprs is not null)))
+"""
 _REFERRED = "select exists (select from pg_constraint where confrelid = %s and contype = 'f')"
 _PARENTS = "select distinct confrelid::bigint from pg_constraint where conrelid = %s and contype = 'f'"
 # Single columns do for reading and inserting; which ones, the expressions and the copy itself tell.
@@ -60,8 +64,9 @@ class Column:
 class Table:
     """A table of a live database, called ``name`` in the mapping; ``rights`` are those of the role that looked.
 
-    Of what is ``unique``, that is ``deferrable`` which may be broken until a transaction ends. ``referred`` tells of
-    foreign keys into it, whosever.
+    Of what is ``unique``, that is ``deferrable`` which may be broken until a transaction ends. Rows are
+    ``kept_apart_otherwise`` by a unique index on some of them or on an expression, or by an exclusion constraint.
+    ``referred`` tells of foreign keys into it, whosever.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Table:
     parents: frozenset[int]
     rights: frozenset[str]
     referred: bool = False
+    kept_apart_otherwise: bool = False
 
     def is_key(self, columns: Iterable[str]) -> bool:
         """Return whether ``columns`` tell any two rows apart, and every row has them."""
@@ -119,6 +125,7 @@ def look_up(connection: psycopg.Connection, name: str) -> Table | None:
         parents=frozenset(each[0] for each in connection.execute(_PARENTS, [oid])),
         rights=_rights(connection, oid),
         referred=any(each[0] for each in connection.execute(_REFERRED, [oid])),
+        kept_apart_otherwise=any(each[0] for each in connection.execute(_KEPT_APART_OTHERWISE, [oid])),
     )
 
 

@@ -203,11 +203,14 @@ _LONG: Final = """
 select target from strangler_sync.changed where stream = %s group by target
 having sum(number) > 2 * %s or count(*) > %s
 """
+# Where any row may have changed keys say nothing, and are not looked at. To fold took 111 ms for 100,000 changes; how
+# much of that this saves was not measured by itself.
 _FOLD: Final = """
 with taken as (
   delete from strangler_sync.changed where stream = %(stream)s and target = %(target)s returning lsn, keys
 ), distinct_ones as (
   select distinct line from taken, string_to_table(taken.keys, E'\\n') as line
+  where (select bool_and(keys is not null) from taken)
 ), folded as (
   select count(*) as number, string_agg(line, E'\\n') as keys from distinct_ones
 )

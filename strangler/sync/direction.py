@@ -132,6 +132,7 @@ def _inverted(table: TableMapping) -> TableMapping:
         forward=table.reverse,
         reverse=table.forward,
         referred_by=table.referred_by,
+        reactions=table.reactions,
     )
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import psycopg
@@ -26,7 +27,7 @@ from strangler.sync import fenced
 from strangler.sync.blocking import blockers, named
 from strangler.sync.errors import StaleEpoch, SyncError, TimedOut, Unfenced
 from strangler.sync.fenced import Catalogue, Fires
-from strangler.sync.fencing import Fence, as_owner, exists, make_missing, may_act, observing, read, refusing, replacing
+from strangler.sync.fencing import Fence, as_role, exists, make_missing, may_act, observing, read, refusing, replacing
 from strangler.sync.intake import MARKER
 from strangler.sync.pgoutput import lsn_of
 from strangler.sync.rights import rights
@@ -215,9 +216,10 @@ class _Locks:
         before = read(connection, fence)
         roots = {oid: each for oid, each in fenced.fenced(before).items() if each.root == oid}
         may_act(connection, {each.owner: each.name for each in roots.values()})
-        for table in roots.values():
-            lock = sql.SQL("lock table {} in share row exclusive mode").format(sql.SQL(table.name))
-            as_owner(connection, table, [*self.patience(), lock])
+        for owner, tables in groupby(roots.values(), lambda each: each.owner):
+            names = sql.SQL(", ").join([sql.SQL(each.name) for each in tables])
+            lock = sql.SQL("lock table {} in share row exclusive mode").format(names)
+            as_role(connection, owner, [*self.patience(), lock])
         self.seen = read(connection, fence, kept.tables if kept else ())
         self.seconds = time.monotonic() - began
         if self.seen.names != before.names:
@@ -225,7 +227,7 @@ class _Locks:
 
     def patience(self) -> Sequence[sql.Composed]:
         left = sql.Literal(max(1, int(1000 * (self._until - time.monotonic()))))
-        # A lock of a table with many parts waits for each of them, so the statement is bounded, too.
+        # A statement that locks several tables and parts waits for each of them, so it is bounded, too.
         return [
             sql.SQL("set local lock_timeout = {}").format(left),
             sql.SQL("set local statement_timeout = {}").format(left),
@@ -265,11 +267,15 @@ def _fire(connection: psycopg.Connection, seen: Catalogue, fires: Fires) -> None
     """Have all triggers fire so; those that a part has taken over go with the table's that it is a part of."""
     verb = sql.SQL("enable always" if fires is Fires.ALWAYS else "disable")
     bearing = fenced.fenced(seen) if fires is Fires.ALWAYS else seen.tables
-    for table in bearing.values():
-        names = [each for each in fenced.own(table) if fires is Fires.ALWAYS or each in table.triggers]
-        alter = sql.SQL("alter table {} {} trigger {}")
-        changes = [alter.format(sql.SQL(table.name), verb, sql.Identifier(each)) for each in names]
-        as_owner(connection, table, changes)
+    alter = sql.SQL("alter table {} {} trigger {}")
+    for owner, tables in groupby(bearing.values(), lambda each: each.owner):
+        changes = [
+            alter.format(sql.SQL(table.name), verb, sql.Identifier(name))
+            for table in tables
+            for name in fenced.own(table)
+            if fires is Fires.ALWAYS or name in table.triggers
+        ]
+        as_role(connection, owner, changes)
 
 
 def _refuse(fence: Fence, why: str, found: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import RightMissing, TimedOut
 from strangler.sync.fenced import EVENTS, ROWS, Catalogue, Table, fenced, missing
+from strangler.sync.granting import let_see_owner
 from strangler.sync.rights import rights
 
 _LOG: Final = logging.getLogger("strangler.sync")
@@ -58,7 +59,7 @@ select (select jsonb_object_agg(name, oid::bigint) from named),
                              'conditional', tgqual is not null or tgattr <> ''))
                            from pg_trigger t where tgrelid = c.oid and tgfoid = to_regproc(%(function)s)), '{}')))
    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-   where (c.oid in (select oid from tree) or c.oid = any(%(also)s)) and c.relkind in ('r', 'p')),
+   where (c.oid in (select oid from tree) or c.oid = any(%(also)s::oid[])) and c.relkind in ('r', 'p')),
   (select jsonb_build_object('oid', p.oid::bigint, 'xid', p.xmin::text::bigint, 'owner', pg_get_userbyid(proowner),
      'source', prosrc, 'plain', not prosecdef and proconfig is null and lanname = 'plpgsql')
    from pg_proc p join pg_language l on l.oid = prolang where p.oid = to_regproc(%(function)s))
@@ -130,6 +131,7 @@ def install(connection: psycopg.Connection, fence: Fence, patience_s: float | No
         if seen.function is None:
             body = refusing(connection, fence, 0, Stack.MONOLITH)
             connection.execute(replacing(fence, body))
+    let_see_owner(connection, list(fenced(seen)))
     for root in sorted({seen.tables[oid].root or oid for oid in missing(seen)}):
         _make_under(connection, fence, seen, root, _PATIENCE_S if patience_s is None else patience_s)
 
@@ -226,9 +228,10 @@ def read(connection: psycopg.Connection, fence: Fence, also: Iterable[int] = ())
         {
             "names": list(fence.tables),
             "quoted": [identifier(each).as_string(connection) for each in fence.tables],
-            "also": list(also),
+            "also": f"{{{','.join(map(str, also))}}}",
             "function": fence.function.as_string(connection),
         },
+        prepare=True,  # planned once, where generic plans are asked for: that takes longer than to run it
     ).fetchone()
     names, tables, function = row or ({}, None, None)
     return Catalogue.of_json({"names": names or {}, "tables": tables or {}, "function": function})

@@ -25,7 +25,8 @@ class Changes:
     """What happened to one table. ``key`` are the positions of the key's columns in its rows.
 
     Applied in this order: ``emptied``, ``gone``, ``moved`` (a row whose key changed, with what only the target knows),
-    ``rows``. What happens after a move is for another batch.
+    ``rows``. What happens after a move is for another batch. Those of ``there`` that are in ``rows`` were updated and
+    not made: the target should have them.
     """
 
     key: tuple[int, ...]
@@ -33,6 +34,7 @@ class Changes:
     gone: set[RowKey] = field(default_factory=set)
     rows: dict[RowKey, Tuple] = field(default_factory=dict)
     moved: tuple[RowKey, RowKey] | None = None
+    there: set[RowKey] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.gone) + len(self.rows) + (self.moved is not None) + self.emptied
@@ -55,8 +57,10 @@ class Changes:
         key = self._key_of(row)
         if before != key:
             self._move(before, key, row)
-        elif UNCHANGED in row and key in self.gone:
-            raise Barrier
+        elif key not in self.rows:
+            if UNCHANGED in row and key in self.gone:
+                raise Barrier
+            self.there.add(key)
         self.gone.discard(key)
         self.rows[key] = row
 
@@ -68,6 +72,7 @@ class Changes:
     def truncate(self) -> None:
         self.rows.clear()
         self.gone.clear()
+        self.there.clear()
         self.moved = None
         self.emptied = True
 

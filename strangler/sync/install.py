@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from strangler.project.values import printable
-from strangler.sync import changed, fencing, identity, outlining, quiet, watermark
+from strangler.sync import changed, fencing, identity, outlining, quiet, reacting, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction
 from strangler.sync.errors import MappingInvalid, SyncError, TimedOut
@@ -83,6 +83,7 @@ def install(direction: Direction, *, copying: bool) -> None:
         if watermark.standing(target, direction.name) is not None:
             return
         fencing.install(target, fencing.fence_of(direction))
+        reacting.install(target, direction)
         drop_slot(source, direction.name)
         _publish(source, direction)
         landings = [land(each, number, target) for number, each in enumerate(projections)]
@@ -123,6 +124,7 @@ def remove_from_target(target: psycopg.Connection, direction: Direction) -> None
     """Take the watermark away, which ends whoever applies, then the origins."""
     if watermark.exists(target):
         target.execute("delete from strangler_sync.stream where name = %s", [direction.name])
+        reacting.remove(target, direction)
     for name in (direction.name, *origins(direction.name)):
         if _has_origin(target, name):
             _drop_origin(target, name)
@@ -130,12 +132,17 @@ def remove_from_target(target: psycopg.Connection, direction: Direction) -> None
 
 def remove_from_source(source: psycopg.Connection, direction: Direction) -> None:
     """Take slot, publication and fence away, and what is kept beside them once no stream needs it."""
+    close_source(source, direction)
+    fencing.remove(source, direction.capability)
+    drop_objects(source)
+
+
+def close_source(source: psycopg.Connection, direction: Direction) -> None:
+    """Take slot and publication away, so that nothing is kept for the stream any more; the fence stays as it is."""
     drop_slot(source, direction.name)
     _unpublish(source, direction.name)
     if fencing.exists(source):  # a move that was killed may have left it off
         quiet.restore_autovacuum(source, Fence(capability=direction.capability, stack=direction.stack.other, tables=()))
-    fencing.remove(source, direction.capability)
-    drop_objects(source)
 
 
 def prepare(connection: psycopg.Connection) -> None:
@@ -152,7 +159,7 @@ def bring_up(target: psycopg.Connection) -> None:
 
     Raises ``TimedOut`` naming the transactions that use the stream's table for some seconds, and ``RightMissing``.
     """
-    if changed.exists(target) and fencing.exists(target):
+    if changed.exists(target) and fencing.exists(target) and reacting.exists(target):
         return
     try:
         with rights(target), target.transaction():
@@ -304,14 +311,17 @@ def _drop_origin(target: psycopg.Connection, name: str) -> None:
 
 def drop_slot(source: psycopg.Connection, name: str, grace_s: float = _PATIENCE_S / 2) -> None:
     """Drop a slot, if there is one, once nobody reads it; who still does after ``grace_s`` seconds is ended."""
+    if free_slot(source, name, grace_s):
+        source.execute("select pg_drop_replication_slot(%s)", [name])
+
+
+def free_slot(source: psycopg.Connection, name: str, grace_s: float) -> bool:
+    """Wait until nobody reads a slot, who is ended after ``grace_s`` seconds; return whether there is one."""
     began = time.monotonic()
     while True:
         row = source.execute("select active_pid from pg_replication_slots where slot_name = %s", [name]).fetchone()
-        if row is None:
-            return
-        if row[0] is None:
-            source.execute("select pg_drop_replication_slot(%s)", [name])
-            return
+        if row is None or row[0] is None:
+            return row is not None
         waited = time.monotonic() - began
         if waited > _PATIENCE_S:
             raise SyncError(f"slot {name} is in use by process {row[0]} of the server; end it, and run this again")

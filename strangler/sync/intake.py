@@ -124,6 +124,7 @@ class Intake:
         flush: Callable[[], None],
         described: Callable[[], None],
         seen: Seen | None = None,
+        heard: Callable[[Message], None] | None = None,
     ) -> None:
         self.batch = Batch()
         self.xid: int | None = None  # of the transaction that has begun, and not ended
@@ -138,6 +139,7 @@ class Intake:
         self._flush = flush
         self._described = described
         self._seen = seen
+        self._heard = heard
 
     def begin_batch(self) -> None:
         """Forget what was applied."""
@@ -171,9 +173,11 @@ class Intake:
                 pass  # a type's name says nothing that is needed
 
     def _message(self, event: Message) -> None:
-        if not event.transactional:  # it may come before what was committed earlier, and tells nothing
+        if not event.transactional:  # it may come before what was committed earlier, and tells nothing of rows
+            if self._heard is not None:
+                self._heard(event)
             return
-        if event.prefix == PREFIX:
+        if event.prefix == PREFIX and not self._skipping:
             self.batch.heartbeat = event.content
         elif event.prefix == MARKER and not self._skipping:
             self.batch.markers.append(event.content)

@@ -134,8 +134,9 @@ def project(
 
 
 def digest(mappings: Sequence[TableMapping]) -> str:
-    """Return a digest of the mappings, to know whether an unfinished copy still fits them."""
-    return sha256(repr([(m.source, m.target, m.key, m.forward, m.where) for m in mappings]).encode()).hexdigest()
+    """Return a digest of the mappings, in whatever order, to know whether an unfinished copy still fits them."""
+    ordered = sorted(mappings, key=lambda each: each.target)
+    return sha256(repr([(m.source, m.target, m.key, m.forward, m.where) for m in ordered]).encode()).hexdigest()
 
 
 def _missing(mapping: TableMapping, source: Table | None, target: Table | None) -> Iterator[str]:
@@ -176,9 +177,10 @@ def _unknown_columns(mapping: TableMapping, source: Table, target: Table) -> Ite
     for column in mapping.reverse:
         if column not in source.columns:
             yield f"reverse column {column} is not in {source.name} (it has {', '.join(source.columns)})"
-    for column in mapping.acknowledged:
-        if column not in source.columns:
-            yield f"acknowledged column {column} is not in {source.name} (it has {', '.join(source.columns)})"
+    for what, columns in (("acknowledged", mapping.acknowledged), ("shared_files", mapping.shared_files)):
+        for column in columns:
+            if column not in source.columns:
+                yield f"{what} column {column} is not in {source.name} (it has {', '.join(source.columns)})"
 
 
 def _bad_keys(mapping: TableMapping, source: Table, target: Table) -> Iterator[str]:

@@ -11,6 +11,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from strangler.project import Project
+from strangler.sync.fence import Claim
+from strangler.sync.reacting import Reacting
 from strangler.sync.status import Status, Sync, status
 
 PREFIX: Final = "strangler_sync_"
@@ -34,10 +36,33 @@ class CapabilityGauge:
     read: Callable[[Sync], float | None]
 
 
+@dataclass(frozen=True, slots=True)
+class FenceGauge:
+    """A metric of a capability's fence in the database of a stack."""
+
+    name: str
+    text: str
+    read: Callable[[Claim], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionGauge:
+    """A metric of a reaction; no sample where ``read`` gives None."""
+
+    name: str
+    text: str
+    read: Callable[[Reacting], float | None]
+
+
+def _begun(stream: Status) -> bool | None:
+    # Where nobody can look it is as it was: whoever asks for its last sample is told that.
+    return None if stream.problem is not None and not stream.begun else stream.begun
+
+
 STREAM_LABELS: Final = ("capability", "way")
 CAPABILITY_LABELS: Final = ("capability",)
 STREAMS: Final = (
-    Gauge("begun", "Whether the stream was begun (0 or 1).", lambda each: each.begun),
+    Gauge("begun", "Whether the stream was begun (0 or 1).", _begun),
     Gauge("follows", "Whether what its source has reaches its target within moments (0 or 1).", lambda e: e.follows),
     Gauge("running", "Whether a process applies it (0 or 1).", lambda each: each.running),
     Gauge("copying", "Whether its tables are being copied beside it (0 or 1).", lambda each: each.copying),
@@ -86,8 +111,38 @@ VERIFIES: Final = (
         lambda each: each.verified.equal,
     ),
 )
+MOVES: Final = (
+    CapabilityGauge(
+        "moving_seconds",
+        "Since a move of the owner was begun that has not ended; 0 where none is under way.",
+        lambda each: each.lasting.moving_s if each.lasting else None,
+    ),
+    CapabilityGauge(
+        "unfenced_seconds",
+        "Since a rollback was forced after which the service's database is not fenced yet; 0 where there is none.",
+        lambda each: each.lasting.unfenced_s if each.lasting else None,
+    ),
+)
+
+FENCE_LABELS: Final = ("capability", "stack")
+FENCES: Final = (
+    FenceGauge("fence_raised", "Whether nobody but the sync may write there (0 or 1).", lambda each: each.raised),
+    FenceGauge(
+        "fence_observing", "Whether every statement that writes there is told (0 or 1).", lambda each: each.observing
+    ),
+)
 
 
+REACTION_LABELS: Final = ("capability", "way", "reaction")
+REACTIONS: Final = (
+    ReactionGauge("reaction_waiting", "Changes that wait for it; at most 100,000 are counted.", lambda e: e.waiting),
+    ReactionGauge(
+        "reaction_lag_seconds", "Age of the oldest change that waits for it; 0 for none.", lambda e: e.oldest_s or 0.0
+    ),
+    ReactionGauge(
+        "reaction_tries", "How often it has failed at that one; 0 while it does not.", lambda e: e.tries or 0
+    ),
+)
 TABLE_LABELS: Final = ("capability", "table")
 SIDES: Final = (
     ("source_rows_estimate", "About so many rows a table has in the monolith.", 0),
@@ -114,10 +169,24 @@ def families(found: Iterable[Sync]) -> Iterator[Metric]:
             for stream in (sync.forward, sync.back):
                 _add(family, (sync.capability, str(stream.way)), gauge.read(stream))
         yield family
-    for of_all in (*COPIES, *VERIFIES):
+    for each in REACTIONS:
+        family = GaugeMetricFamily(PREFIX + each.name, each.text, labels=REACTION_LABELS)
+        for sync in everything:
+            for stream in (sync.forward, sync.back):
+                for reaction in stream.reactions:
+                    labels = (sync.capability, str(stream.way), reaction.name)
+                    _add(family, labels, each.read(reaction))
+        yield family
+    for of_all in (*COPIES, *VERIFIES, *MOVES):
         family = GaugeMetricFamily(PREFIX + of_all.name, of_all.text, labels=CAPABILITY_LABELS)
         for sync in everything:
             _add(family, (sync.capability,), of_all.read(sync))
+        yield family
+    for of_fence in FENCES:
+        family = GaugeMetricFamily(PREFIX + of_fence.name, of_fence.text, labels=FENCE_LABELS)
+        for sync in everything:
+            for stack, claim in sync.fences.items():
+                _add(family, (sync.capability, str(stack)), of_fence.read(claim))
         yield family
     for name, text, side in SIDES:
         family = GaugeMetricFamily(PREFIX + name, text, labels=TABLE_LABELS)

@@ -16,6 +16,7 @@ begin
       'process', pg_catalog.pg_backend_pid(),
       'transaction', pg_catalog.pg_current_xact_id()::pg_catalog.text,
       'depth', pg_catalog.pg_trigger_depth(),
+      'at', pg_catalog.clock_timestamp(),
       'statement', pg_catalog."left"(pg_catalog.current_query(), {most})
     )::pg_catalog.text);
   end if;

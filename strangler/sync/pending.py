@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from strangler.sync.errors import NotListed
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _MARK: Final = "strangler_migrations"
 
 
@@ -59,13 +59,26 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """A column that names files, and where the monolith keeps those, in words."""
+
+    table: str
+    column: str
+    storage: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What is pending in a database; ``apps`` are the tables that each app of the monolith has there."""
+    """What is pending in a database; ``apps`` are the tables that each app of the monolith has there.
+
+    ``files`` are the columns of all of them that name files.
+    """
 
     database: str | None
     vendor: str
     apps: Mapping[str, frozenset[str]]
     operations: tuple[Operation, ...]
+    files: tuple[Files, ...] = ()
 
     @property
     def migrations(self) -> tuple[str, ...]:
@@ -101,7 +114,12 @@ def _listing(found: Any) -> Listing:
             for each in migration["operations"]
             for operation in _operations(each, str(migration["app"]), str(migration["name"]))
         ),
+        files=tuple(map(_files, found["files"])),
     )
+
+
+def _files(found: Any) -> Files:
+    return Files(table=plain(found["table"]), column=str(found["column"]), storage=str(found["storage"]))
 
 
 def _operations(found: Any, app: str, migration: str) -> Iterator[Operation]:

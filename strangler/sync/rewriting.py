@@ -27,7 +27,7 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
-from strangler.sync import changed, install, transfer, watermark
+from strangler.sync import changed, install, reacting, transfer, watermark
 from strangler.sync.catalogue import Table, identifier
 from strangler.sync.check import policies_of
 from strangler.sync.direction import Direction
@@ -105,6 +105,7 @@ def rewrite(direction: Direction, wanted: Wanted) -> Iterator[Rewritten]:
     until = time.monotonic() + PATIENCE_S
     with direction.open() as (source, target), _tagged(target, direction.name):
         install.bring_up(target)
+        reacting.note(target)
         target.execute("select set_config('application_name', %s, false)", [_unheard_of()])
         while any(wanted.values()) and time.monotonic() < until:
             done, wanted = _once(direction, source, target, wanted)

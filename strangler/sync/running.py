@@ -12,18 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import psycopg
 
 from strangler.project import Project, ProjectInvalid
 from strangler.sync import transfer, watermark
+from strangler.sync.announcing import Announcing
 from strangler.sync.direction import Direction, directions
 from strangler.sync.errors import BatchBroken, Overtaken, SyncError, TimedOut, Unreachable
+from strangler.sync.observing import Observing
 from strangler.sync.retention import Retention
 from strangler.sync.routine import Routine
 from strangler.sync.status import is_streamed
-from strangler.sync.stream import CARELESS, follow
+from strangler.sync.stream import CARELESS, Reached, follow
 
 _LOG: Final = logging.getLogger("strangler.sync")
 SWITCH_S: Final = 0.0001
@@ -59,8 +62,10 @@ def run(
     while wanted():
         try:
             with _alone(project, wanted, told) as alone:
-                watches = _Watches(Retention(project, told), Routine(project, told), chosen, beside)
-                _keep_all(chosen, watches, lambda: wanted() and alone(), told)
+                watches = _Watches(project, told, chosen, beside)
+                control_url = project.control.database.reveal()
+                keeping = partial(keep, told=told, control_url=control_url)
+                _keep_all(chosen, watches, lambda: wanted() and alone(), keeping, Announcing(project))
         except (Unreachable, psycopg.OperationalError) as exc:
             told(f"the control database is away, and nothing is applied meanwhile: {_first_line(exc)}")
             _pause(_FIRST_PAUSE_S, wanted)
@@ -92,10 +97,17 @@ def _take(control: psycopg.Connection) -> bool:
     return bool(row and row[0])
 
 
-def _keep_all(chosen: Sequence[Direction], watches: _Watches, wanted: Wanted, told: Callable[[str], None]) -> None:
+def _keep_all(
+    chosen: Sequence[Direction],
+    watches: _Watches,
+    wanted: Wanted,
+    keeping: Callable[..., None],
+    announcing: Announcing,
+) -> None:
     """Keep every stream that was begun going, those included that are begun meanwhile."""
     over = threading.Event()
     watches.begin(over)
+    announcing.begin()
     threads: dict[str, threading.Thread] = {}
     look_at = 0.0
     try:
@@ -103,7 +115,9 @@ def _keep_all(chosen: Sequence[Direction], watches: _Watches, wanted: Wanted, to
             if time.monotonic() >= look_at:
                 look_at = time.monotonic() + _LOOK_FOR_BEGUN_S
                 for each in _begun(chosen, threads):
-                    keeper = threading.Thread(target=keep, args=(each, lambda: not over.is_set(), told), name=each.name)
+                    kept = {"reached": partial(announcing.note, each)}
+                    going = (each, lambda: not over.is_set())
+                    keeper = threading.Thread(target=keeping, args=going, kwargs=kept, name=each.name)
                     threads[each.name] = keeper
                     keeper.start()
             time.sleep(_LOOK_S)
@@ -112,17 +126,21 @@ def _keep_all(chosen: Sequence[Direction], watches: _Watches, wanted: Wanted, to
         watches.end()
         for thread in threads.values():
             thread.join()
+        announcing.end()
 
 
 class _Watches:
     """What looks after the streams from time to time, each in a thread of its own."""
 
     def __init__(
-        self, retention: Retention, routine: Routine, chosen: Sequence[Direction], beside: Look | None
+        self, project: Project, told: Callable[[str], None], chosen: Sequence[Direction], beside: Look | None
     ) -> None:
+        retention, routine, observing = Retention(project, told), Routine(project, told), Observing(project, told)
+        self._told = told
         self._looks: dict[str, tuple[float, Look]] = {
             "retention": (_GUARD_S, lambda _: retention.look(chosen)),
             "routine": (_GUARD_S, routine.look),
+            "observing": (_GUARD_S, lambda _: observing.look()),
         }
         if beside is not None:
             self._looks["beside"] = (_BESIDE_S, beside)
@@ -130,7 +148,8 @@ class _Watches:
 
     def begin(self, over: threading.Event) -> None:
         for name, (every_s, look) in self._looks.items():
-            thread = threading.Thread(target=_watch, args=(look, every_s, over), name=name, daemon=True)
+            chosen = (name, look, every_s, over, self._told)
+            thread = threading.Thread(target=_watch, args=chosen, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -139,9 +158,19 @@ class _Watches:
             thread.join(_END_S)  # a comparison may wait for a stream that does not move; it writes nothing
 
 
-def _watch(look: Look, every_s: float, over: threading.Event) -> None:
+def _watch(name: str, look: Look, every_s: float, over: threading.Event, told: Callable[[str], None]) -> None:
+    """Look until it is over. What a look did not foresee is said, and it looks again: nobody would miss the thread."""
+    said = ""
     while not over.wait(every_s):
-        look(lambda: not over.is_set())
+        try:
+            look(lambda: not over.is_set())
+            said = ""
+        except Exception as exc:
+            why = f"{name}: this was not foreseen, and it looks again: {type(exc).__name__}: {_first_line(exc)}"
+            if why != said:
+                told(why)
+                _LOG.debug("%s", why, exc_info=True)
+            said = why
 
 
 def _begun(chosen: Sequence[Direction], threads: Mapping[str, threading.Thread]) -> Iterator[Direction]:
@@ -157,13 +186,20 @@ def _begun(chosen: Sequence[Direction], threads: Mapping[str, threading.Thread])
             continue  # it is asked again
 
 
-def keep(direction: Direction, wanted: Wanted, told: Callable[[str], None] = _LOG.warning) -> None:
+def keep(
+    direction: Direction,
+    wanted: Wanted,
+    told: Callable[[str], None] = _LOG.warning,
+    *,
+    control_url: str | None = None,
+    reached: Reached = lambda _: None,
+) -> None:
     """Follow one stream while ``wanted`` and until it is removed, whatever happens; say once why it does not go on."""
     care, pause, said = CARELESS, _FIRST_PAUSE_S, ""
     while wanted():
         began = time.monotonic()
         try:
-            follow(direction, wanted, care)
+            follow(direction, wanted, care, control_url=control_url, reached=reached)
             why = ""
         except BatchBroken as exc:
             before, care = care, care.after(exc)

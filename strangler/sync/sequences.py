@@ -6,7 +6,7 @@ whether or not there is a row: what was given and not committed stays unused, as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +20,8 @@ from strangler.sync.mapping import Projection
 
 MARGIN: Final = 1_000
 """So many numbers are passed over, for what somebody remembers of the owner's numbers who has not come to commit."""
+FAR: Final = 100_000
+"""So many where the owner cannot be asked: what it has given, and told to people, is not to be given to others."""
 # What a column's default takes its numbers from, whosever it is.
 _OF_TABLE: Final = """
 select a.attname, s.seqrelid::bigint, format('%%I.%%I', n.nspname, c.relname), pg_get_userbyid(c.relowner)::text,
@@ -115,6 +117,19 @@ class Carrying:
         return list(wanted.values())
 
 
+def count_far(target: psycopg.Connection, tables: Mapping[str, int], margin: int = FAR) -> list[Set]:
+    """Have the sequences of ``tables``, by name with their oid, count on far past all rows and all that they gave.
+
+    Where nobody can be asked what else was given; one that has no room for ``margin`` goes to its end. As for
+    transactions and rights, see ``Carrying.carry_over``.
+    """
+    fed = [_Fed(name, each, None) for name, oid in tables.items() for each in _counters(target, oid)]
+    last, rows = _lasts(target, [each.counter for each in fed]), _furthest(target, fed)
+    wanted = {each.counter.oid: each.far(rows[each.counter.oid], last[each.counter.oid], margin) for each in fed}
+    _set(target, list(wanted.values()), {each.counter.oid: each.counter.owner for each in fed})
+    return list(wanted.values())
+
+
 @dataclass(frozen=True, slots=True)
 class _Fed:
     """A sequence of ``table``, and the one of the source whose numbers come into its column as they are."""
@@ -135,6 +150,14 @@ class _Fed:
                 f"{self.table}.{counter.column}: {counter.name} ends at {counter.end:,}, and the owner has given"
                 f" {taken:,}; alter the sequence, and the column's type"
             )
+        return Set(table=self.table, column=counter.column, oid=counter.oid, sequence=counter.name, number=number)
+
+    def far(self, rows: int | None, last: int | None, margin: int) -> Set:
+        counter = self.counter
+        given = counter.further(rows, last)
+        first = counter.least if counter.increment > 0 else counter.most
+        number = counter.beyond(first if given is None else given, margin)
+        number = min(max(number, counter.least), counter.most)  # a row may have a number that none could give
         return Set(table=self.table, column=counter.column, oid=counter.oid, sequence=counter.name, number=number)
 
 
@@ -192,9 +215,13 @@ def _plain(projection: Projection, column: str) -> str:
 
 def counters(connection: psycopg.Connection, table: Table) -> list[Counter]:
     """Return the sequences that feed columns of a table."""
+    return _counters(connection, table.oid)
+
+
+def _counters(connection: psycopg.Connection, table: int) -> list[Counter]:
     return [
         Counter(column=column, oid=oid, name=name, owner=owner, increment=increment, least=least, most=most)
-        for column, oid, name, owner, increment, least, most in connection.execute(_OF_TABLE, {"table": table.oid})
+        for column, oid, name, owner, increment, least, most in connection.execute(_OF_TABLE, {"table": table})
     ]
 
 

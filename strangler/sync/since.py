@@ -113,6 +113,8 @@ def refusal(found: Recorded, position: int) -> str | None:
             f"{lsn_text(position)} is still to come: the stream stands at {lsn_text(found.lsn)}; a position is one of"
             f" the WAL that it reads, and no later one"
         )
+    if found.since is None and position == found.lsn:
+        return None  # nothing was applied since; so it is for a moment when a copy has ended
     if found.since is None:
         return f"what applies does not record what it changes; start strangler sync run of this release, then {_ALL}"
     if position < found.since:
@@ -144,9 +146,10 @@ def last_position(control: psycopg.Connection, capability: str, way: Way) -> int
         raise SyncError(f"no comparison of all rows of {capability} is known; {_ALL}")
     equal, position = last
     if not equal:
+        mend = "see strangler sync repair" if way is Way.FORWARD else "make them in the monolith what the service has"
         raise SyncError(
             f"when all rows of {capability} were compared last, some differed, and others may have changed since;"
-            f" see strangler sync repair, then {_ALL}"
+            f" {mend}, then {_ALL}"
         )
     if position is None:
         raise SyncError(f"when all rows of {capability} were compared last no stream followed; {_ALL}")

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 import psycopg
 
+from strangler.capability import Stack
+from strangler.ledger.lasting import Lasting, lasting
 from strangler.project import CapabilityFiles, Project
-from strangler.sync import record, transfer, verdicts, watermark
+from strangler.sync import fence, reacting, record, transfer, verdicts, watermark
 from strangler.sync.catalogue import identifier
 from strangler.sync.direction import Direction, Way, directions
 from strangler.sync.errors import Unreachable
+from strangler.sync.fence import Claim
 from strangler.sync.holding import Held, held
 from strangler.sync.plan import Progress
+from strangler.sync.reacting import Reacting
 from strangler.sync.verdicts import NOTHING_KNOWN, Last
 
 FRESH_S: Final = 10.0
 """A heartbeat is written every second: when the last one that came is older than this, the stream does not follow."""
 _PATIENCE_S: Final = 3.0
 _LOOK_S: Final = 0.1
+_ABREAST: Final = 32
 _STREAM: Final = """
 select lsn::text, copying, heartbeat_at, heartbeat_xid, applied_at, transactions, changes, stopped, given_up
 from strangler_sync.stream where name = %s
@@ -50,7 +56,8 @@ class Status:
     ``lag_transactions`` how many the whole server has begun since.
 
     ``kept_bytes`` is how much WAL the source keeps for it, ``held`` which transactions have it keep more, ``running``
-    whether anybody reads. ``problem`` tells why it does not go on, or why that cannot be known.
+    whether anybody reads, ``reactions`` what waits in the target to be reacted to. ``problem`` tells why it does not go
+    on, or why that cannot be known.
     """
 
     way: Way
@@ -66,6 +73,7 @@ class Status:
     running: bool = False
     kept_bytes: int | None = None
     held: Held | None = None
+    reactions: tuple[Reacting, ...] = ()
     problem: str | None = None
 
     @property
@@ -90,7 +98,8 @@ class Status:
 class Sync:
     """A capability's two streams, the copy that is under way, and about how many rows each table has on either side.
 
-    ``verified`` is what the last comparisons found.
+    ``verified`` is what the last comparisons found, ``fences`` are those of the stacks' databases, where these answer.
+    ``lasting`` is how long a move of the owner has not ended, None where the control database does not answer.
     """
 
     capability: str
@@ -99,6 +108,8 @@ class Sync:
     copy: Progress | None
     tables: Mapping[str, tuple[int | None, int | None]]
     verified: Last = NOTHING_KNOWN
+    fences: Mapping[Stack, Claim] = field(default_factory=dict)
+    lasting: Lasting | None = None
 
     def to_json(self) -> dict[str, Any]:
         copy = self.copy and {"rows": self.copy.rows, "rows_done": self.copy.rows_done}
@@ -109,6 +120,12 @@ class Sync:
             "copy": copy,
             "verified": self.verified.whole and self.verified.whole.to_json(),
             "verified_in_part": self.verified.part and self.verified.part.to_json(),
+            "moving_s": self.lasting and self.lasting.moving_s,
+            "unfenced_s": self.lasting and self.lasting.unfenced_s,
+            "fences": {
+                str(stack): {"raised": claim.raised, "observing": claim.observing}
+                for stack, claim in self.fences.items()
+            },
             "tables": {
                 name: {"source_rows": source, "target_rows": target, "estimated": True}
                 for name, (source, target) in self.tables.items()
@@ -119,20 +136,31 @@ class Sync:
 def status(project: Project, names: Sequence[str] = ()) -> list[Sync]:
     """Return where the capabilities ``names`` stand, all that have tables without any."""
     chosen = [each for each in project.capabilities.values() if each.tables and (not names or each.name in names)]
-    return [_sync(files, project) for files in chosen]
+    # At once: one that is away is waited for for 5 s, and Prometheus gives all of them 10.
+    with ThreadPoolExecutor(_ABREAST) as hands:
+        return [told() for told in [_asked(files, project, hands) for files in chosen]]
 
 
-def _sync(files: CapabilityFiles, project: Project) -> Sync:
-    forward, back = directions(files, project)
-    copy, verified = _recorded(files, project)
-    return Sync(
-        capability=files.name,
-        forward=of(forward),
-        back=of(back),
-        copy=copy,
-        tables=_tables(files, forward),
-        verified=verified,
-    )
+def _asked(files: CapabilityFiles, project: Project, hands: Executor) -> Callable[[], Sync]:
+    """Have all looked at that tells where a capability stands; return what waits for that, and tells it."""
+    ahead, back = directions(files, project)
+    recorded, there = hands.submit(_recorded, files, project), hands.submit(_there, files, ahead)
+    streams = [hands.submit(of, each) for each in (ahead, back)]
+
+    def told() -> Sync:
+        (copy, verified, move), (tables, fences) = recorded.result(), there.result()
+        return Sync(
+            capability=files.name,
+            forward=streams[0].result(),
+            back=streams[1].result(),
+            copy=copy,
+            tables=tables,
+            verified=verified,
+            fences=fences,
+            lasting=move,
+        )
+
+    return told
 
 
 def of(direction: Direction) -> Status:
@@ -177,27 +205,34 @@ def _between(direction: Direction, source: psycopg.Connection, target: psycopg.C
         running=bool(active),
         kept_bytes=kept,
         held=held(source, xid),
+        reactions=reacting.standing(target, direction),
         problem=given_up or gone or lost or stopped,
     )
 
 
-def _recorded(files: CapabilityFiles, project: Project) -> tuple[Progress | None, Last]:
+def _recorded(files: CapabilityFiles, project: Project) -> tuple[Progress | None, Last, Lasting | None]:
     """Return what the control database has on a capability; nothing where it does not answer."""
     try:
         with transfer.open_database(project.control.database.reveal(), "control database") as control:
-            return record.under_way(control, files.name), verdicts.last(control, files.name)
+            name = files.name
+            return record.under_way(control, name), verdicts.last(control, name), lasting(control, name)
     except (Unreachable, psycopg.Error):
-        return None, NOTHING_KNOWN
+        return None, NOTHING_KNOWN, None
 
 
-def _tables(files: CapabilityFiles, forward: Direction) -> dict[str, tuple[int | None, int | None]]:
+def _there(
+    files: CapabilityFiles, forward: Direction
+) -> tuple[dict[str, tuple[int | None, int | None]], dict[Stack, Claim]]:
+    """Return about how many rows each table has on either side, and both fences."""
     try:
         with forward.open() as ends:
-            return {
+            tables = {
                 each.target: (_estimate(ends[0], each.source), _estimate(ends[1], each.target)) for each in files.tables
             }
+            claims = {stack: fence.standing(end, files.name) for stack, end in zip(Stack, ends, strict=True)}
     except (Unreachable, psycopg.Error):
-        return {}
+        return {}, {}
+    return tables, {stack: claim for stack, claim in claims.items() if claim is not None}
 
 
 def _estimate(connection: psycopg.Connection, table: str) -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -19,15 +19,16 @@ from typing import Final
 
 import psycopg
 
-from strangler.sync import fencing, identity, install, outline, outlining, watermark
+from strangler.sync import fencing, identity, install, outline, outlining, reacting, watermark
 from strangler.sync.applying import Applier, Load, Outdated
 from strangler.sync.check import policies_of
 from strangler.sync.direction import Direction
 from strangler.sync.ending import seen_by
-from strangler.sync.errors import BatchBroken, CannotApply, MappingInvalid, SyncError, Widened
+from strangler.sync.errors import BatchBroken, CannotApply, MappingInvalid, SyncError, Unreachable, Widened
 from strangler.sync.filling import relax
 from strangler.sync.intake import HEARTBEAT, PREFIX, Expected, Intake
 from strangler.sync.landing import Landing, land
+from strangler.sync.listening import Listener
 from strangler.sync.mapping import Projection
 from strangler.sync.pgoutput import DATA, PAYLOAD, Decoder, Event, Keepalive, read_frame, standby_status
 from strangler.sync.refusal import Mapped, Refused, told
@@ -63,10 +64,20 @@ class Care:
 
 
 CARELESS: Final = Care()
+Reached = Callable[[int], None]
 
 
-def follow(direction: Direction, wanted: Callable[[], bool], care: Care = CARELESS) -> None:
-    """Apply what comes, until ``wanted`` says no more.
+def follow(
+    direction: Direction,
+    wanted: Callable[[], bool],
+    care: Care = CARELESS,
+    *,
+    control_url: str | None = None,
+    reached: Reached = lambda _: None,
+) -> None:
+    """Apply what comes, until ``wanted`` says no more; ``reached`` is told up to where all is applied and visible.
+
+    What is told of writers is counted in the control database.
 
     Raises ``Unreachable`` or ``psycopg.OperationalError`` when an end is gone, ``BatchBroken`` when a batch breaks a
     constraint and ``CannotApply`` when a single change does, ``Overtaken`` when another process applies,
@@ -77,7 +88,10 @@ def follow(direction: Direction, wanted: Callable[[], bool], care: Care = CARELE
         sender = stack.enter_context(
             Walsender(direction.source_url, f"strangler {direction.capability} {direction.way}")
         )
-        _Session(direction, source, target, sender, care).run(wanted)
+        listener = None if control_url is None else Listener(direction, control_url)
+        if listener is not None:
+            stack.callback(listener.close)
+        _Session(direction, source, target, sender, care, listener, reached).run(wanted)
 
 
 class _Session:
@@ -88,12 +102,15 @@ class _Session:
         target: psycopg.Connection,
         sender: Walsender,
         care: Care,
+        listener: Listener | None,
+        reached: Reached,
     ) -> None:
         at = watermark.standing(target, direction.name)
         if at is None:
             raise SyncError(f"{direction.name} was never begun")
         install.bring_up(target)
         fencing.bring_up(target, fencing.fence_of(direction))
+        reacting.install(target, direction)
         identity.prove_server(sender.server(), at, direction.mapping)
         kept = outlining.kept(at.outline)
         outlining.prove(source, kept, direction.source)  # first: a table that was dropped has left its publication, too
@@ -107,6 +124,8 @@ class _Session:
         target.execute("select pg_replication_origin_session_setup(%s)", [direction.name])
         if at.copying:
             relax(target, projections)
+        else:
+            reacting.note(target)
         policies = policies_of(direction, projections, target)
         landings = [
             land(each, number, target, policies[each.mapping.target]) for number, each in enumerate(projections)
@@ -117,8 +136,11 @@ class _Session:
             outline.prove(kept or {}, self._outline, direction.source)
             watermark.keep_outline(target, at.name, outlining.dumped(self._outline))
         self._applier = Applier(target, landings, at, direction)
+        self._reached = reached
         seen = seen_by(target, direction.name) if at.copying else None
-        self._intake = Intake([_expected(each) for each in landings], at.lsn, self._flush, self._prove, seen)
+        self._listener = listener
+        heard = None if listener is None else listener.take
+        self._intake = Intake([_expected(each) for each in landings], at.lsn, self._flush, self._prove, seen, heard)
         self._decoder = Decoder(1)
         self._beat_at = self._idle_at = 0.0
         self._hand = ThreadPoolExecutor(1, thread_name_prefix=direction.name)
@@ -128,7 +150,12 @@ class _Session:
         self._bytes = 0
         self._event: Event | None = None  # that came last: where a change is applied alone, it is this one
         self._tables = {each.mapping.target: _mapped(each) for each in projections}
-        sender.start(direction.name, at.lsn, _options(direction.name, source.info.server_version))
+        # Where writers are told of it begins with what the server was told of last, which may be earlier: rows that
+        # come again are left out.
+        self._again_to = at.lsn if listener is not None and listener.begin() else 0
+        self._acknowledged = 0
+        begins_at = 0 if self._again_to else at.lsn
+        sender.start(direction.name, begins_at, _options(direction.name, source.info.server_version))
 
     def run(self, wanted: Callable[[], bool]) -> None:
         """Apply until ``wanted`` says no more, or a session must begin anew: the copy has ended, rows were fetched."""
@@ -143,6 +170,8 @@ class _Session:
         finally:
             self._hand.shutdown()
             self._applier.abandon()
+            with suppress(Unreachable):  # else the next session has the source decode once more what was applied
+                self._acknowledge()
 
     def _turn(self) -> None:
         self._beat()
@@ -187,8 +216,13 @@ class _Session:
         self._is_open = True
 
     def _commit(self) -> None:
-        self._hand_over(self._applier.commit)
+        self._hand_over(self._make_whole)
         self._is_open, self._end = False, self._intake.batch.end
+
+    def _make_whole(self, load: Load) -> None:
+        self._applier.commit(load)
+        if not self._applier.at.copying:  # else rows may still lack that are older
+            self._reached(self._applier.at.lsn)
 
     def _hand_over(self, apply: Callable[[Load], None]) -> None:
         """Have the batch applied while the next is gathered. Raises what became of the one before."""
@@ -232,6 +266,8 @@ class _Session:
         self._prove()
         identity.prove_publication(self._source, self._applier.at)
         self._source.execute(HEARTBEAT, [PREFIX])
+        if self._listener is not None:
+            self._listener.keep()
         self._acknowledge()
 
     def _prove(self) -> None:
@@ -253,8 +289,12 @@ class _Session:
             self._acknowledge()
 
     def _acknowledge(self) -> None:
-        """Tell the source what the target has flushed: it may forget that."""
-        flushed = self._applier.at.lsn
+        """Tell the source what the target has flushed, and what was heard is kept of: it may forget that."""
+        # A message's position is that of its end: only what was told before it came has it come again.
+        held = self._listener is not None and self._listener.holds
+        if not held and self._applier.at.lsn > self._again_to:  # before, what comes again has not all come yet
+            self._acknowledged = self._applier.at.lsn
+        flushed = self._acknowledged
         clock = int((datetime.now(UTC) - _EPOCH).total_seconds() * 1_000_000)
         self._sender.send(standby_status(flushed, flushed, flushed, clock))
 

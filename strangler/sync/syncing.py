@@ -10,12 +10,23 @@ from typing import Any, Final
 
 import psycopg
 
-from strangler.capability import Command, CompleteSync, Refused, Stack, StartSync, State, StopSync, transit
+from strangler.capability import (
+    Command,
+    CompleteSync,
+    Phase,
+    Refused,
+    Stack,
+    Stage,
+    StartSync,
+    State,
+    StopSync,
+    transit,
+)
 from strangler.ledger import Change, Publisher
 from strangler.project import Project
-from strangler.sync import ending, fence, fencing, filling, install, record, status, transfer, verdicts
+from strangler.sync import ending, fence, fencing, filling, install, observations, record, status, transfer, verdicts
 from strangler.sync.check import refuse_losses
-from strangler.sync.direction import Direction, directions
+from strangler.sync.direction import Direction, Way, directions
 from strangler.sync.errors import RightMissing, SyncError, TimedOut, Unreachable
 from strangler.sync.pgoutput import lsn_text
 from strangler.sync.verdicts import Tell, keeping
@@ -46,8 +57,11 @@ def start(asked: Asked, project: Project, publisher: Publisher, *, replace: bool
     transit(state, StartSync())  # refuses now what would be refused at the end
     _refuse_owned(forward, state)
     _refuse_one_database(forward)
+    if not replace:  # before anything is taken away: a fence that is there stays where this is refused
+        with forward.open() as (source, target):
+            transfer.refuse_rows(target, forward.projections(source, target))
     # The state says that nothing is streamed: what is there is the rest of a start or a remove that was cut short.
-    _take_away((forward, back))
+    take_away((forward, back))
     _forget(project, asked.capability)
     with forward.open() as (source, target):
         projections = forward.projections(source, target)
@@ -100,12 +114,19 @@ def remove(asked: Asked, project: Project, publisher: Publisher) -> None:
     """
     forward, back = _both_ways(asked, project)
     state = publisher.ledger.state(asked.capability)
+    _refuse_unbarred(state)
     if state.owner is Stack.MONOLITH:
         _refuse_owned(forward, state)
     if state.is_streamed:
         _record(publisher, project, asked, StopSync())  # first: from here on nobody reads rows that are left behind
     _forget(project, asked.capability)
-    _take_away((forward, back))
+    take_away((forward, back), stays_fenced=state.stage is Stage.RETIRED)
+
+
+def _refuse_unbarred(state: State) -> None:
+    """Raise ``Refused`` where the service's database may be unfenced: by what would go it is known when it is back."""
+    if state.move is not None and state.move.phase in (Phase.FORCED, Phase.BARRING):
+        transit(state, StartSync())
 
 
 def _refuse_owned(forward: Direction, state: State) -> None:
@@ -167,27 +188,29 @@ def refuse_stale(capability: str, project: Project) -> None:
 
 
 def _forget(project: Project, capability: str) -> None:
-    """Give up the copy that is under way, and forget what was found of an earlier one."""
+    """Give up the copy that is under way, and forget what was found of an earlier one; writers that were seen stay."""
     with transfer.open_database(project.control.database.reveal(), "control database") as control:
         record.abandon(control, capability)
         verdicts.forget(control, capability)
+        observations.forget(control, capability)
 
 
 def _both_ways(asked: Asked, project: Project) -> tuple[Direction, Direction]:
     return directions(project.capabilities[asked.capability], project)
 
 
-def _take_away(both: Sequence[Direction]) -> None:
+def take_away(chosen: Sequence[Direction], *, stays_fenced: bool = False) -> None:
     """Clear each of the two databases as far as it is reached: a slot that stays fills its server's disk.
 
-    Watermarks go first, by which whoever applies ends.
+    Watermarks go first, by which whoever applies ends. ``stays_fenced`` is said of the monolith's tables, whose service
+    owns what was in them. Raises ``SyncError`` naming a side that was not reached.
     """
-    forward = both[0]
+    forward = chosen[0]
     ends = {forward.source_url: forward.source, forward.target_url: forward.target}
     away: dict[str, str] = {}
-    for clear in (_clear_as_target, _clear_as_source):
+    for clear in (_clear_as_target, _close_as_source if stays_fenced else _clear_as_source):
         for url, name in ends.items():
-            why = _away(name, url, both, clear)
+            why = _away(name, url, chosen, clear)
             if why is not None:
                 away[name] = why
     if away:
@@ -202,6 +225,13 @@ def _clear_as_target(database: psycopg.Connection, direction: Direction, url: st
 def _clear_as_source(database: psycopg.Connection, direction: Direction, url: str) -> None:
     if direction.source_url == url:
         install.remove_from_source(database, direction)
+
+
+def _close_as_source(database: psycopg.Connection, direction: Direction, url: str) -> None:
+    if direction.way is Way.REVERSE:
+        _clear_as_source(database, direction, url)
+    elif direction.source_url == url:
+        install.close_source(database, direction)
 
 
 def _away(

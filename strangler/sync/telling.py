@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from strangler.project.values import printable
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
 def brief(text: str, most: int) -> str:
@@ -19,3 +23,11 @@ def duration(seconds: float) -> str:
             part = rest % size // small_size
             return f"{rest // size} {unit} {part} {small}" if part else f"{rest // size} {unit}"
     return f"{rest} s"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes: "0 B", "31.0 MB"."""
+    value, unit = float(count), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"

@@ -160,7 +160,8 @@ def last_whole(control: psycopg.Connection, capability: str, way: Way) -> tuple[
     """Return whether all rows were equal when they were compared that ``way`` last, and where its stream stood then.
 
     What was found before the owner moved is not counted: what the other owner has written came the other way, and how
-    it looks this way nobody has seen. Raises ``SyncError`` for a ledger of a release before.
+    it looks this way nobody has seen. Nor is what was before a fence was raised anew, which somebody may have passed.
+    Raises ``SyncError`` for a ledger of a release before.
     """
     other = Way.FORWARD if way is Way.REVERSE else Way.REVERSE
     # One without a position is of either way: no stream followed then.
@@ -168,7 +169,8 @@ def last_whole(control: psycopg.Connection, capability: str, way: Way) -> tuple[
         "select equal, {this}::text from strangler.verification where capability = %s and part is null"
         " and ({this} is not null or {other} is null)"
         " and at - make_interval(secs => seconds) > coalesce((select max(at) from strangler.history"
-        " where history.capability = verification.capability and command = 'move-switch'), '-infinity')"
+        " where history.capability = verification.capability"
+        " and command in ('move-switch', 'fence-raise', 'fence-raised')), '-infinity')"
         " order by id desc limit 1"
     ).format(this=sql.Identifier(way), other=sql.Identifier(other))
     try:

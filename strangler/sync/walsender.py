@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -115,7 +116,11 @@ class Walsender:
 
     def send(self, message: bytes) -> None:
         """Send a message. Raises ``Unreachable`` when the session is over."""
-        if self._session.put_copy_data(message) != 1 or self._session.flush() < 0:
+        try:
+            sent = self._session.put_copy_data(message) == 1 and self._session.flush() >= 0
+        except psycopg.OperationalError as exc:  # also where the server has ended the stream
+            raise Unreachable(f"the replication session broke off: {_first_line(str(exc))}") from exc
+        if not sent:
             raise Unreachable(f"the replication session broke off: {self._said()}")
 
     def _row(self, command: str) -> list[str]:

@@ -146,13 +146,27 @@ def advance(
             )
         raise StreamBroken(
             f"{', '.join(guarded)} was written in the {direction.source}, which does not own it; nothing"
-            " of that is applied: see who did, undo it there, and begin the sync anew"
+            f" of that is applied: see who did, undo it there, and {_way_on(direction)}"
         )
     if marker is not None:
         target.execute(
             "update strangler_sync.claim set marker = greatest(coalesce(marker, 0), %s) where capability = %s",
             [marker, direction.capability],
         )
+
+
+def _way_on(direction: Direction) -> str:
+    """Return what has a stream go on that met rows of who does not own; what a service owns cannot be begun anew."""
+    name = direction.capability
+    if direction.way is Way.REVERSE:
+        return (
+            "begin the sync anew; but where the service does own it (strangler status), the monolith's database was"
+            f" restored from before that: undo nothing, and run strangler fence raise {name}"
+        )
+    return (
+        f"run strangler fence raise {name}; where the service owns it, the stream goes on when the monolith does again:"
+        f" strangler kill {name}"
+    )
 
 
 def refuse_unfenced(target: psycopg.Connection, direction: Direction) -> None:
@@ -174,6 +188,14 @@ def stop(target: psycopg.Connection, name: str, why: str) -> None:
 def keep_outline(target: psycopg.Connection, name: str, outline: Jsonb) -> None:
     """Keep what the source's tables are like, for whoever follows the stream next."""
     target.execute("update strangler_sync.stream set outline = %s where name = %s", [outline, name])
+
+
+def end(target: psycopg.Connection, name: str, epoch: int, why: str) -> None:
+    """Have nothing of a stream applied any more, not even by who does so now; its position stays, for who asks."""
+    target.execute(
+        "update strangler_sync.stream set epoch = %s, given_up = %s, stopped = %s where name = %s",
+        [epoch, why, why, name],
+    )
 
 
 def give_up(target: psycopg.Connection, name: str, why: str) -> None:

@@ -7,12 +7,13 @@ going back is a rollback: it waits until the monolith has what the service has w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from strangler.capability import Stack, Stage, State
-from strangler.sync.status import Status
+from strangler.sync.status import Status, Sync
 
 
 class Gate(StrEnum):
@@ -78,3 +79,23 @@ def _gate(state: State, back: Status) -> Gate:
     if not back.begun or state.stage is Stage.RETIRED:
         return Gate.NONE
     return Gate.OPEN if back.follows else Gate.NOT_FRESH
+
+
+def misfenced(sync: Sync, state: State) -> Iterator[str]:
+    """Yield in words which database stands as it did under another owner, as one does that was restored.
+
+    Nothing is said while the owner moves, nor of a service that is yet to be fenced after a rollback by force.
+    """
+    if not state.is_streamed or state.moving is not None:
+        return
+    owner, other = sync.fences.get(state.owner), sync.fences.get(state.owner.other)
+    if other is not None and not other.raised:
+        yield (
+            f"the {state.owner} owns, and the {state.owner.other}'s database is open: who writes there is not refused;"
+            f" run strangler fence raise {sync.capability}"
+        )
+    if owner is not None and owner.raised:
+        yield (
+            f"the {state.owner} owns, and its own database is fenced: every write is refused; it was restored from"
+            " before it owned, or the ledger was"
+        )

@@ -14,6 +14,7 @@ from strangler.sync.direction import Direction
 from strangler.sync.errors import MappingInvalid
 from strangler.sync.landing import Landing, land
 from strangler.sync.mapping import Projection
+from strangler.sync.reacting import unknown
 
 _LONG: Final = """
 select array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.attlen = -1
@@ -26,6 +27,7 @@ def judge_landings(
     direction: Direction, projections: Sequence[Projection], source: psycopg.Connection, target: psycopg.Connection
 ) -> Iterator[Finding]:
     """Yield what a stream of ``direction`` would stop at."""
+    yield from (stop(direction.file, each) for each in unknown(target, direction))
     with target.transaction(force_rollback=True):
         for number, each in enumerate(projections):
             try:

@@ -1,10 +1,11 @@
-"""What pending migrations of the monolith would do to a sync: pure.
+"""What pending migrations of the monolith would do to a sync, and which of its files would stay behind: pure.
 
 What adds to a mapped table passes a stream, and is to be known; what makes other rows of those that are there stops it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from strangler.sync.check.finding import Finding, stop, warn
 from strangler.sync.pending import Change, Column, Listing, Operation, plain
 
 WHERE: Final = "monolith's migrations"
+FILES: Final = "monolith's files"
 NOT_LOOKED_AT: Final = (
     "pending Django migrations are not looked at: say in strangler.toml, under [monolith.manage], how its manage.py is"
     " run, or pipe what manage.py strangler_migrations --json prints into this with --migrations -"
@@ -40,11 +42,13 @@ _TYPE: Final = re.compile(r"([a-z ]+?) *(?:\((\d+)(?:, *(\d+))?\))?")
 class Mapped:
     """A table of the monolith that a mapping uses, with those of its columns that it uses; None for all of them.
 
-    ``keys`` are those by which its rows are told apart, one of each target that it feeds.
+    ``keys`` are those by which its rows are told apart, one of each target that it feeds; ``shared`` are the columns
+    whose files both stacks reach.
     """
 
     keys: frozenset[frozenset[str]]
     used: frozenset[str] | None
+    shared: frozenset[str] = frozenset()
 
     def uses(self, column: str | None) -> bool:
         return self.used is None or column in self.used
@@ -56,22 +60,26 @@ def mapped(tables: Iterable[TableMapping], used: Mapping[str, frozenset[str]] | 
     for each in tables:
         name, key = plain(each.source), frozenset(each.key.values())
         uses = None if used is None else used[each.target] | key | each.reverse.keys()
-        keys, before = frozenset([key]), found.get(name)
+        keys, shared, before = frozenset([key]), frozenset(each.shared_files), found.get(name)
         if before is not None:  # one table may feed several
             uses = None if uses is None or before.used is None else uses | before.used
-            keys |= before.keys
-        found[name] = Mapped(keys=keys, used=uses)
+            keys, shared = keys | before.keys, shared | before.shared
+        found[name] = Mapped(keys=keys, used=uses, shared=shared)
     return found
 
 
 def judge_migrations(listing: Listing, mapped: Mapping[str, Mapped], database: str) -> list[Finding]:
-    """Return what is to be said of what is pending, where the source is ``database``; ``mapped`` by plain names."""
+    """Return what is to be said of what is pending, and of files, where the source is ``database``.
+
+    ``mapped`` is by plain names.
+    """
     if listing.vendor != "postgresql" or listing.database not in (None, database):
         there = f"a database of {listing.vendor}" if listing.vendor != "postgresql" else f"database {listing.database}"
         return [
             stop(WHERE, f"manage.py looks into {there}, and the mapping's tables are in {database}; have it look there")
         ]
     return [
+        *_files(listing, mapped),
         *_unknown(listing, mapped),
         *(each for operation in listing.operations for each in _judge(operation, mapped)),
     ]
@@ -85,6 +93,19 @@ def concerns(operation: Operation, listing: Listing, mapped: Mapping[str, Mapped
 def _own(operation: Operation, listing: Listing, mapped: Mapping[str, Mapped]) -> list[str]:
     """Return the mapped tables of the app that an operation belongs to."""
     return sorted(listing.apps.get(operation.app, frozenset()) & mapped.keys())
+
+
+def _files(listing: Listing, mapped: Mapping[str, Mapped]) -> Iterator[Finding]:
+    for each in listing.files:
+        table = mapped.get(each.table)
+        if table is None or not table.uses(each.column) or each.column in table.shared:
+            continue
+        columns = json.dumps([*sorted(table.shared), each.column], ensure_ascii=False)
+        yield stop(
+            FILES,
+            f"{each.table}.{each.column} names files, which no stream carries ({each.storage}): let both stacks reach"
+            f" that storage, and say so: shared_files = {columns} in its [[table]]",
+        )
 
 
 def _unknown(listing: Listing, mapped: Mapping[str, Mapped]) -> Iterator[Finding]:

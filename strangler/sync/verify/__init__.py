@@ -2,7 +2,7 @@
 
 from strangler.sync.verify.looking import Kind, Settle
 from strangler.sync.verify.pair import Patience, first_line
-from strangler.sync.verify.run import CHUNK_ROWS, TOLD, Ready, Verifying, chosen_of, pause, ready, verify
+from strangler.sync.verify.run import CHUNK_ROWS, TOLD, Ready, Verifying, chosen_of, pause, ready, verdict_of, verify
 from strangler.sync.verify.verdict import Cell, Difference, Progress, TableVerdict, Verdict, to_json
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "pause",
     "ready",
     "to_json",
+    "verdict_of",
     "verify",
 ]

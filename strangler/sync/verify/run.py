@@ -87,10 +87,21 @@ def verify(asked: Verifying, setting: Project) -> Generator[Progress, None, Verd
     return Verdict(capability=asked.capability, tables=tuple(tables), seconds=time.monotonic() - started)
 
 
+def verdict_of(comparing: Generator[Progress, None, Verdict]) -> Verdict:
+    """Run a comparison to its end, and show nothing of it."""
+    while True:
+        try:
+            next(comparing)
+        except StopIteration as end:
+            verdict: Verdict = end.value
+            return verdict
+
+
 class Ready:
     """Both databases connected and looked at, so that changed rows are compared at once: for a pause, when all wait.
 
-    Nothing is in flight then. ``projections`` are the tables of ``direction``, by the name of its target's.
+    Nothing is in flight then, nor has to be settled. ``projections`` are the tables of ``direction``, by the name of
+    its target's.
     """
 
     def __init__(self, pair: Pair, direction: Direction) -> None:
@@ -102,19 +113,22 @@ class Ready:
         with _explained():
             self._tables = {name: compared(each, *ends, CHUNK_ROWS) for name, each in self.projections.items()}
 
-    def verify(self, streamed: Mapping[str, Collection[Key]]) -> Verdict:
-        """Compare the rows of these keys, as the stream spells them. Raises as above."""
+    def verify(self, streamed: Mapping[str, Collection[Key]], settle: Settle | None = None) -> Verdict:
+        """Compare the rows of these keys, as the stream spells them. Raises as above.
+
+        ``settle`` is for when somebody writes: it returns when the stream has brought what was written before.
+        """
         started = time.monotonic()
-        tables = [self._verdict(name, keys) for name, keys in streamed.items() if keys]
+        tables = [self._verdict(name, keys, settle or _still) for name, keys in streamed.items() if keys]
         return Verdict(capability=self._capability, tables=tuple(tables), seconds=time.monotonic() - started)
 
-    def _verdict(self, name: str, keys: Collection[Key]) -> TableVerdict:
+    def _verdict(self, name: str, keys: Collection[Key], settle: Settle) -> TableVerdict:
         walk = Walk(
             table=self._tables[name],
             pair=self._pair,
             told=TOLD,
             chunk_rows=CHUNK_ROWS,
-            settle=lambda: None,
+            settle=settle,
             proving=True,
             keyed=0,
         )
@@ -122,6 +136,10 @@ class Ready:
             pass
         found = walk.verdict()
         return found if self._way is Way.FORWARD else found.turned()
+
+
+def _still() -> None:
+    """Wait for nothing: nobody writes."""
 
 
 @contextmanager

@@ -212,6 +212,7 @@ def finish(pair: Pair) -> None:
     def is_finished() -> bool:
         with suppress(*AWAY):
             since = filling.position(pair.forward)
+            pair.nudge()
             await_stream(pair, since)
             return ending.finish(pair.forward, since)
         return False

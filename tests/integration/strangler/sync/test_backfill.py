@@ -320,12 +320,17 @@ def test_anybody_sees_who_is_at_work_and_the_sync_does_not_count(library: Librar
 def test_ctrl_c_pauses_a_copy_and_the_same_command_goes_on(library: Library, project_file: Path) -> None:
     words = [sys.executable, "-m", "strangler", "--project", str(project_file), "sync", "backfill", "books", "--inline"]
     slow = subprocess.Popen(
-        [*words, "--rows-per-second", "300"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*words, "--rows-per-second", "300"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell has what runs in its background ignore it, and so would all that this starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until(lambda: library.rows(library.target, "select count(*) > 0 from title") == [(True,)], "some are copied", 30)
     slow.send_signal(signal.SIGINT)
     _, said = slow.communicate(timeout=30)
-    assert slow.returncode == 130
+    assert slow.returncode == 130, said
     paused = re.search(r"books: paused, ([0-9,]+) of 3,493 rows are copied; the same command goes on from there", said)
     assert paused is not None, said
     assert "books waits: at most 300 rows/s" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import psycopg
 import pytest
 
@@ -34,8 +36,10 @@ def test_each_statement_is_told_once_with_who_ran_it(bed: Bed, told: Told) -> No
         "process": process,
         "transaction": number[0] if number else "",
         "depth": 1,
+        "at": found[0]["at"],
         "statement": "update book set title = title where id > 3",
     }
+    assert abs(datetime.fromisoformat(found[0]["at"]) - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_whoever_writes_is_told_however_it_is_done(bed: Bed, told: Told) -> None:

@@ -38,15 +38,13 @@ def shop(pair: Paired) -> Pair:
     return found
 
 
-def fill(pair: Pair, chunk: Chunk) -> int:
+def fill(pair: Pair, *chosen: Chunk) -> int:
     with pair.forward.open() as (source, target):
-        [projection] = [
-            each for each in pair.forward.projections(source, target) if each.mapping.target == chunk.target
-        ]
+        projections = {each.mapping.target: each for each in pair.forward.projections(source, target)}
         at = watermark.standing(target, pair.forward.name)
         assert at is not None
-        filling.begin(target, [projection], at.name)
-        return filling.fill_range(source, target, projection, chunk, at)
+        filling.begin(target, [projections[name] for name in {each.target for each in chosen}], at.name)
+        return sum(filling.fill_range(source, target, projections[each.target], each, at) for each in chosen)
 
 
 def chunks(pair: Pair, size: int) -> list[Chunk]:
@@ -192,6 +190,7 @@ def finish(pair: Pair) -> None:
 
     def is_finished() -> bool:
         since = filling.position(pair.forward)
+        pair.nudge()
         until(lambda: stands_at(pair) >= since, "the stream has passed the copy", 30)
         return ending.finish(pair.forward, since)
 

@@ -304,6 +304,8 @@ def test_the_shop_lists_its_own(shop_url: str) -> None:
     assert "catalog.0002_collections_and_prices" in listing.migrations
     changed = {(change.kind, change.table) for each in listing.operations for change in each.changes}
     assert ("table added", "catalog_product") in changed
+    storages = {(each.table, each.column): each.storage for each in listing.files}
+    assert storages["reviews_photo", "image"].startswith("FileSystemStorage in /")
 
 
 @pytest.fixture

@@ -58,6 +58,29 @@ def locked(url: str) -> Callable[[], bool]:
     return look
 
 
+def test_a_look_that_fails_unforeseen_is_told_and_made_again(
+    shop: Pair, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread would end without a word, and nobody would look after what it looks after."""
+    monkeypatch.setattr(running, "_BESIDE_S", 0.02)
+    over, told, looks = threading.Event(), list[str](), list[int]()
+
+    def look(_: object) -> None:
+        looks.append(1)
+        if len(looks) < 4:
+            raise KeyError("nobody foresaw it")
+
+    thread = threading.Thread(target=running.run, args=(project, lambda: not over.is_set(), told.append, look))
+    thread.start()
+    try:
+        until(lambda: len(looks) > 5, "it looks again", 20)
+    finally:
+        over.set()
+        thread.join(20)
+    said = [each for each in told if "beside" in each]
+    assert said == ["beside: this was not foreseen, and it looks again: KeyError: 'nobody foresaw it'"]
+
+
 def test_another_stands_by_and_takes_over(shop: Pair, project: Project, database_url: str) -> None:
     first = Running(project)
     until(locked(database_url), "one applies")

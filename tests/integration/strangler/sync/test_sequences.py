@@ -56,6 +56,25 @@ def test_rows_count_that_had_their_numbers_from_elsewhere(pair: Paired) -> None:
     assert following(found) == 76
 
 
+def test_where_the_owner_cannot_be_asked_numbers_go_on_far_past_all_that_is_known(pair: Paired) -> None:
+    found = pair(
+        "create table author (id serial primary key, name text)",
+        "create table writer (id serial primary key, name text);"
+        " create table short (id smallint generated always as identity, name text)",
+        MAPPED,
+        begin=False,
+    )
+    found.target("insert into writer (name) values ('one'), ('two')", "insert into writer values (70, 'told')")
+    with found.forward.open() as (_, target), target.transaction():
+        row = target.execute("select 'writer'::regclass::oid::bigint, 'short'::regclass::oid::bigint").fetchone()
+        assert row is not None
+        done = sequences.count_far(target, {"writer": row[0], "short": row[1]}, 100)
+    assert sorted((each.table, each.number) for each in done) == [("short", 101), ("writer", 170)]
+    assert following(found) == 171
+    with found.forward.open() as (_, target), target.transaction():
+        assert [each.number for each in sequences.count_far(target, {"short": row[1]})] == [32_767]
+
+
 def test_one_sequence_of_two_tables_goes_past_the_rows_of_both(pair: Paired) -> None:
     shared = "create sequence numbers; {}"
     tables = " ".join(

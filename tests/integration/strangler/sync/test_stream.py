@@ -12,7 +12,7 @@ from strangler.local import Postgres
 from strangler.sync import fence, fencing, install, watermark
 from strangler.sync.errors import Overtaken, StreamBroken, Unreachable
 from strangler.sync.stream import follow
-from strangler.sync.walsender import Walsender
+from strangler.sync.walsender import Walsender, quoted
 from tests.fixtures.streams import Pair, Paired, table
 from tests.fixtures.waiting import until
 
@@ -71,6 +71,42 @@ def test_rows_come_change_and_go(shop: Pair) -> None:
     shop.stop()
 
 
+def test_an_update_is_one_in_the_target_and_makes_a_row_that_is_not_there_any_more(shop: Pair) -> None:
+    """What runs in the target before a row is inserted does not run for one that is updated."""
+    shop.start()
+    shop.source("insert into author values (1, 'Ann'), (2, 'Bob'), (3, 'Cid')")
+    shop.equal("select * from author order by id", "select * from author order by id")
+    shop.target(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise 'row % is made', new.id; end $$",
+        "create trigger refuse before insert on author for each row when (new.id = 1) execute function refuse()",
+        "alter table author enable always trigger refuse",
+    )
+    shop.source("update author set name = name || '!'", "insert into author values (4, 'Dan')")
+    shop.equal("select * from author order by id", "select * from author order by id")
+    shop.target("drop trigger refuse on author", "delete from author where id = 2")
+    shop.source("update author set name = name || '?'")
+    shop.equal("select * from author order by id", "select * from author order by id")
+    shop.stop()
+
+
+def test_rows_that_are_made_by_the_hundred_are_there_though_some_had_been_already(shop: Pair) -> None:
+    shop.start()
+    everybody = "select * from author order by id"
+    shop.source("insert into author select n, 'author ' || n from generate_series(1, 500) n")
+    shop.equal(everybody, everybody)
+    shop.source(
+        "begin; delete from author where id <= 200;"
+        " insert into author select n, 'again ' || n from generate_series(1, 200) n; commit"
+    )
+    shop.equal(everybody, everybody)
+    shop.target("insert into author values (777, 'by somebody else')")
+    shop.source("insert into author select n, 'author ' || n from generate_series(701, 1000) n")
+    shop.equal(everybody, everybody)
+    shop.source("insert into author select n, 'author ' || n from generate_series(1001, 1400) n")
+    shop.equal(everybody, everybody)
+    shop.stop()
+
+
 def test_what_is_applied_has_its_own_time_of_commit(shop: Pair) -> None:
     """PostgreSQL would give all that a session commits under an origin the time of its first transaction."""
     shop.start()
@@ -124,6 +160,16 @@ def test_a_stream_goes_on_where_it_was(shop: Pair) -> None:
     assert shop.target(counted) == [(True, 3)]
 
 
+def test_a_session_that_ends_tells_the_source_how_far_it_came(shop: Pair) -> None:
+    shop.start()
+    shop.source("insert into author values (1, 'Ann')")
+    shop.equal("select * from author", "select * from author")
+    shop.stop()
+    [(applied,)] = shop.target("select lsn::text from strangler_sync.stream where name like '%forward'")
+    slot = f"select confirmed_flush_lsn::text from pg_replication_slots where slot_name = '{shop.forward.name}'"
+    until(lambda: shop.source(slot) == [(applied,)], "the slot is there")
+
+
 def test_what_was_applied_does_not_come_back(shop: Pair) -> None:
     shop.start()
     shop.open_back()
@@ -147,6 +193,7 @@ def test_what_is_written_where_nobody_may_does_not_come_back(shop: Pair) -> None
     until(lambda: shop.source(REASON) != [(None,)], "the way back is stopped", 20)
     [(why,)] = shop.source(REASON)
     assert why.startswith("public.author was written in the target, which does not own it; nothing of that is applied")
+    assert "undo nothing, and run strangler fence raise" in why  # where the service does own it
     assert shop.source("select name from author") == [("Ann",)]
     shop.stop()
 
@@ -486,3 +533,25 @@ def test_a_replication_session_that_is_gone_is_no_reason_to_stop_for_good(shop: 
         assert shop.source(ended) == [(True,)]
         with pytest.raises(Unreachable, match="the replication session broke off"):
             sender.server()
+
+
+def test_what_cannot_be_told_to_a_server_that_is_gone_is_told_as_such(shop: Pair) -> None:
+    """A session tells how far it came while what ended it is raised: no other error must come in its place."""
+    shop.keep(shop.forward)
+    shop.stop()
+    with Walsender(shop.forward.source_url, "strangler tests") as sender:
+        sender.start(shop.forward.name, 0, {"proto_version": "1", "publication_names": quoted(shop.forward.name)})
+        ended = "select pg_terminate_backend(pid) from pg_stat_replication where application_name = 'strangler tests'"
+        assert shop.source(ended) == [(True,)]
+        until(lambda: _is_over(sender), "it is gone")
+        with pytest.raises(Unreachable, match="the replication session broke off"):
+            sender.send(b"r" + bytes(33))
+
+
+def _is_over(sender: Walsender) -> bool:
+    try:
+        sender.wait(1)
+        list(sender.arrived())
+    except Unreachable:
+        return True
+    return False

@@ -130,8 +130,13 @@ def test_what_changed_is_known_between_where_the_record_begins_and_the_watermark
     lsn: int, since: int | None, position: int, copying: bool, given_up: bool
 ) -> None:
     found = Recorded(lsn=lsn, since=since, copying=copying, given_up="it kept too much" if given_up else None)
-    known = not copying and not given_up and since is not None and since <= position <= lsn
+    recorded = position == lsn if since is None else since <= position <= lsn
+    known = not copying and not given_up and recorded
     assert (refusal(found, position) is None) == known
+
+
+def test_where_nothing_was_applied_since_nothing_has_changed_though_nobody_records_yet() -> None:
+    assert refusal(Recorded(lsn=0x2000, since=None), 0x2000) is None
 
 
 def test_a_refusal_says_why_and_what_to_do() -> None:
@@ -141,7 +146,7 @@ def test_a_refusal_says_why_and_what_to_do() -> None:
         " rows: strangler sync verify"
     )
     assert "0/2001 is still to come: the stream stands at 0/2000" in str(refusal(found, 0x2001))
-    assert "start strangler sync run of this release" in str(refusal(Recorded(lsn=0x2000, since=None), 0x2000))
+    assert "start strangler sync run of this release" in str(refusal(Recorded(lsn=0x2000, since=None), 0x1FFF))
     assert "are all compared at the end" in str(refusal(Recorded(lsn=1, since=None, copying=True), 1))
     assert "slot too long" in str(refusal(Recorded(lsn=1, since=1, given_up="slot too long"), 1))
 

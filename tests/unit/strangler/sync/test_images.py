@@ -83,6 +83,7 @@ class Replica:
         if changes.moved is not None:
             before, after = changes.moved
             self.target[after] = self.target.pop(before)
+        assert changes.there & changes.rows.keys() <= self.target.keys()
         for key, row in changes.rows.items():
             self.target[key] = filled(row, self.target[key]) if UNCHANGED in row else row
 
@@ -102,6 +103,16 @@ def test_the_last_image_of_a_key_is_not_enough() -> None:
     changes.update(None, (b"1", b"b", UNCHANGED))
     assert changes.rows == {(b"1",): (b"1", b"b", b"long")}
     assert len(changes) == 1
+
+
+def test_a_row_that_was_updated_and_not_made_should_be_there() -> None:
+    changes = Changes((0,))
+    changes.update(None, (b"1", b"a", b"long"))
+    changes.insert((b"2", b"a", b"long"))
+    changes.update(None, (b"2", b"b", b"long"))
+    changes.delete((b"3", None, None))
+    changes.insert((b"3", b"a", b"long"))
+    assert changes.there == {(b"1",)}
 
 
 @pytest.mark.parametrize("row", [(None, b"a"), (UNCHANGED, b"a")])

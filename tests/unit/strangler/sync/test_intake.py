@@ -8,8 +8,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from strangler.sync.images import Changes, RowKey, filled
-from strangler.sync.intake import Expected, Intake
-from strangler.sync.pgoutput import UNCHANGED, Begin, Column, Commit, Delete, Event, Insert, Relation, Tuple, Update
+from strangler.sync.intake import PREFIX, Expected, Intake
+from strangler.sync.pgoutput import (
+    UNCHANGED,
+    Begin,
+    Column,
+    Commit,
+    Delete,
+    Event,
+    Insert,
+    Message,
+    Relation,
+    Tuple,
+    Update,
+)
 
 Table = dict[RowKey, Tuple]
 KEYS = [b"1", b"2", b"3", b"4"]
@@ -118,3 +130,16 @@ def run(
         for event in (Begin(number, 0, number), *events, Commit(number, number, 0)):
             intake.take(event)
         flush()
+
+
+def test_what_is_sent_again_is_no_heartbeat_and_what_is_no_transactions_is_heard_all_the_same() -> None:
+    heard: list[Message] = []
+    intake = Intake([], 100, lambda: None, lambda: None, heard=heard.append)
+    aside = Message(None, transactional=False, lsn=40, prefix="strangler_observed", content=b"{}")
+    for final, content in ((50, b"again"), (150, b"new"), (90, b"again")):
+        intake.take(Begin(final, 0, final))
+        intake.take(aside)
+        intake.take(Message(None, transactional=True, lsn=final, prefix=PREFIX, content=content))
+        intake.take(Commit(final, final + 1, 0))
+    assert (intake.batch.heartbeat, intake.batch.transactions) == (b"new", 1)
+    assert heard == [aside] * 3

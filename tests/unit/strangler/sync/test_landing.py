@@ -150,3 +150,25 @@ def test_what_is_declared_of_who_refers_makes_no_other_rows() -> None:
     note = Referred(by="note", columns=("of",), stack=Stack.MONOLITH, on_delete=OnDelete.KEEP)
     assert digest([mapping]) == digest([replace(mapping, referred_by=(note,))])
     assert digest([mapping]) != digest([replace(mapping, where="shop > 1")])
+
+
+@pytest.mark.parametrize(
+    ("forward", "where", "unique", "otherwise", "apart"),
+    [
+        ({"title": "title"}, None, [("shop", "shelf")], False, True),
+        ({}, None, [("shop", "shelf")], False, False),
+        ({"title": "title"}, "shop > 1", [("shop", "shelf")], False, False),
+        ({"title": "title"}, None, [("shop", "shelf"), ("title",)], False, False),
+        ({"title": "title"}, None, [("shop", "shelf")], True, False),
+    ],
+)
+def test_rows_that_should_be_there_are_updated_where_no_other_row_may_be_in_their_way(
+    forward: dict[str, str], where: str | None, unique: list[tuple[str, ...]], otherwise: bool, apart: bool
+) -> None:
+    found = landing(where)
+    projection = replace(
+        found.projection,
+        mapping=replace(found.projection.mapping, forward=forward),
+        target=replace(found.projection.target, unique=tuple(map(frozenset, unique)), kept_apart_otherwise=otherwise),
+    )
+    assert replace(found, projection=projection).tells_apart is apart

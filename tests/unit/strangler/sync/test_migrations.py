@@ -25,10 +25,11 @@ def listed(*changes: Any, app: str = "catalog", **more: Any) -> str:
     """Return what manage.py prints of one migration with one operation."""
     operation = {"class": "Some", "describe": "Do", "unknown": False, "changes": changes, **more.pop("operation", {})}
     found = {
-        "strangler_migrations": 1,
+        "strangler_migrations": 2,
         "django": "5.2",
         "database": {"alias": "default", "vendor": "postgresql", "name": "shop"},
         "apps": {"catalog": ["catalog_book"], "other": ["other_thing"]},
+        "files": [],
         "migrations": [{"app": app, "name": "0002_more", "operations": [operation]}],
         **more,
     }
@@ -149,6 +150,33 @@ def test_operations_of_the_database_alone_count_as_its_own() -> None:
     assert found.found.startswith("catalog.0002_more (Drop): catalog_book is dropped")
 
 
+COVER = {"table": "catalog_book", "column": "title", "storage": "FileSystemStorage in /srv/media"}
+
+
+def test_files_that_no_stream_carries_stop_until_both_stacks_reach_them() -> None:
+    [found] = judge_migrations(read(files=[COVER]), MAPPED, "shop")
+    assert (found.level, found.where) == (Level.STOP, "monolith's files")
+    assert found.found == (
+        "catalog_book.title names files, which no stream carries (FileSystemStorage in /srv/media): let both stacks"
+        ' reach that storage, and say so: shared_files = ["title"] in its [[table]]'
+    )
+    shared = {"catalog_book": Mapped(keys=ID, used=frozenset({"id", "title"}), shared=frozenset({"title"}))}
+    assert judge_migrations(read(files=[COVER]), shared, "shop") == []
+
+
+@pytest.mark.parametrize("other", [{"column": "blurb"}, {"table": "other_thing"}])
+def test_files_of_what_is_not_mapped_are_nobody_s_concern(other: dict[str, str]) -> None:
+    assert judge_migrations(read(files=[{**COVER, **other}]), MAPPED, "shop") == []
+
+
+def test_shared_files_are_those_of_every_target_that_a_table_feeds() -> None:
+    one, other = (
+        TableMapping(source="book", target=name, key={"id": "id"}, forward={}, reverse={}, shared_files=(column,))
+        for name, column in (("a", "cover"), ("b", "sample"))
+    )
+    assert mapped([one, other])["book"].shared == {"cover", "sample"}
+
+
 def test_another_database_than_the_mapping_s_is_not_taken_for_it() -> None:
     [found] = judge_migrations(read(change("table dropped")), MAPPED, "other")
     assert found.found.startswith("manage.py looks into database shop, and the mapping's tables are in other")
@@ -221,9 +249,9 @@ def test_types_are_compared_as_django_names_them(before: str, after: str, wider:
     [
         ("", "a file has no listing"),
         ("{}", "a file has no listing"),
-        ('{"strangler_migrations": 2}', "a file is of another release of strangler_django"),
-        ('{"strangler_migrations": 1}', "a file is no whole listing .*KeyError.*'database'"),
-        ('{"strangler_migrations": 1', "a file is no whole listing"),
+        ('{"strangler_migrations": 1}', "a file is of another release of strangler_django"),
+        ('{"strangler_migrations": 2}', "a file is no whole listing .*KeyError.*'database'"),
+        ('{"strangler_migrations": 2', "a file is no whole listing"),
         (listed(operation={"changes": [{}]}), "KeyError.*'table'"),
         (listed(migrations=7), "TypeError"),
     ],

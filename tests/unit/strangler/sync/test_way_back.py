@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from strangler.capability import Data, Stack, Stage, State
 from strangler.sync.direction import Way
-from strangler.sync.status import Status
-from strangler.sync.way_back import Gate, way_back
+from strangler.sync.fence import Claim
+from strangler.sync.status import Status, Sync
+from strangler.sync.way_back import Gate, misfenced, way_back
 
 FORWARD = Status(
     way=Way.FORWARD, begun=True, running=True, lag_s=0.4, lag_bytes=7, lag_transactions=3, kept_bytes=9, changes=3
@@ -71,3 +72,32 @@ backs = st.builds(
 def test_nothing_is_called_safe_that_nobody_has_seen_arrive(state: State, back: Status) -> None:
     found = way_back(state, FORWARD, back)
     assert (found.rows_lost == 0) == (state.owner is Stack.MONOLITH or back.follows)
+
+
+def claim(owner: Stack, *, raised: bool) -> Claim:
+    return Claim(capability="books", epoch=3, owner=owner, raised_on=3 if raised else None, observing=False)
+
+
+def said(state: State, *, monolith: bool, service: bool) -> list[str]:
+    """Return what is said where the fences of the two stacks' databases are raised, or not."""
+    fences = {
+        Stack.MONOLITH: claim(Stack.SERVICE, raised=monolith),
+        Stack.SERVICE: claim(Stack.MONOLITH, raised=service),
+    }
+    sync = Sync(capability="books", forward=FORWARD, back=BACK, copy=None, tables={}, fences=fences)
+    return list(misfenced(sync, state))
+
+
+def test_a_database_that_stands_as_under_another_owner_is_told() -> None:
+    assert said(SERVICE, monolith=True, service=False) == said(CANARY, monolith=False, service=True) == []
+    [opened] = said(SERVICE, monolith=False, service=False)
+    assert opened.startswith("the service owns, and the monolith's database is open: who writes there is not refused;")
+    [shut] = said(SERVICE, monolith=True, service=True)
+    assert shut.startswith("the service owns, and its own database is fenced: every write is refused;")
+    assert len(said(CANARY, monolith=True, service=False)) == 2
+
+
+def test_nothing_is_said_where_nothing_is_streamed_or_a_fence_is_not_known() -> None:
+    assert said(State(), monolith=False, service=False) == []
+    bare = Sync(capability="books", forward=FORWARD, back=BACK, copy=None, tables={})
+    assert list(misfenced(bare, SERVICE)) == []
