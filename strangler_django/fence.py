@@ -96,9 +96,11 @@ def _instead(request: Any, response: Any) -> Any:
 def _answer(request: Any, found: Refusal) -> Any:
     _LOG.warning("a write is refused by a fence: %s", found.detail)
     what = f"What you sent belongs to {found.capability}, which" if found.capability else "What you sent"
-    detail = f"{what} cannot be written here at this moment. It was not saved; send it again in a few seconds."
+    page = problem.prefers_html(request.headers.get("Accept", ""))
+    again = "reload this page in a few seconds to send it again" if page else "send it again in a few seconds"
+    detail = f"{what} cannot be written here at this moment. It was not saved; {again}."
     members = {"capability": found.capability} if found.capability else {}
-    response = problem.answer(request, 503, "Not saved yet", detail, **members)
+    response = problem.answer(request, 503, "Not saved yet", detail, members)
     response["Retry-After"] = str(RETRY_AFTER_S)
     # Django logs each 5xx as an error, which sends mail to the administrators; it is said above, and is none.
     response._has_been_logged = True

@@ -102,6 +102,11 @@ def writes(statement: str) -> bool:
     return found is not None and (found[2] is None or _WRITE_WITHIN.search(statement) is not None)
 
 
+def text_of(statement: Any, context: Any) -> Any:
+    """Return a statement's text as wrappers of Django's get it; drivers have composed ones."""
+    return statement.as_string(context["cursor"].cursor) if hasattr(statement, "as_string") else statement
+
+
 def clean(text: str) -> str:
     """Return a name as a comment may hold it."""
     return _OUTSIDE.sub("_", text[:MOST])
@@ -172,9 +177,7 @@ def _opened(connection: Any, **_: object) -> None:
 
 
 def _execute(execute: Any, statement: Any, parameters: Any, many: bool, context: Any) -> Any:
-    text = statement
-    if hasattr(statement, "as_string"):  # psycopg's composed ones
-        text = statement.as_string(context["cursor"].cursor)
+    text = text_of(statement, context)
     if isinstance(text, str) and writes(text):
         statement = comment(words(), text)
     return execute(statement, parameters, many, context)

@@ -8,15 +8,17 @@ elsewhere. Of SQL and Python that is run nobody knows what it does, nor of opera
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterable, Iterator, Tuple
 
 import django
+from django.apps import apps
 from django.db import models, router
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations import RenameField, RenameModel, RunPython, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.state import ProjectState
+from django.utils.functional import LazyObject, empty
 
-FORMAT = 1
+FORMAT = 2
 """Of what ``listing`` returns; it rises when what is there means something else."""
 
 Key = Tuple[str, ...]  # a model's app and name; of a many-to-many table also the field that it belongs to
@@ -38,11 +40,33 @@ def listing(connection: Any) -> dict[str, Any]:
         "django": django.get_version(),
         "database": {"alias": connection.alias, "vendor": connection.vendor, "name": _name(connection)},
         "apps": _apps(look(state)),
+        "files": files(apps.get_models(), connection),
         "migrations": [
             _migration(migration, state, look)
             for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())
         ],
     }
+
+
+def files(found: Iterable[Any], connection: Any) -> list[dict[str, str]]:
+    """Return the columns of models that name files, each with where these are kept; no stream carries them."""
+    return [
+        {"table": model._meta.db_table, "column": field.column, "storage": _kept(field.storage)}
+        for model in found
+        if model._meta.can_migrate(connection) and router.allow_migrate_model(connection.alias, model)
+        for field in model._meta.local_concrete_fields
+        if isinstance(field, models.FileField)
+    ]
+
+
+def _kept(storage: Any) -> str:
+    """Return where a storage keeps its files, for a person: its kind and, where it says so, its folder or bucket."""
+    while isinstance(storage, LazyObject):  # the default storage, until it is used
+        if storage._wrapped is empty:
+            storage._setup()  # type: ignore[attr-defined,unused-ignore]
+        storage = storage._wrapped
+    place = getattr(storage, "bucket_name", None) or getattr(storage, "location", None)
+    return type(storage).__name__ + (f" in {place}" if place else "")
 
 
 def _applied(executor: Any) -> Any:

@@ -10,20 +10,31 @@ import json
 import re
 from html import escape
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Mapping, Sequence
 
 from django.http import HttpResponse
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-def answer(request: Any, status: int, heading: str, detail: str, **members: str) -> HttpResponse:
-    """Return a response that nobody keeps; ``members`` stand in the problem, and in small print on the page."""
+def answer(
+    request: Any,
+    status: int,
+    heading: str,
+    detail: str,
+    members: Mapping[str, str],
+    links: Sequence[tuple[str, str]] = (),
+    typed: Sequence[tuple[str, str]] = (),
+) -> HttpResponse:
+    """Return a response that nobody keeps; ``members`` stand in the problem, and in small print on the page.
+
+    The page's alone are ``links``, of each its words and where it leads, and what somebody ``typed``, by its names.
+    """
     found = request.headers.get("X-Request-ID", "")
     if _REQUEST_ID.fullmatch(found):
-        members["instance"] = f"urn:request:{found}"
+        members = {**members, "instance": f"urn:request:{found}"}
     page = prefers_html(request.headers.get("Accept", ""))
-    body = _page(status, heading, detail, members) if page else _json(status, detail, members)
+    body = _page(status, heading, detail, members, links, typed) if page else _json(status, detail, members)
     kind = "text/html; charset=utf-8" if page else "application/problem+json"
     response = HttpResponse(body, status=status, content_type=kind)
     response["Cache-Control"] = "no-store"
@@ -53,14 +64,33 @@ def _weight(text: str) -> float:
         return 0.0
 
 
-def _json(status: int, detail: str, members: dict[str, str]) -> str:
+def _json(status: int, detail: str, members: Mapping[str, str]) -> str:
     title = HTTPStatus(status).phrase
     return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **members})
 
 
-def _page(status: int, heading: str, detail: str, members: dict[str, str]) -> str:
-    small = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in members.items())
-    return _PAGE.format(status=status, heading=escape(heading), detail=escape(detail), small=small)
+def _page(
+    status: int,
+    heading: str,
+    detail: str,
+    members: Mapping[str, str],
+    links: Sequence[tuple[str, str]],
+    typed: Sequence[tuple[str, str]],
+) -> str:
+    ways = "".join(f'<li><a href="{escape(url)}">{escape(words)}</a></li>' for words, url in links)
+    return _PAGE.format(
+        status=status,
+        heading=escape(heading),
+        detail=escape(detail),
+        links=f"<ul>{ways}</ul>" if ways else "",
+        typed=_listed("typed", typed),
+        small=_listed("small", list(members.items())),
+    )
+
+
+def _listed(kind: str, named: Sequence[tuple[str, str]]) -> str:
+    told = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in named)
+    return f'<dl class="{kind}">{told}</dl>' if told else ""
 
 
 _PAGE = """<!doctype html>
@@ -74,9 +104,13 @@ main{{max-width:34rem;width:100%;background:var(--card);border:1px solid var(--l
 padding:clamp(1.25rem,5vw,2.25rem)}}
 p.status{{margin:0;font-size:.85rem;font-weight:600;letter-spacing:.08em;color:var(--mark)}}
 h1{{margin:.25rem 0 .75rem;font-size:1.6rem;line-height:1.25}}p{{margin:0 0 1.25rem}}
-dl{{display:grid;grid-template-columns:auto 1fr;gap:.25rem .75rem;margin:0;padding-top:1rem;
-border-top:1px solid var(--line);font-size:.85rem;color:var(--soft)}}
-dd{{margin:0;font-family:ui-monospace,SFMono-Regular,Menlo,monospace;word-break:break-all}}
+ul{{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem;margin:0 0 1.25rem;padding:0;list-style:none}}
+a{{color:var(--mark);font-weight:600;text-underline-offset:.2em}}
+dl{{margin:0;padding-top:1rem;border-top:1px solid var(--line)}}dd{{margin:0}}
+.typed{{margin-bottom:1.25rem}}.typed dt{{font-size:.85rem;color:var(--soft)}}
+.typed dd{{margin-bottom:.75rem;white-space:pre-wrap;overflow-wrap:anywhere}}
+.small{{display:grid;grid-template-columns:auto 1fr;gap:.25rem .75rem;font-size:.85rem;color:var(--soft)}}
+.small dd{{font-family:ui-monospace,SFMono-Regular,Menlo,monospace;word-break:break-all}}
 </style></head><body><main><p class="status">{status}</p>
-<h1>{heading}</h1><p>{detail}</p><dl>{small}</dl></main></body></html>
+<h1>{heading}</h1><p>{detail}</p>{links}{typed}{small}</main></body></html>
 """

@@ -49,10 +49,10 @@ def _order_letter(order, subject):
 
 def _review_saved(sender, instance, created, raw, **kwargs):
     if created and not raw:
-        _review_written(instance)
+        review_written(instance)
 
 
-def _review_written(review):
+def review_written(review):
     announce(
         Kind.REVIEW_WRITTEN,
         review,

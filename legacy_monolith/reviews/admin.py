@@ -5,6 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 from reviews.models import AlreadyReviewed, Photo, Review, Vote
 from reviews.signals import refresh_rating
+from shop import elsewhere
 
 
 class PhotoInline(admin.TabularInline):
@@ -61,13 +62,15 @@ class ReviewAdmin(admin.ModelAdmin):
     def get_queryset(self, request):
         return Review.with_deleted.order_by(*self.get_ordering(request) or Review._meta.ordering)
 
+    @elsewhere.reached
     @admin.action(description=_("Publish the selected reviews"))
     def publish(self, request, queryset):
-        self._change(request, queryset, is_published=True)
+        self._set_published(request, queryset, True)
 
+    @elsewhere.reached
     @admin.action(description=_("Hide the selected reviews"))
     def hide(self, request, queryset):
-        self._change(request, queryset, is_published=False)
+        self._set_published(request, queryset, False)
 
     @admin.action(description=_("Restore the selected reviews"))
     def restore(self, request, queryset):
@@ -86,11 +89,25 @@ class ReviewAdmin(admin.ModelAdmin):
         queryset.filter(deleted_at=None).update(deleted_at=timezone.now(), updated_at=timezone.now())
         _refresh(products)
 
-    def _change(self, request, queryset, **values):
+    def _set_published(self, request, queryset, is_published):
+        if elsewhere.owned("reviews"):
+            self._have_published(request, queryset, is_published)
+            return
         products = _products(queryset)
-        changed = queryset.update(**values, updated_at=timezone.now())
+        changed = queryset.update(is_published=is_published, updated_at=timezone.now())
         _refresh(products)
         self._tell_changed(request, changed)
+
+    def _have_published(self, request, queryset, is_published):
+        """Have the service do it that owns the reviews; what follows from it comes with the rows."""
+        wanted = {"ids": sorted(queryset.values_list("id", flat=True)), "is_published": is_published}
+        path = "/internal/reviews/published/"
+        try:
+            done = elsewhere.ask("reviews", "PUT", path, json=wanted, user=request.user, deadline_s=10)
+        except elsewhere.failures() as problem:
+            self.message_user(request, str(problem), messages.ERROR)
+        else:
+            self._tell_changed(request, done.data["changed"])
 
     def _tell_changed(self, request, count):
         self.message_user(request, _("%(count)s reviews changed.") % {"count": count})

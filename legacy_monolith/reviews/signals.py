@@ -3,14 +3,14 @@
 A product carries its average rating, so that lists need not count reviews; and a photo's file goes with its row.
 """
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Avg, Count, DecimalField
 from django.db.models.functions import Round
 from django.db.models.signals import post_delete, post_save
-from django.utils import timezone
 
-from catalog.models import Product
+from catalog.counted import write
 from reviews.models import Photo, Review
+from shop import elsewhere
 
 
 def connect():
@@ -28,14 +28,20 @@ def _photo_deleted(sender, instance, **kwargs):
     transaction.on_commit(lambda: instance.image.delete(save=False))
 
 
-@transaction.atomic
 def refresh_rating(product_id):
-    """Count a product's published reviews anew; those that were deleted count no more."""
-    # Two reviews at once: the second waits here and then counts the first one too.
-    product = Product.objects.select_for_update().filter(id=product_id).first()
-    if product is None:
-        return
-    counted = (
+    """Have a product's published reviews counted anew; those that were deleted count no more."""
+    try:
+        write(product_id, counted)
+    except DatabaseError as error:
+        if not elsewhere.refused(error, "catalog"):
+            raise
+        # The product's row is its service's: it is told when this transaction is committed.
+        elsewhere.leave("rating", "catalog", product_id=product_id)
+
+
+def counted(product_id):
+    """Return how a product's reviews rate it, as the reviews are here: owned, or as the stream brings them."""
+    return (
         Review.objects.published()
         .filter(product_id=product_id)
         .aggregate(
@@ -43,4 +49,3 @@ def refresh_rating(product_id):
             review_count=Count("id"),
         )
     )
-    Product.objects.filter(id=product_id).update(**counted, updated_at=timezone.now())

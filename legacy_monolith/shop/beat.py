@@ -19,6 +19,10 @@ SCHEDULE = {
         "task": "cart.tasks.forget_old_carts",
         "schedule": crontab(hour=3, minute=40),
     },
+    "forget who voted for reviews that are gone": {
+        "task": "reviews.tasks.forget_votes",
+        "schedule": crontab(hour=4, minute=10),
+    },
     # After midnight of UTC, the shop's day.
     "count yesterday's sales": {"task": "reporting.tasks.close_day", "schedule": crontab(hour=0, minute=10)},
 }

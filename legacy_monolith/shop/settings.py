@@ -52,11 +52,40 @@ INSTALLED_APPS = [
 STRANGLER_IDENTITY_SECRET = environment.secret("STRANGLER_IDENTITY_SECRET")
 if STRANGLER_IDENTITY_SECRET and find_spec("strangler_django"):
     INSTALLED_APPS.append("strangler_django")
+# What the reviews do beside the requests is done where their data are owned, should that be a service one day.
+STRANGLER_BACKGROUND = {
+    "reviews": {"tasks": ["reviews.tasks.*"], "record": "reviews.Job", "queue": "reviews"},
+}
+
+# Services that may own what the shop's own code still writes, once it has moved: how they are asked, and what proves to
+# them that it is the shop.
+STRANGLER_OWNERS = {
+    name: {"url": url, "secret": environment.secret("STRANGLER_SERVICE_SECRET")}
+    for name in ("catalog", "reviews")
+    if (url := environment.text(f"{name.upper()}_SERVICE_URL"))
+}
+
+# Looked at only in the administration, once a service owns them; it leads to where they are changed then, if there is
+# such a place.
+STRANGLER_OWNED = {
+    "catalog": {
+        "models": ["catalog.Category", "catalog.Product"],
+        "url": environment.text("CATALOG_ADMIN_URL"),
+    },
+    "reviews": {
+        "models": ["reviews.Review", "reviews.Photo", "reviews.Vote"],
+        "url": environment.text("REVIEWS_ADMIN_URL"),
+    },
+}
 
 # The addresses of proxies in front that say for whom they ask.
 STRANGLER_PROXIES = environment.listed("STRANGLER_PROXIES")
 MIDDLEWARE = [
-    *(["strangler_django.forget.middleware"] if "strangler_django" in INSTALLED_APPS else []),
+    *(
+        [f"strangler_django.{name}.middleware" for name in ("forget", "causal", "fence", "names")]
+        if "strangler_django" in INSTALLED_APPS
+        else []
+    ),
     *(["strangler_django.addresses.client_address"] if STRANGLER_PROXIES else []),
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

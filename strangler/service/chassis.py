@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from time import perf_counter
 
+from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +18,10 @@ from strangler.service.identity import HEADER, Identity, Verifier, acting
 from strangler.service.log import RequestLog
 from strangler.service.metrics import UNMATCHED
 from strangler.service.panel import Panel
+from strangler.service.position import HEADER as POSITION
+from strangler.service.position import SAFE
+
+Position = Callable[[], Awaitable[str | None]]
 
 
 class Chassis:
@@ -25,8 +30,9 @@ class Chassis:
     ``checks`` decide readiness, ``openapi`` is served as it is. With ``identity``, the application finds the visitor
     in ``strangler.service.identity.current``; without, everybody is anonymous, whatever they send. With
     ``callers``, it finds which service asks in ``strangler.service.calling.caller``. The route label
-    of a request is the ``path`` of what the application leaves in ``scope["route"]``, as Starlette does. Raises
-    ``SettingRefused`` for a document that is not JSON.
+    of a request is the ``path`` of what the application leaves in ``scope["route"]``, as Starlette does. ``position``
+    is asked after each request by an unsafe method how far its database's WAL is (``Database.position``), and the proxy
+    told. ``instruments`` are what else ``/metrics`` tells. Raises ``SettingRefused`` for a document that is not JSON.
     """
 
     def __init__(
@@ -39,13 +45,18 @@ class Chassis:
         requests: RequestLog | None = None,
         identity: Verifier | None = None,
         callers: Callers | None = None,
+        position: Position | None = None,
+        instruments: Iterable[Collector] = (),
     ) -> None:
         self.name = name
         self.readiness = Readiness(checks=checks or {})
         self._app = app
         self._verifier = identity
         self._callers = callers
+        self._position = position
         self._panel = Panel(name=name, openapi=openapi, requests=requests or RequestLog(sys.stdout, service=name))
+        for each in instruments:
+            self._panel.metrics.registry.register(each)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,7 +70,8 @@ class Chassis:
     async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:
         current = trace.read(scope["headers"])
         token = trace.CURRENT.set(current)
-        answer = _Answer(send, last=self.readiness.draining)
+        position = None if scope["method"] in SAFE else self._position
+        answer = _Answer(send, last=self.readiness.draining, position=position)
         began = perf_counter()
         self._panel.metrics.in_flight.inc()
         try:
@@ -105,8 +117,9 @@ class _Answer:
     A pool upstream then lets its connections go one by one, instead of finding them closed under a request.
     """
 
-    def __init__(self, send: Send, *, last: bool) -> None:
+    def __init__(self, send: Send, *, last: bool, position: Position | None) -> None:
         self._send = send
+        self._position = position
         self._last = last
         self.status = 500
         self.begun = False
@@ -116,8 +129,12 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.begun = True
             self.status = message["status"]
-            if self._last:
-                message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
+            more = [(b"connection", b"close")] if self._last else []
+            position = None if self._position is None else await self._position()
+            if position is not None:
+                more.append((_POSITION, position.encode("ascii")))
+            if more:
+                message = {**message, "headers": [*message.get("headers", []), *more]}
         await self._send(message)
         if message["type"] == "http.response.body":
             self.ended = not message.get("more_body", False)
@@ -138,6 +155,7 @@ def _sent(scope: Scope, name: bytes) -> str | None:
     return ",".join(found) if found else None
 
 
+_POSITION = POSITION.lower().encode()
 _IDENTITY = HEADER.encode()
 _SERVICE = SERVICE.encode()
 _DEADLINE = deadline.HEADER.encode()

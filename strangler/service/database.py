@@ -13,6 +13,8 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from strangler.service.errors import SettingRefused, Unavailable
+from strangler.service.fenced import refusal
+from strangler.service.position import QUERY
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +69,19 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection in autocommit; raises ``Unavailable`` when none is to be had, or the server goes."""
+        """Lend a connection in autocommit.
+
+        Raises ``Unavailable`` when none is to be had, or the server goes; ``NotOwner`` where a fence refuses a write.
+        """
         try:
             async with self._pool.connection() as connection:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError) as error:
             raise Unavailable(f"the database does not answer: {error}") from error
+        except psycopg.Error as error:
+            if (refused := refusal(error)) is None:
+                raise
+            raise refused from error
 
     async def check(self) -> str | None:
         """Tell what is wrong with the database, None when nothing is: a check of ``/health/ready``."""
@@ -83,6 +92,16 @@ class Database:
             logger.warning("not ready: %s", gone)
             return "the database does not answer"
         return None
+
+    async def position(self) -> str | None:
+        """Tell how far the WAL is, None when that cannot be said: the ``position`` of a chassis."""
+        try:
+            async with self.connection() as connection:
+                row = await (await connection.execute(QUERY)).fetchone()
+        except Unavailable as gone:
+            logger.warning("nobody can say how far the database has written: %s", gone)
+            return None
+        return None if row is None else str(row[0])
 
     async def _configure(self, connection: Connection) -> None:
         await connection.execute(

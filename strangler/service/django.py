@@ -6,7 +6,7 @@ Import it where Django is; the chassis itself needs none. In the lifted project'
   one whom the proxy vouches for; nobody logs in here.
 - ``RouteMiddleware`` stands first. It labels requests for the metrics, and answers 503 when the database is away.
 - ``Visitor`` completes a slim user model that holds no more than the application shows of a user.
-- ``database_check`` goes into the checks of ``strangler.service.wsgi.Chassis``.
+- ``database_check`` goes into the checks of ``strangler.service.wsgi.Chassis``, ``database_position`` is its position.
 
 Views, permissions, ``login_required`` and Django's own CSRF middleware go on as they did: that needs no secret that
 both stacks share. For Django REST framework there is ``strangler.service.drf``.
@@ -14,6 +14,7 @@ both stacks share. For Django REST framework there is ``strangler.service.drf``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
@@ -32,7 +33,10 @@ from strangler.service import csrf, problem
 from strangler.service.errors import Unavailable
 from strangler.service.health import PlainCheck
 from strangler.service.identity import Identity, current
-from strangler.service.wsgi import ROUTE
+from strangler.service.position import QUERY
+from strangler.service.wsgi import ROUTE, Position
+
+logger = logging.getLogger(__name__)
 
 _GONE: Final = (Unavailable, OperationalError, InterfaceError)
 
@@ -190,3 +194,21 @@ def database_check(alias: str = "default") -> PlainCheck:
         return None
 
     return check
+
+
+def database_position(alias: str = "default") -> Position:
+    """Return what tells how far the WAL of the database called ``alias`` is: the ``position`` of a chassis."""
+
+    def position() -> str | None:
+        connection = connections[alias]
+        if connection.in_atomic_block:
+            return None  # what was written is not committed yet
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(QUERY)
+                return str(cursor.fetchone()[0])
+        except DatabaseError as error:
+            logger.warning("nobody can say how far the database has written: %s", error)
+            return None
+
+    return position

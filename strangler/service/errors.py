@@ -19,6 +19,19 @@ class Unavailable(ChassisError):
     """Something the service needs does not answer. Clients get a 503 and may try again; look at that thing first."""
 
 
+class NotOwner(Unavailable):
+    """The data are owned elsewhere, or move at this moment: nothing was written, and ``owner`` is who may.
+
+    Send work to the owner's queue. A request that meets it came past the proxy, or while the owner moved: clients get
+    a 503 that names the ``capability``, which is empty where the fence did not say it.
+    """
+
+    def __init__(self, message: str, *, owner: str, capability: str = "") -> None:
+        super().__init__(message)
+        self.owner = owner
+        self.capability = capability
+
+
 class Untrusted(ChassisError):
     """An identity came with a request that the proxy did not vouch for, or not any more. Clients get a 401.
 

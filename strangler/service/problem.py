@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from strangler.service.errors import Unavailable, Untrusted
+from strangler.service.errors import NotOwner, Unavailable, Untrusted
 from strangler.service.trace import CURRENT
 
 logger = logging.getLogger(__name__)
@@ -23,9 +23,10 @@ class Problem(JSONResponse):
 
     media_type = "application/problem+json"
 
-    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **members: str) -> None:
         trace = CURRENT.get()
-        content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+        title = HTTPStatus(status).phrase
+        content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
         if trace is not None:
             content["instance"] = f"urn:request:{trace.request_id}"
         super().__init__(content, status_code=status, headers=headers)
@@ -49,6 +50,13 @@ def unavailable() -> Problem:
     return Problem(503, "something this service needs does not answer; try again", headers={"Retry-After": "1"})
 
 
+def elsewhere(capability: str) -> Problem:
+    """Return the answer to a write that a fence refused; the capability tells callers that nothing of it was done."""
+    headers = {"Retry-After": "2", "Cache-Control": "no-store"}
+    members = {"capability": capability} if capability else {}
+    return Problem(503, "this service does not own what it was to write; try again", headers=headers, **members)
+
+
 def untrusted(why: str) -> Problem:
     """Return the answer to a request whose identity does not verify; RFC 9110 section 11.6.1 wants a challenge."""
     headers = {"WWW-Authenticate": "Strangler-Identity"}
@@ -65,6 +73,9 @@ def of(error: Exception) -> Problem:
     if isinstance(error, Untrusted):
         logger.warning("an identity is refused: %s", error)
         return untrusted(str(error))
+    if isinstance(error, NotOwner):
+        logger.warning("a fence refused: %s", error)
+        return elsewhere(error.capability)
     if isinstance(error, Unavailable):
         logger.warning("unavailable: %s", error)
         return unavailable()

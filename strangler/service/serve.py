@@ -6,20 +6,24 @@ elsewhere; after ``notice_seconds`` the socket closes; requests in flight get ``
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import FrameType
+from typing import cast
 
 import uvicorn
 
 from strangler.service.chassis import Chassis
 from strangler.service.errors import SettingRefused
+from strangler.service.heads import BoundedHeads
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +79,8 @@ class Limits:
     finish_seconds: int = 10
     concurrency: int = 1_000
     backlog: int = 2_048
+    head_bytes: int = 65_536  # a little more than the proxy lets through
+    head_seconds: float = 10.0  # the proxy's own request_headers
 
 
 def serve(chassis: Chassis, listen: Listen, *, limits: Limits | None = None, tls: Tls | None = None) -> None:
@@ -90,6 +96,7 @@ def serve(chassis: Chassis, listen: Listen, *, limits: Limits | None = None, tls
 def _config(chassis: Chassis, limits: Limits, tls: Tls | None) -> uvicorn.Config:
     return uvicorn.Config(
         chassis,
+        http=cast("type[asyncio.Protocol]", _protocol(limits)),  # whatever makes one will do
         log_config=None,
         access_log=False,
         # The proxy says who the client is in headers that the application may read; they never rewrite the scope.
@@ -106,6 +113,15 @@ def _config(chassis: Chassis, limits: Limits, tls: Tls | None) -> uvicorn.Config
         ssl_keyfile=tls.key if tls else None,
         ssl_ca_certs=str(tls.clients) if tls and tls.clients else None,
         ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.clients else ssl.CERT_NONE,
+    )
+
+
+def _protocol(limits: Limits) -> partial[BoundedHeads]:
+    return partial(
+        BoundedHeads,
+        head_bytes=limits.head_bytes,
+        head_seconds=limits.head_seconds,
+        idle_seconds=limits.keep_alive_seconds,
     )
 
 

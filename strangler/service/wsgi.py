@@ -24,9 +24,13 @@ from strangler.service.identity import Verifier, acting
 from strangler.service.log import RequestLog
 from strangler.service.metrics import UNMATCHED
 from strangler.service.panel import Panel
+from strangler.service.position import HEADER as POSITION
+from strangler.service.position import SAFE
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+Position = Callable[[], str | None]
 
 ROUTE: Final = "strangler.route"
 """Where the application leaves the route label of a request in its environ."""
@@ -43,9 +47,10 @@ class Chassis:
     ``checks`` decide readiness, ``openapi`` is served as it is. With ``identity``, the application finds the visitor
     in ``strangler.service.identity.current``; without, everybody is anonymous, whatever they send. With
     ``callers``, it finds which service asks in ``strangler.service.calling.caller``. The route label
-    of a request is what the application leaves in ``environ["strangler.route"]``. WSGI has no way to ask for the
-    connection's end: while ``readiness.draining`` is set, the server has to. Raises ``SettingRefused`` for a document
-    that is not JSON.
+    of a request is what the application leaves in ``environ["strangler.route"]``. ``position`` is asked after each
+    request by an unsafe method how far its database's WAL is (``django.database_position``), and the proxy told. WSGI
+    has no way to ask for the connection's end: while ``readiness.draining`` is set, the server has to. Raises
+    ``SettingRefused`` for a document that is not JSON.
     """
 
     def __init__(
@@ -58,12 +63,14 @@ class Chassis:
         requests: RequestLog | None = None,
         identity: Verifier | None = None,
         callers: Callers | None = None,
+        position: Position | None = None,
     ) -> None:
         self.name = name
         self.readiness = PlainReadiness(checks=checks or {})
         self._app = app
         self._verifier = identity
         self._callers = callers
+        self._position = position
         self._panel = Panel(name=name, openapi=openapi, requests=requests or RequestLog(sys.stdout, service=name))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -71,7 +78,8 @@ class Chassis:
         if path in panel.ROUTES:
             verdict = self.readiness.verdict() if path == panel.READY else None
             return _sent(self._panel.answer(method, path, verdict), method, start_response)
-        answer = _Answer(self._app, self._panel, self._verifier, self._callers, environ, start_response)
+        position = None if method in SAFE else self._position
+        answer = _Answer(self._app, self._panel, self._verifier, self._callers, environ, start_response, position)
         answer.begin()
         return answer
 
@@ -87,7 +95,9 @@ class _Answer:
         callers: Callers | None,
         environ: WSGIEnvironment,
         start_response: StartResponse,
+        position: Position | None = None,
     ) -> None:
+        self._position = position
         self._app = app
         self._panel = panel
         self._verifier = verifier
@@ -158,7 +168,9 @@ class _Answer:
         self, status: str, headers: list[tuple[str, str]], exc_info: _Failure | None = None, /
     ) -> Callable[[bytes], object]:
         self._status = int(status[:3])
-        return self._start_response(status, headers, exc_info)
+        position = None if self._position is None else self._position()
+        told = [] if position is None else [(POSITION, position)]
+        return self._start_response(status, [*headers, *told], exc_info)
 
     def _shape(self, error: Exception) -> None:
         # The named top of a request. What is out cannot be taken back: the server breaks the connection off.

@@ -10,6 +10,7 @@ from importlib.resources import files
 import psycopg
 
 from catalog_service import app, settings
+from strangler.service.calling import Callers
 from strangler.service.database import Database
 from strangler.service.errors import ChassisError
 from strangler.service.log import RequestLog, configure
@@ -53,7 +54,9 @@ def _serve(own: settings.Settings, asked: argparse.Namespace) -> None:
     configure(service="catalog", level=own.log_level)
     requests = RequestLog.opened(asked.request_log or own.request_log, service="catalog")
     database = Database(own.database, application="catalog", size=own.pool)
-    serve(app.build(database, own.site, requests), Listen.parse(asked.listen) if asked.listen else own.listen)
+    callers = Callers.from_environment(os.environ, app.NAME)
+    built = app.build(database, own.site, requests, callers)
+    serve(built, Listen.parse(asked.listen) if asked.listen else own.listen)
 
 
 if __name__ == "__main__":

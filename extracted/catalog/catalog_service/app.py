@@ -14,12 +14,14 @@ from starlette.types import Receive, Scope, Send
 
 from catalog_service import filters, shapes
 from catalog_service.catalog import Catalog
+from catalog_service.counted import Counted
 from catalog_service.language import LANGUAGES, of_path
 from catalog_service.pages import Pages, missing
 from catalog_service.shapes import Row
 from strangler.service import Chassis, answer
 from strangler.service.answer import Answer
 from strangler.service.asked import Asked, Malformed, Site, Stranger
+from strangler.service.calling import Callers
 from strangler.service.conditions import Conditions
 from strangler.service.database import Database
 from strangler.service.log import RequestLog
@@ -27,12 +29,16 @@ from strangler.service.page import PageAsked
 from strangler.service.problem import SHAPES
 from strangler.service.resource import Answering, Elsewhere, Exact, Resource, Written
 
+NAME: Final = "catalog"
 _NOT_FOUND: Final = {"detail": "Not found."}
 _VERSIONS: Final = ("1", "2")
 
 
-def build(database: Database, site: Site, requests: RequestLog) -> Chassis:
-    """Wire the whole application around ``database``; it is opened and closed with the application's lifespan."""
+def build(database: Database, site: Site, requests: RequestLog, callers: Callers | None = None) -> Chassis:
+    """Wire the whole application around ``database``; it is opened and closed with the application's lifespan.
+
+    Of the ``callers`` the monolith alone may write, and only what it counts.
+    """
     catalog = Catalog(database)
     asks, pages = Questions(catalog), Pages(catalog)
     routes = [
@@ -40,6 +46,7 @@ def build(database: Database, site: Site, requests: RequestLog) -> Chassis:
         Exact("/api/catalog/products/{id:digits}/", Resource(asks.product, site, _VERSIONS)),
         Exact("/api/catalog/categories/", Resource(asks.categories, site, _VERSIONS)),
         Exact("/api/catalog/categories/{slug:slug}/", Resource(asks.category, site, _VERSIONS)),
+        Exact("/internal/products/{id:digits}/counted/", Counted(catalog)),
         Exact("/{language:language}/products/", _Page(pages.products, site)),
         Exact("/{language:language}/products/{slug:slug}/", _Page(pages.product, site)),
     ]
@@ -54,7 +61,9 @@ def build(database: Database, site: Site, requests: RequestLog) -> Chassis:
     app.router.redirect_slashes = False
     app.router.default = Elsewhere(routes, site, missing=_missing, language=of_path)
     document = json.loads(files("catalog_service").joinpath("openapi.json").read_bytes())
-    return Chassis(app, name="catalog", openapi=document, checks={"database": database.check}, requests=requests)
+    return Chassis(
+        app, name=NAME, openapi=document, checks={"database": database.check}, requests=requests, callers=callers
+    )
 
 
 class Questions:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import psycopg
+
 from catalog_service import queries
 from catalog_service.filters import Filters
 from catalog_service.numbering import PER_PAGE, Numbered
@@ -17,6 +19,14 @@ from strangler.service.database import Database
 from strangler.service.page import PageAsked
 
 _MOST: Final = 2**63 - 1
+
+
+FENCED: Final = "SF001"
+"""The SQLSTATE of a write that a fence refuses."""
+
+
+class Fenced(Exception):
+    """The catalog is somebody else's at this moment: nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +104,21 @@ class Catalog:
             return None
         rows = await self._rows(queries.BRANCH, {"slug": slug})
         return tuple(id_ for (id_,) in rows) or None
+
+    async def count(self, digits: str, counted: Mapping[str, int | None]) -> bool:
+        """Write what others count of a product, by column; return whether there is one.
+
+        Raises ``Fenced`` while somebody else owns the catalog.
+        """
+        id_ = int(digits) if len(digits.lstrip("0")) < 20 else 0
+        try:
+            async with self._database.connection() as connection:
+                written = await connection.execute(queries.counting(tuple(counted)), {**counted, "id": min(id_, _MOST)})
+        except psycopg.Error as error:
+            if error.sqlstate == FENCED:
+                raise Fenced from error
+            raise
+        return written.rowcount == 1
 
     async def _one(self, statement: bytes, parameters: dict[str, Any]) -> One | None:
         rows = await self._rows(statement, parameters)

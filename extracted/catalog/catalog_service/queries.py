@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from psycopg.sql import SQL, Composable, Placeholder
+from psycopg.sql import SQL, Composable, Identifier, Placeholder
 
 # When anything in the catalog last changed, what is not published included. Two looks at the end of an index.
 _CHANGED: Final = SQL("greatest((SELECT max(updated_at) FROM product), (SELECT max(updated_at) FROM category))")
@@ -85,6 +85,9 @@ WITH RECURSIVE branch (id) AS (
 SELECT id FROM branch
 """
 
+COUNTED: Final = ("stock", "rating_hundredths", "review_count")
+"""Columns that others count, and write."""
+
 _CONDITIONS: Final = MappingProxyType(
     {
         "branch": SQL("p.category_id = ANY (%(branch)s)"),
@@ -132,6 +135,23 @@ def products(conditions: tuple[str, ...], words: int, ordering: tuple[str, ...])
             columns=_PRODUCT_COLUMNS,
             where=SQL(" AND ").join(wanted),
             ordering=SQL(", ").join([*(_ORDERINGS[each] for each in ordering), SQL("p.id")]),
+        )
+        .as_bytes(None)
+    )
+
+
+@lru_cache(maxsize=8)
+def counting(columns: tuple[str, ...]) -> bytes:
+    """Return the statement that writes some of ``COUNTED``; what is so already stays, with its moment."""
+    pairs = [(Identifier(each), Placeholder(each)) for each in COUNTED if each in columns]
+    return (
+        SQL(
+            "UPDATE product SET {sets}, updated_at = CASE WHEN {differs} THEN clock_timestamp() ELSE updated_at END"
+            " WHERE id = %(id)s"
+        )
+        .format(
+            sets=SQL(", ").join(SQL("{} = {}").format(*pair) for pair in pairs),
+            differs=SQL(" OR ").join(SQL("{} IS DISTINCT FROM {}").format(*pair) for pair in pairs),
         )
         .as_bytes(None)
     )

@@ -184,6 +184,18 @@ class Vote(models.Model):
         return f"{self.user}: {'+' if self.helpful else '-'}"
 
 
+class Job(models.Model):
+    """A task of the reviews that has taken effect: should it be delivered again, it does not once more."""
+
+    id = models.CharField(primary_key=True, max_length=255)
+    name = models.CharField(max_length=255)
+    done_at = models.DateTimeField(db_index=True)
+    result = models.TextField(null=True)
+
+    def __str__(self):
+        return f"{self.name}[{self.id}]"
+
+
 def _helpful_votes():
     counted = Vote.objects.filter(review=models.OuterRef("pk"), helpful=True).order_by().values("review")
     return models.Subquery(counted.annotate(count=models.Count("*")).values("count"))

@@ -50,9 +50,11 @@ def _document(asked):
     import django
 
     django.setup()
+    from reviews_service.pages import PAGES
     from shop.document import Generator
 
-    print(json.dumps(Generator().get_schema(request=None, public=True), indent=2, ensure_ascii=False))
+    document = Generator().get_schema(request=None, public=True)
+    print(json.dumps({**document, "paths": {**document["paths"], **PAGES}}, indent=2, ensure_ascii=False))
 
 
 def _serve(asked):

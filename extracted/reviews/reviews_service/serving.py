@@ -1,16 +1,56 @@
 """gunicorn, as the chassis wants it: one process whose metrics are all there is, and a stop that loses no request."""
 
+import socket
+import time
 from threading import Timer
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 NOTICE_SECONDS = 0.5
+# The proxy's own patience. What comes of a head within is waited for by the poller, not by a thread.
+HEAD_SECONDS = 10
+HEAD_BYTES = 65_536
+LINGER_SECONDS = 2
 
 
 class DrainingWorker(ThreadWorker):
     """Says that it is not ready before it stops listening, so that whoever balances goes elsewhere in time."""
+
+    def handle(self, conn):
+        """Leave a client to the poller until its head is whole: eight slow ones would otherwise hold every thread."""
+        if self.alive and not self._has_head(conn):
+            conn.head_by = getattr(conn, "head_by", time.monotonic() + HEAD_SECONDS)
+            return _DEFER if time.monotonic() < conn.head_by else False
+        conn.head_by = time.monotonic() + self.cfg.keepalive + HEAD_SECONDS
+        return super().handle(conn)
+
+    def _has_head(self, conn):
+        if conn.parser is not None and conn.parser.unreader.buf.getvalue():
+            return True  # a part of it was read with the request before
+        try:
+            came = conn.sock.recv(HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # whoever reads is told
+        whole = not came or b"\r\n\r\n" in came or len(came) == HEAD_BYTES
+        # The poller is not to wake for what was seen already.
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(came) + 1)
+        return whole
+
+    def finish_request(self, conn, fs):
+        super().finish_request(conn, fs)
+        if self.wsgi.readiness.draining and conn in self.keepalived_conns:
+            # It was told that its connection stays, a moment before we knew: the next request may be on its way.
+            conn.timeout = time.monotonic() + LINGER_SECONDS
+
+    def murder_pending(self):
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, conn.head_by)
+        self.pending_conns = type(self.pending_conns)(sorted(self.pending_conns, key=lambda conn: conn.timeout))
+        super().murder_pending()
 
     def handle_exit(self, sig, frame):
         if self.wsgi.readiness.draining:

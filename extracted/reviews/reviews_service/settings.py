@@ -1,5 +1,6 @@
 """Settings of the reviews; everything that differs between machines comes from the environment (see README.md)."""
 
+from celery.schedules import crontab
 from django.core.management.utils import get_random_secret_key
 from django.utils.translation import gettext_lazy as _
 
@@ -26,7 +27,34 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "rest_framework",
+    "strangler_django",
 ]
+
+# What the reviews do beside the requests is done where their data are owned: see `work.py`.
+STRANGLER_SIDE = "service"
+STRANGLER_BACKGROUND = {
+    "reviews": {"tasks": ["reviews.tasks.*"], "record": "reviews.Job", "queue": "shop"},
+}
+CELERY_BROKER_URL = environment.secret("CELERY_BROKER_URL") or "memory://"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_TASK_DEFAULT_QUEUE = "reviews"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = 300, 330
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# The shop's: either side sends the other what it should do.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "shop:celery:", "socket_connect_timeout": 2}
+CELERY_TIMEZONE = "UTC"
+# Under the monolith's names: of the two beats, one has an entry take effect.
+CELERY_BEAT_SCHEDULE = {
+    "forget who voted for reviews that are gone": {
+        "task": "reviews.tasks.forget_votes",
+        "schedule": crontab(hour=4, minute=10),
+    },
+}
+CELERY_BEAT_SCHEDULER = "celery.beat.Scheduler"
 
 MIDDLEWARE = [
     "strangler.service.django.RouteMiddleware",

@@ -7,6 +7,7 @@ handler500 = "reviews_service.refusals.broken"
 urlpatterns = [
     path("api/catalog/products/", include("reviews.product_api_urls")),
     path("api/reviews/", include("reviews.api_urls")),
+    path("internal/", include("reviews_service.internal")),
 ]
 
 urlpatterns += i18n_patterns(

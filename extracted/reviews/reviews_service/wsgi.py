@@ -6,7 +6,8 @@ from importlib.resources import files
 
 from django.core.wsgi import get_wsgi_application
 
-from strangler.service.django import database_check
+from strangler.service.calling import Callers
+from strangler.service.django import database_check, database_position
 from strangler.service.identity import Verifier
 from strangler.service.log import RequestLog
 from strangler.service.wsgi import Chassis
@@ -20,4 +21,6 @@ application = Chassis(
     checks={"database": database_check()},
     requests=RequestLog.opened(os.environ.get("REVIEWS_REQUEST_LOG", "-"), service="reviews"),
     identity=Verifier.from_environment(os.environ),
+    position=database_position(),
+    callers=Callers.from_environment(os.environ, "reviews"),
 )

@@ -47,7 +47,15 @@ def build(
     app.router.default = Elsewhere(routes, site, missing=_missing, language=_language)
     document = json.loads(files("wishlist_service").joinpath("openapi.json").read_bytes())
     checks = {"database": database.check}
-    return Chassis(app, name=NAME, openapi=document, checks=checks, requests=requests, identity=verifier)
+    return Chassis(
+        app,
+        name=NAME,
+        openapi=document,
+        checks=checks,
+        requests=requests,
+        identity=verifier,
+        position=database.position,
+    )
 
 
 def _routes(wishes: Wishes, catalog: Catalog, site: Site, guard: csrf.Site) -> list[Exact]:

@@ -28,7 +28,7 @@ run() {
     "$venv/bin/python" -W error::DeprecationWarning:strangler_django -m django test guestbook.checks \
     --pattern='check_*.py'
   (cd ../../.. && GUESTBOOK_PYTHON="$venv/bin/python" "$BIN/python" -m pytest -q -n 1 --no-header \
-    tests/integration/strangler_django/test_fence.py)
+    tests/integration/strangler_django/test_{fence,commands,react,admin}.py)
 }
 
 (cd ../../../strangler_django && "$BIN/python" -m hatchling build --target wheel --directory "$folder" >/dev/null 2>&1)

@@ -6,45 +6,35 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.fixtures.fenced import Bed, Told
-
-FOLDER = Path(__file__).parent
-ROOT = FOLDER.parents[2]
-ELSEWHERE = os.environ.get("GUESTBOOK_PYTHON")
+from tests.fixtures.guestbook import ELSEWHERE, FOLDER, PYTHON, environment
 
 
 def run(bed: Bed, *arguments: str, atomic: bool = True) -> str:
     """Run a module of the monolith's as the application's role, and return what it prints."""
-    parts = conninfo_to_dict(bed.application_url)
-    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
-    database = {**{name: parts[key] for name, key in names.items()}, "ATOMIC_REQUESTS": atomic}
-    done = subprocess.run(
-        [ELSEWHERE or sys.executable, "-m", *arguments],
+    done = started(bed, *arguments, atomic=atomic)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def started(bed: Bed, *arguments: str, atomic: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run it, whatever becomes of it."""
+    return subprocess.run(
+        [PYTHON, "-m", *arguments],
         cwd=FOLDER,
-        env={
-            **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR", "LANG")},
-            "PYTHONPATH": str(FOLDER) if ELSEWHERE else os.pathsep.join((str(FOLDER), str(ROOT))),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "DJANGO_SETTINGS_MODULE": "guestbook.fenced.settings",
-            "GUESTBOOK_DATABASE": json.dumps(database),
-        },
+        env=environment(bed.application_url, "guestbook.fenced.settings", ATOMIC_REQUESTS=atomic),
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def posted(bed: Bed, *addresses: str, atomic: bool = True) -> list[dict[str, Any]]:
@@ -82,6 +72,35 @@ def test_what_no_transaction_holds_together_stays_as_it_always_did(bed: Bed) -> 
     [refused] = posted(bed, "/books/3/", atomic=False)
     assert refused["status"] == 503
     assert bed.owner("select id from other") == [(3,)]
+
+
+def asked(bed: Bed, capability: str = "shop-books") -> str:
+    [answer] = posted(bed, f"/owner/{capability}/")
+    assert answer["status"] == 200, answer
+    return str(answer["body"])
+
+
+def test_who_writes_its_tables_is_told_who_owns_a_capability(bare_bed: Bed) -> None:
+    assert asked(bare_bed) == "monolith, 20"
+    bare_bed.begin()
+    assert asked(bare_bed) == "monolith, 20"
+    bare_bed.up()
+    assert asked(bare_bed) == "service, 20"
+    assert asked(bare_bed, "others") == "monolith, 20"
+    bare_bed.down()
+    assert asked(bare_bed) == "monolith, 20"
+    bare_bed.remove()
+    assert asked(bare_bed) == "monolith, 20"
+
+
+def test_who_may_not_ask_is_told_what_would_do(bed: Bed) -> None:
+    with bed.sync() as connection:
+        connection.execute("revoke select (raised) on strangler_sync.claim from public")
+        role = conninfo_to_dict(bed.application_url)["user"]
+        connection.execute(f'revoke select (raised) on strangler_sync.claim from "{role}"')
+    assert asked(bed).startswith(f"the role {role} may not read who owns shop-books: start strangler sync run again")
+    bed.begin()
+    assert asked(bed) == "monolith, 20"
 
 
 def test_another_error_of_the_database_is_no_fence_s(bed: Bed) -> None:

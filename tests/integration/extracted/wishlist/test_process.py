@@ -45,4 +45,7 @@ def test_the_document_names_every_method(served: httpx.Client) -> None:
     assert {path: sorted(each.keys() - {"parameters"}) for path, each in paths.items()} == {
         "/api/wishlist/": ["get", "post"],
         "/api/wishlist/{product}/": ["delete", "get", "put"],
+        "/{language}/wishlist/": ["get"],
+        "/{language}/wishlist/add/{slug}/": ["get", "post"],
+        "/{language}/wishlist/remove/{product}/": ["post"],
     }

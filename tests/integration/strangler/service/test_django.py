@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -112,6 +113,12 @@ def test_a_write_needs_somebody_and_a_session_needs_the_csrf_token(served: httpx
     served.cookies.set("csrftoken", CSRF)
     assert served.post("/api/1/", headers=by_session).status_code == 403
     assert served.post("/api/1/", headers={**by_session, "X-CSRFToken": CSRF}).status_code == 200
+
+
+def test_the_proxy_is_told_how_far_a_write_has_written(served: httpx.Client) -> None:
+    told = served.post("/api/1/", headers=ISSUER.headers(via="token")).headers["strangler-position"]
+    assert re.fullmatch(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}", told)
+    assert "strangler-position" not in served.get("/api/1/").headers
 
 
 def test_an_identity_that_does_not_verify_reaches_nobody(served: httpx.Client) -> None:

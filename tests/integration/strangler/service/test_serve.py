@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -42,7 +43,9 @@ async def release(request):
 configure(service="slow")
 app = Starlette(routes=[Route("/slow", slow), Route("/release", release)])
 chassis = Chassis(app, name="slow", openapi={})
-limits = Limits(notice_seconds=float(sys.argv[1]), finish_seconds=int(sys.argv[2]))
+limits = Limits(
+    notice_seconds=float(sys.argv[1]), finish_seconds=int(sys.argv[2]), head_bytes=8_192, head_seconds=0.5
+)
 serve(chassis, Listen.parse("127.0.0.1:0"), limits=limits)
 """
 
@@ -137,3 +140,51 @@ def test_a_taken_address_is_named() -> None:
             SettingRefused, match=rf"cannot listen on 127\.0\.0\.1:{listen.port}: Address already in use"
         ):
             serve(Chassis(Starlette(), name="x", openapi={}), listen, limits=Limits())
+
+
+def said(process: Process, *pieces: bytes) -> bytes:
+    """Return all that comes back until the service closes the connection."""
+    with socket.create_connection(("127.0.0.1", process.port), timeout=10) as raw:
+        for piece in pieces:
+            raw.sendall(piece)
+        return b"".join(iter(lambda: raw.recv(65_536), b""))
+
+
+HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+WHOLE = HEAD + b"\r\n"
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[Process]:
+    with running(notice_seconds=0, finish_seconds=1) as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [HEAD, b"X: " + b"a" * 9_000 + b"\r\n\r\n"],
+        [HEAD, *[b"X: " + b"a" * 1_000 + b"\r\n"] * 9],
+        [HEAD, b"X: " + b"a" * 9_000],
+        [b"GET /" + b"a" * 9_000],
+    ],
+    ids=["at once", "line by line", "a line without end", "a target without end"],
+)
+def test_a_head_that_is_too_large_is_refused(strict: Process, pieces: list[bytes]) -> None:
+    assert said(strict, *pieces).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_head_that_does_not_end_is_sent_away(strict: Process) -> None:
+    assert said(strict, HEAD).startswith(b"HTTP/1.1 408 ")
+    answers = said(strict, WHOLE, HEAD)
+    assert re.findall(rb"HTTP/1.1 ([0-9]+) ", answers) == [b"200", b"408"]
+
+
+def test_a_large_body_and_an_idle_connection_are_no_large_or_slow_heads(strict: Process) -> None:
+    with strict.connected() as connection:
+        for _ in range(2):
+            connection.request("POST", "/release", body=b"a" * 200_000)
+            response = connection.getresponse()
+            assert (response.status, bool(response.read())) == (405, True)
+            began = time.monotonic()
+            until(lambda since=began: time.monotonic() - since > 0.7)  # type: ignore[misc]

@@ -1,17 +1,19 @@
 import asyncio
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import Counter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from strangler.service import Chassis, SettingRefused, Unavailable
+from strangler.service.chassis import Position
 from strangler.service.deadline import remaining
 from strangler.service.health import Check
 from strangler.service.identity import current, current_token
@@ -47,11 +49,17 @@ async def left(request: Request) -> Response:
 class Served:
     """A chassis around five routes, and the request lines it wrote."""
 
-    def __init__(self, checks: Mapping[str, Check] | None = None, issuer: Issuer | None = None) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Check] | None = None,
+        issuer: Issuer | None = None,
+        position: Position | None = None,
+        instruments: Iterable[Counter] = (),
+    ) -> None:
         self.lines = io.StringIO()
         app = Starlette(
             routes=[
-                Route("/items/{id:int}", item),
+                Route("/items/{id:int}", item, methods=["GET", "POST"]),
                 Route("/defect", defect),
                 Route("/gone", gone),
                 Route("/me", me),
@@ -67,6 +75,8 @@ class Served:
             checks=checks,
             requests=log,
             identity=issuer.verifier() if issuer else None,
+            position=position,
+            instruments=instruments,
         )
 
     def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
@@ -79,6 +89,19 @@ class Served:
 
     def requests(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines.getvalue().splitlines()]
+
+
+def test_the_proxy_is_told_how_far_an_unsafe_request_has_written() -> None:
+    found: list[str | None] = ["0/16B3748", None]
+
+    async def position() -> str | None:
+        return found.pop(0)
+
+    served = Served(position=position)
+    assert "strangler-position" not in served.get("/items/1").headers
+    assert served.get("/items/1", "POST").headers["strangler-position"] == "0/16B3748"
+    assert "strangler-position" not in served.get("/items/1", "POST").headers
+    assert "strangler-position" not in Served().get("/items/1", "POST").headers
 
 
 def test_live_and_the_openapi_document_are_served() -> None:
@@ -114,6 +137,13 @@ def test_metrics_count_by_template_and_never_by_path() -> None:
     assert 'strangler_service_requests_total{method="other",route="/items/{id:int}",status="405"} 1.0' in text
     assert "strangler_service_requests_in_flight 0.0" in text
     assert "/items/1" not in text
+
+
+def test_what_a_service_counts_itself_is_told_beside_the_rest() -> None:
+    sold = Counter("sold", "Cups sold", registry=None)
+    sold.inc(3)
+    text = Served(instruments=[sold]).get("/metrics").text
+    assert ("sold_total 3.0" in text, "strangler_service_requests_in_flight 0.0" in text) == (True, True)
 
 
 def test_one_line_a_request_without_its_query_string() -> None:

@@ -18,7 +18,7 @@ from strangler.service.health import PlainCheck, PlainReadiness
 from strangler.service.identity import current, current_token
 from strangler.service.log import RequestLog
 from strangler.service.trace import CURRENT
-from strangler.service.wsgi import Chassis
+from strangler.service.wsgi import Chassis, Position
 from tests.fixtures.identity import Issuer
 
 if TYPE_CHECKING:
@@ -110,7 +110,12 @@ def ask(app: WSGIApplication, path: str, method: str, headers: Mapping[str, str]
 class Served:
     """A chassis around a few paths, and the request lines it wrote."""
 
-    def __init__(self, checks: Mapping[str, PlainCheck] | None = None, issuer: Issuer | None = None) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, PlainCheck] | None = None,
+        issuer: Issuer | None = None,
+        position: Position | None = None,
+    ) -> None:
         self.lines = io.StringIO()
         self.body = Body()
         self.chassis = Chassis(
@@ -120,6 +125,7 @@ class Served:
             checks=checks,
             requests=RequestLog(self.lines, service="shop"),
             identity=issuer.verifier() if issuer else None,
+            position=position,
         )
 
     def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -142,6 +148,13 @@ class Served:
 
     def requests(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines.getvalue().splitlines()]
+
+
+def test_the_proxy_is_told_how_far_an_unsafe_request_has_written() -> None:
+    found: list[str | None] = ["0/16B3748", None]
+    served = Served(position=lambda: found.pop(0))
+    answers = [served.get("/items/1"), served.get("/items/1", "POST"), served.get("/items/1", "POST")]
+    assert [answer.headers["strangler-position"] for answer in answers] == [None, "0/16B3748", None]
 
 
 def test_live_and_the_openapi_document_are_served() -> None:

@@ -10,7 +10,7 @@ from wsgiref.simple_server import WSGIServer, make_server
 import django
 from django.conf import settings
 
-from strangler.service.django import database_check
+from strangler.service.django import database_check, database_position
 from strangler.service.identity import Verifier
 from strangler.service.wsgi import Chassis
 
@@ -57,6 +57,7 @@ chassis = Chassis(
     openapi={"openapi": "3.1.0"},
     checks={"database": database_check()},
     identity=Verifier.from_environment(os.environ),
+    position=database_position(),
 )
 
 

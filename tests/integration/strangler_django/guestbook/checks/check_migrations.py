@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from io import StringIO
 from typing import Any
 
+from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.db import connection, migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import TestCase, override_settings
+from django.test.utils import isolate_apps
 
 from strangler_django import pending
 
@@ -220,6 +222,30 @@ class Migrations(TestCase):  # type: ignore[misc,unused-ignore]
             recorder.record_unapplied("shelf", FIRST)
             recorder.record_unapplied("shelf", "0002_next")
             assert [each["name"] for each in pending.listing(connection)["migrations"]] == ["0001_squashed"]
+
+    def test_columns_that_name_files_are_told_with_where_these_are(self) -> None:
+        shelves = FileSystemStorage(location="/srv/shelves")
+        with isolate_apps(), override_settings(MEDIA_ROOT="/srv/media"):
+
+            class Cover(models.Model):  # type: ignore[misc,unused-ignore]
+                front = models.ImageField(storage=shelves, db_column="front_image")
+                back = models.FileField()
+                title = models.TextField()
+
+                class Meta:
+                    app_label = "shelf"
+
+            class Foreign(models.Model):  # type: ignore[misc,unused-ignore]
+                back = models.FileField()
+
+                class Meta:
+                    app_label, managed = "shelf", False
+
+            found = pending.files([Cover, Foreign], connection)
+        assert found == [
+            {"table": "shelf_cover", "column": "front_image", "storage": "FileSystemStorage in /srv/shelves"},
+            {"table": "shelf_cover", "column": "back", "storage": "FileSystemStorage in /srv/media"},
+        ]
 
     def test_the_command_prints_json_on_one_line_or_a_line_an_operation(self) -> None:
         MigrationRecorder(connection).record_applied("shelf", FIRST)

@@ -24,3 +24,31 @@ class Other(models.Model):
         app_label = "fenced"
         managed = False
         db_table = "other"
+
+
+class Page(models.Model):
+    """A row of the fenced table, as something of another's."""
+
+    id = models.BigAutoField(primary_key=True)
+    other = models.ForeignKey(Other, models.DO_NOTHING, db_column="author_id")
+    title = models.TextField()
+    body = models.TextField(blank=True, null=True)
+
+    class Meta:
+        app_label = "fenced"
+        managed = False
+        db_table = "book"
+
+
+class Job(models.Model):
+    """A task that has taken effect."""
+
+    id = models.CharField(primary_key=True, max_length=255)
+    name = models.CharField(max_length=255)
+    done_at = models.DateTimeField()
+    result = models.TextField(null=True)
+
+    class Meta:
+        app_label = "fenced"
+        managed = False
+        db_table = "job"

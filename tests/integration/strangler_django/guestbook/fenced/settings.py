@@ -13,8 +13,12 @@ ROOT_URLCONF = "guestbook.fenced.urls"
 # As the toolkit's tests say it: where it is, and whether each request is a transaction.
 DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", **json.loads(os.environ["GUESTBOOK_DATABASE"])}}
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "strangler_django", "guestbook.fenced"]
+STRANGLER_OWNED = {"shop-books": {"models": ["fenced.Book", "fenced.Page"], "url": "https://books.test/?a=1&b=2"}}
+if "GUESTBOOK_BACKGROUND" in os.environ:
+    STRANGLER_BACKGROUND = {"shop-books": {"commands": ["restock"], "record": "fenced.Job"}}
 MIDDLEWARE = [
     "strangler_django.forget.middleware",
+    "strangler_django.causal.middleware",
     "strangler_django.fence.middleware",
     "strangler_django.names.middleware",
     "django.middleware.common.CommonMiddleware",

@@ -8,10 +8,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.db import connection
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.urls import path, re_path
 from rest_framework.views import APIView
 
+from strangler_django.owner import OwnerUnknown, owner
+from strangler_django.reactions import later
+
+from .administration import Staff, site
 from .models import Book, Other
 from .writing import write
 
@@ -63,6 +67,69 @@ def _counted() -> int:
     return len(statements)
 
 
+def ask_owner(request: Any, capability: str) -> HttpResponse:
+    try:
+        found = owner(capability)
+    except OwnerUnknown as exc:
+        found = str(exc)
+    return HttpResponse(f"{found}, {Book.objects.count()}")  # the transaction goes on
+
+
+def leave(request: Any, pk: int) -> HttpResponse:
+    later("shelf", {"id": pk}, capability="shop-books")
+    if "fails" in request.GET:
+        raise RuntimeError("after it was left")
+    return HttpResponse()
+
+
+def administration(request: Any) -> HttpResponse:
+    """Tell what an administration would offer."""
+    from django.contrib import admin
+
+    from strangler_django.admin import protect, reaches_owner
+
+    class BookInline(admin.TabularInline):
+        model = Book
+
+    class BookAdmin(admin.ModelAdmin):
+        actions = ("restock", "tell")
+
+        def restock(self, *_: Any) -> None:
+            """Write, here."""
+
+        @reaches_owner
+        def tell(self, *_: Any) -> None:
+            """Ask the owner."""
+
+    class OtherAdmin(admin.ModelAdmin):
+        inlines = (BookInline,)
+
+    site = admin.AdminSite()
+    site.register(Book, BookAdmin)
+    site.register(Other, OtherAdmin)
+    protect(site)
+    protect(site)
+    request.user = Staff()
+    book, other = site._registry[Book], site._registry[Other]
+    inline = other.inlines[0](Other, site)
+    return JsonResponse(
+        {
+            "book": _rights(book, request),
+            "other": _rights(other, request),
+            "inline": _rights(inline, request, None),
+            "actions": sorted(book.get_actions(request)),
+            "banner": book.strangler_banner(),
+        }
+    )
+
+
+def _rights(found: Any, request: Any, *of: Any) -> dict[str, bool]:
+    return {
+        "add": found.has_add_permission(request, *of),
+        **{each: getattr(found, f"has_{each}_permission")(request) for each in ("change", "delete", "view")},
+    }
+
+
 def in_a_task(request: Any) -> HttpResponse:
     from celery import Celery
 
@@ -72,10 +139,31 @@ def in_a_task(request: Any) -> HttpResponse:
     return HttpResponse()
 
 
+def look(request: Any) -> HttpResponse:
+    return HttpResponse(Book.objects.get(pk=1).title)
+
+
+def count(request: Any) -> HttpResponse:
+    """As a page does it that notes who has seen it."""
+    write(2)
+    return HttpResponse("counted")
+
+
+def nothing(request: Any) -> HttpResponse:
+    return HttpResponse("nothing")
+
+
 urlpatterns = [
+    path("look/", look),
+    path("count/", count),
+    path("nothing/", nothing),
     path("books/<int:pk>/", save),
     re_path(r"^api/books/(?P<pk>[0-9]+)/$", Save.as_view()),
     path("hand/", save_by_hand),
     path("wrapped/", wrapped),
     path("task/", in_a_task),
+    path("later/<int:pk>/", leave),
+    path("administration/", administration),
+    path("admin/", site.urls),
+    path("owner/<str:capability>/", ask_owner),
 ]
