@@ -107,9 +107,9 @@ def visible(answer: Answer, exempt: Iterable[Exemption] = _ALWAYS) -> Mapping[st
     """Return the values of each header in their order, without what is exempt."""
     exempt = tuple(exempt)
     without = {each.header for each in of_kind(exempt, Kind.HEADER)}
-    members: dict[str, set[str]] = defaultdict(set)
+    members: dict[str, list[str]] = defaultdict(list)
     for each in of_kind(exempt, Kind.MEMBER):
-        members[each.header].add(each.member)
+        members[each.header].append(each.member)
     found: dict[str, list[str]] = defaultdict(list)
     for name, value in answer.headers:
         kept = value if name not in members else _without_members(name, value, members[name])
@@ -118,11 +118,16 @@ def visible(answer: Answer, exempt: Iterable[Exemption] = _ALWAYS) -> Mapping[st
     return {name: tuple(values) for name, values in found.items()}
 
 
-def _without_members(name: str, value: str, members: set[str]) -> str | None:
+def _without_members(name: str, value: str, members: list[str]) -> str | None:
     if name == "set-cookie":
-        return None if value.partition("=")[0].strip().lower() in members else value
-    kept = [each.strip() for each in value.split(",") if each.partition("=")[0].strip().lower() not in members]
+        return None if _is_member(value, members) else value
+    kept = [each.strip() for each in value.split(",") if not _is_member(each, members)]
     return ", ".join(kept) if kept else None
+
+
+def _is_member(text: str, members: list[str]) -> bool:
+    name = text.partition("=")[0].strip().lower()
+    return any(name == each or (name.startswith(each[:-1]) and each[1:].endswith("*")) for each in members)
 
 
 def _values(values: tuple[str, ...] | None) -> str | None:

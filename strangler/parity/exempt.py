@@ -4,6 +4,7 @@ An exemption is written as text, and its reason is not optional. It names
 
     date                                          a header, all of it
     set-cookie:visitor   vary:cookie              one cookie, or one member of a header that is a list
+    set-cookie:visitor_*                          all whose name begins so
     $.results[*].id   $[0]   $.a.*   $['a b']      values in a JSON body, by their path
     html whitespace                               white space between the tags of a page
     html input[name=csrfmiddlewaretoken]@value    an attribute of elements, by one attribute that they have
@@ -119,6 +120,7 @@ ALWAYS: Final[Mapping[str, str]] = MappingProxyType(
         "connection": "belongs to one hop; the proxy has its own connection with the client",
         "keep-alive": "belongs to one hop",
         "transfer-encoding": "framing of one hop; the body is compared whole",
+        "strangler-position": "how far the stack's own database has written; the proxy takes it out",
     }
 )
 

@@ -39,6 +39,7 @@ class Role(Enum):
     TRACESTATE = 14
     SET_COOKIE = 15  # responses only: passes, and is looked at
     FORGET = 16  # responses only: the monolith's word to the proxy
+    POSITION = 17  # responses only: how far what a stack wrote is in its database's WAL
 
 
 _ROLES: Final = {
@@ -65,7 +66,7 @@ _ROLES: Final = {
     b"tracestate": Role.TRACESTATE,
     **dict.fromkeys(
         # Strangler-Identity is what the proxy tells services, Strangler-Service what they tell each other past it; from
-        # anybody else they are forgeries.
+        # anybody else they are forgeries. Strangler-Position only stacks tell.
         # HTTP2-Settings only with an upgrade to h2c, which is not passed on; Proxy is "httpoxy" (CVE-2016-5385).
         (
             b"keep-alive",
@@ -76,6 +77,7 @@ _ROLES: Final = {
             b"proxy",
             b"strangler-identity",
             b"strangler-service",
+            b"strangler-position",
         ),
         Role.DROP,
     ),
@@ -87,6 +89,7 @@ _RESPONSE_ROLES: Final = {
     b"upgrade": Role.UPGRADE,
     b"set-cookie": Role.SET_COOKIE,
     b"strangler-forget": Role.FORGET,
+    b"strangler-position": Role.POSITION,
     **dict.fromkeys(
         # The last two are the proxy's own to say.
         (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"strangler-fallback", b"strangler-why"),
@@ -159,6 +162,8 @@ def without_nominated(lines: list[bytes], connection: frozenset[bytes]) -> list[
 
 VISITOR_COOKIE: Final = b"strangler_visitor"
 OVERRIDE_COOKIE: Final = b"strangler_override"
+CAUSAL_COOKIE: Final = b"strangler_causal_"
+"""How the name of a cookie with a causal token begins; what follows is drawn for each (see ``causal``)."""
 
 
 def find_cookie(cookies: Iterable[bytes], name: bytes) -> bytes | None:
@@ -173,20 +178,24 @@ def find_cookie(cookies: Iterable[bytes], name: bytes) -> bytes | None:
     return None
 
 
-def split_own_cookies(header: bytes) -> tuple[bytes, bytes | None, bytes | None]:
-    """Return a ``Cookie`` header less the proxy's own two, then the visitor's and the override's value.
+def split_own_cookies(header: bytes) -> tuple[bytes, bytes | None, bytes | None, dict[bytes, bytes]]:
+    """Return a ``Cookie`` header less the proxy's own, the visitor's and the override's value, and causal tokens.
 
-    They are none of an application's business.
+    They are none of an application's business. Tokens come by the names of their cookies.
     """
     kept: list[bytes] = []
     own: dict[bytes, bytes] = {}
+    tokens: dict[bytes, bytes] = {}
     for part in header.split(b";"):
         key, _, value = part.partition(b"=")
         if (name := key.strip()) in _OWN_COOKIES:
             own.setdefault(name, value.strip())
+        elif name.startswith(CAUSAL_COOKIE):
+            tokens.setdefault(name, value.strip())
         else:
             kept.append(part)
-    return (b";".join(kept).strip() if own else header), own.get(VISITOR_COOKIE), own.get(OVERRIDE_COOKIE)
+    left = b";".join(kept).strip() if own or tokens else header
+    return left, own.get(VISITOR_COOKIE), own.get(OVERRIDE_COOKIE), tokens
 
 
 _OWN_COOKIES: Final = frozenset((VISITOR_COOKIE, OVERRIDE_COOKIE))

@@ -28,6 +28,7 @@ MOVED: Final = Share(share=WHOLE, owner=Owner.SERVICE)
 EXEMPT: Final = declared(
     {
         "set-cookie:strangler_visitor": "by which the proxy knows a visitor again; stacks never see it",
+        "set-cookie:strangler_causal_*": "by which the proxy knows what a visitor has written; stacks never see it",
     }
 )
 # A Host that is none is nobody's: the proxy refuses it with 400 as both stacks do, in its own words.

@@ -75,6 +75,14 @@ def test_one_cookie_can_be_exempt_and_not_the_others() -> None:
     assert len(told(one, answer("", ("set-cookie", "a=2")), {"set-cookie:visitor": "because"})) == 1
 
 
+def test_cookies_can_be_exempt_by_how_their_names_begin() -> None:
+    one = answer("", ("set-cookie", "seen_1f=1; Path=/"), ("set-cookie", "seen_2e=1"), ("set-cookie", "seen=1"))
+    exempt = {"set-cookie:seen_*": "because"}
+    assert told(one, answer("", ("set-cookie", "seen=1")), exempt) == []
+    assert told(answer("", ("vary", "*")), answer(), {"vary:*": "because"}) == []
+    assert len(told(answer("", ("vary", "cookie")), answer(), {"vary:*": "because"})) == 1
+
+
 def test_one_member_of_a_list_can_be_exempt() -> None:
     exempt = {"vary:cookie": "because"}
     assert told(answer("", ("vary", "Accept, Cookie")), answer("", ("vary", "Accept")), exempt) == []
