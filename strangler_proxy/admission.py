@@ -117,6 +117,12 @@ def turned_away() -> Refusal:
     return Refusal(reason="hold", status=503, detail=detail, retry_after=1)
 
 
+def read_only() -> Refusal:
+    """Return what is told to those whose write is refused until somebody takes that back."""
+    detail = "Nothing of this kind can be changed at present, only read; ask again later."
+    return Refusal(reason="hold", status=503, detail=detail, retry_after=30)
+
+
 def _too_often(answer: Answer, lines: bytes) -> Refusal:
     seconds = ceil(answer.wait / SECOND)
     detail = f"You ask too often; ask again in {seconds} second{'s' * (seconds > 1)}."

@@ -59,6 +59,12 @@ COUNTERS: Final = (
     ),
     Counter("holds", "holds", "Writes that were held, by how that ended", ("capability", "outcome")),
     Counter(
+        "causal_reads",
+        "causal_reads",
+        "Reads whose stack might have lacked what their visitors had written, by how they went on",
+        ("capability", "outcome"),
+    ),
+    Counter(
         "shared_rates", "shared_rates", "Words to Valkey of what clients asked, by what became of them", ("outcome",)
     ),
     Counter("opened", "breaker_opened", "Times that a worker's breaker opened", ("upstream",)),

@@ -10,7 +10,9 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from strangler.capability import Stack
+from strangler.routing.causal import Applied, Token
 from strangler.routing.keys import Keys, read_override, read_visitor, sign_visitor
+from strangler_proxy.causal import token_in, unknown
 from strangler_proxy.forwarded import Peer
 from strangler_proxy.http1.head import RequestHead
 from strangler_proxy.http1.hygiene import find_cookie
@@ -30,15 +32,19 @@ def _visitor_in(token: bytes, keys: Keys) -> str | None:
 
 
 class RequestFacts:
-    """The facts of one request from ``peer``. ``cookie_line`` is the header to add to its response, mostly empty."""
+    """The facts of one request from ``peer``. ``cookie_line`` is the header to add to its response, mostly empty.
 
-    __slots__ = ("_head", "_keys", "_peer", "_visitor", "cookie_line", "method", "path")
+    ``applied`` tells how far the streams are.
+    """
 
-    def __init__(self, head: RequestHead, peer: Peer, keys: Keys | None) -> None:
+    __slots__ = ("_head", "_keys", "_peer", "_visitor", "applied", "cookie_line", "method", "path")
+
+    def __init__(self, head: RequestHead, peer: Peer, keys: Keys | None, applied: Applied = unknown) -> None:
         self._head = head
         self._peer = peer
         self._keys = keys
         self._visitor = ""
+        self.applied = applied
         self.cookie_line = b""
         self.method = head.method
         self.path = head.path
@@ -74,6 +80,11 @@ class RequestFacts:
         if not token or self._keys is None:
             return None
         return read_override(token.decode("latin-1"), self._keys, time())
+
+    @property
+    def token(self) -> Token | None:
+        cookies = self._head.causal
+        return None if cookies is None or self._keys is None else token_in(cookies, self._keys, time())
 
     @property
     def visitor(self) -> str:

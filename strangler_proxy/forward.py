@@ -16,15 +16,16 @@ from dataclasses import replace
 from functools import partial
 from math import inf
 from random import random
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
 from strangler.capability import Stack
+from strangler.routing.causal import lacks_references
 from strangler.routing.decide import Ambiguous, Decision, Why, decide
 from strangler.routing.table import MONOLITH
-from strangler_proxy import fallback
+from strangler_proxy import causal, fallback
 from strangler_proxy.account import account
-from strangler_proxy.admission import Refusal, turned_away
+from strangler_proxy.admission import Refusal, read_only, turned_away
 from strangler_proxy.breaker import FAILURES
 from strangler_proxy.cluster import Cluster
 from strangler_proxy.facts import RequestFacts
@@ -55,6 +56,7 @@ _CHUNKED: Final = Framing.CHUNKED
 _CLOSE: Final = Framing.CLOSE
 _SERVICE: Final = Stack.SERVICE
 _WRITE: Final = Why.WRITE
+_CAUSAL: Final = Why.CAUSAL
 # nginx's code for a client that left before its answer; only ever counted and logged.
 _CLIENT_LEFT: Final = 499
 # What a piece that waits takes beyond its bytes: without it, pieces of one byte held 47 times the limit.
@@ -100,6 +102,7 @@ class Exchange:
     _parking: Parking | None = None
     _held_at = 0.0
     _held = 0.0  # seconds
+    _catches_up_until = 0.0
 
     def __init__(self, board: Switchboard, downstream: Downstream, head: RequestHead) -> None:
         self._board = board
@@ -109,7 +112,7 @@ class Exchange:
         self.began = monotonic()
         self.peer = downstream.peer
         self.trail = Trail(head, self.peer.trusted, board.tracer)
-        self.facts = RequestFacts(head, self.peer, board.keys)
+        self.facts = RequestFacts(head, self.peer, board.keys, board.reached.applied)
         board.tally.in_flight += 1
 
     def __repr__(self) -> str:
@@ -133,7 +136,14 @@ class Exchange:
         lane.series.begun += 1
         if lane.admission is not None and not lane.admission.admit(self):
             return
-        if board.identities is not None and decision.stack is _SERVICE:
+        if head.causal is not None and not self._is_as_new(decision):
+            self._catch_up()
+        else:
+            self._proceed(lane)
+
+    def _proceed(self, lane: Lane) -> None:
+        board = self._board
+        if board.identities is not None and lane.decision.stack is _SERVICE:
             self._identify(board.identities)
         elif lane.guard is None:
             self._enter(lane.cluster)
@@ -242,7 +252,8 @@ class Exchange:
         self._parking = None
         if outcome is not Outcome.LEFT and self.decision is not None:
             self._board.tally.refusal("hold", self.decision.capability or "")
-        self.refuse(turned_away())
+        parking = self._board.holds.parking(self.decision.capability) if self.decision is not None else None
+        self.refuse(read_only() if parking is not None and parking.bounds.count == 0 else turned_away())
 
     def _wait_no_longer(self, outcome: Outcome) -> None:
         if self._leave(outcome):
@@ -251,6 +262,54 @@ class Exchange:
     def _leave(self, outcome: Outcome) -> bool:
         parking, self._parking = self._parking, None
         return parking is not None and self._board.holds.end(parking, self, outcome)
+
+    # --- what the visitor has written ---
+
+    def _is_as_new(self, decision: Decision) -> bool:
+        """Return whether a read need not wait for what its visitor has written elsewhere, and count one that left."""
+        if decision.why is _CAUSAL:
+            self._board.tally.causal_read(decision.capability or "", causal.Outcome.DIVERTED)
+        if decision.why is _WRITE or not self._lacks_references(decision):
+            return True
+        self._catches_up_until = monotonic() + causal.AWAIT_S
+        return False
+
+    def _lacks_references(self, decision: Decision) -> bool:
+        board = self._board
+        capability = board.capability(decision.capability)
+        token = None if capability is None or not capability.references else self.facts.token
+        if capability is None or token is None:
+            return False
+        return lacks_references(decision.stack, capability, token, board.reached.applied)
+
+    def _catch_up(self) -> None:
+        """Wait until the stack is as new as its visitor must see it, but not for long, and only if somebody tells."""
+        lane, board = self._lane, self._board
+        if self._over or lane is None:
+            return
+        name, waits = lane.decision.capability or "", self._lacks_references(lane.decision)
+        known = board.reached.applied(name, lane.decision.stack) is not None
+        if waits and known and monotonic() < self._catches_up_until:
+            board.call_later(causal.LOOK_S, self._catch_up)
+            return
+        board.tally.causal_read(name, causal.Outcome.EXPIRED if waits else causal.Outcome.WAITED)
+        self._held += monotonic() - (self._catches_up_until - causal.AWAIT_S)  # of the time that a stack has
+        self._downstream.deadline = self.began + self._held + board.timeouts.first_byte
+        self._proceed(lane)
+
+    def _note_write(self, head: ResponseHead, decision: Decision) -> bytes:
+        """Return the headers that have the visitor carry what ``decision``'s stack says that it wrote."""
+        keys, version, copied = self._board.keys, self._board.table.version, self._board.copied
+        if not copied:
+            return b""
+        # What was refused or has failed was not promised.
+        written = decision.why is _WRITE and head.status < 400 and decision.capability in copied
+        mark = causal.mark_of(head.position, decision.upstream, version, written=written, now=time())
+        if mark is None or keys is None:
+            return b""
+        return causal.cookie_lines(
+            mark, self.facts.token, self.head.causal or {}, keys, secure=self.peer.secure(self.head)
+        )
 
     # --- who the visitor is ---
 
@@ -453,6 +512,8 @@ class Exchange:
         if board.identities is not None:
             board.identities.observe(request, head)
         extra = self.facts.cookie_line + self._extra
+        if (head.position or self._writes) and self.decision is not None:
+            extra += self._note_write(head, self.decision)
         if board.server_timing or request.override:
             extra += self._told()
         line, framing = write_response(head, request.minor, close, extra)

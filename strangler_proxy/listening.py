@@ -243,7 +243,11 @@ _SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h; Python does not name it
 
 
 def turn_away(listener: socket.socket) -> None:
-    """Have ``listener`` take no new connections; those that it has can still be accepted. TCP's on Linux only."""
+    """Have ``listener`` take no new connections; those that it has can still be accepted. TCP's on Linux only.
+
+    There are kernels that let nobody but an administrator attach a filter. There nothing is turned away, and who comes
+    between the last look and the close is reset.
+    """
     if isinstance(listener, UnixListener):
         _remove(listener)
         return
@@ -251,4 +255,5 @@ def turn_away(listener: socket.socket) -> None:
         return
     program = ctypes.create_string_buffer(_FILTER, len(_FILTER))
     steps = len(_FILTER) // 8
-    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", steps, ctypes.addressof(program)))
+    with suppress(PermissionError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", steps, ctypes.addressof(program)))

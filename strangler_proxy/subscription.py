@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
@@ -29,6 +29,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from strangler.routing.causal import WATERMARKS, WatermarksInvalid, unseal_watermarks
 from strangler.routing.table import RoutingTable, TableInvalid, unseal
 from strangler_proxy.settings import Links
 from strangler_proxy.switchboard import Switchboard
@@ -37,6 +38,7 @@ _LOG: Final = logging.getLogger("strangler_proxy")
 
 TABLE: Final = "strangler:table"
 TABLES: Final = "strangler:tables"
+_WATERMARKS: Final = WATERMARKS.encode()
 WORKERS: Final = "strangler:workers"
 ACKS: Final = "strangler:acks"
 
@@ -76,6 +78,14 @@ select sealed from strangler.routing_table where version > %(version)s order by 
 _HELD_SQL: Final = "update strangler.worker set held = %(held)s::jsonb where id = %(id)s"
 
 
+Words = Mapping[str, Mapping[str, int]]
+"""What is told of holds, by capability: ``id``, ``in_flight`` and ``parked``."""
+
+
+def _counted(words: Words) -> dict[str, tuple[int, int]]:
+    return {name: (word["id"], word["in_flight"]) for name, word in words.items()}
+
+
 class Subscription:
     """Keeps a worker's routing table the newest. ``source`` tells where the one in force came from."""
 
@@ -88,17 +98,19 @@ class Subscription:
         self._worker = worker
         self._links = links
         keys = links.keys()
-        self._seals = tuple(each.table for each in keys.believed) if keys is not None else ()
+        self._keys = keys.believed if keys is not None else ()
+        self._seals = tuple(each.table for each in self._keys)
         self._about = f"{os.uname().nodename} {os.getpid()}"
         self._file = Path(links.state) / "table" if links.state else None
         self._refused = b""
+        self._complained = False
         self._tasks: list[asyncio.Task[None]] = []
         self._writing: set[asyncio.Task[None]] = set()
         self._heard = asyncio.Event()  # every source has answered or failed once
         self._valkey_knows = False
         # What was last acknowledged of holds.
-        self._said_to_valkey: dict[str, dict[str, int]] = {}
-        self._said_to_postgres: dict[str, dict[str, int]] | None = None
+        self._said_to_valkey: Words = {}
+        self._said_to_postgres: Words | None = None
 
     def __repr__(self) -> str:
         return f"<Subscription version={self._board.table.version} from {self.source}>"
@@ -243,7 +255,7 @@ class Subscription:
 
     async def _listen_valkey(self, client: redis.asyncio.Redis, first: asyncio.Future[None]) -> None:
         async with client.pubsub(ignore_subscribe_messages=True) as tables:
-            await tables.subscribe(TABLES)
+            await tables.subscribe(TABLES, WATERMARKS)
             sealed = await client.get(TABLE)
             # One that was emptied answers, and knows nothing of what was published.
             self._valkey_knows = isinstance(sealed, bytes)
@@ -258,16 +270,35 @@ class Subscription:
         loop = asyncio.get_running_loop()
         beat = loop.time() + _BEAT
         while True:
-            pause = _LOOK if self._awaits_writes() else beat - loop.time()
+            pause = _LOOK if self._has_word(self._said_to_valkey) else beat - loop.time()
             message = await tables.get_message(timeout=max(0.001, pause))
-            if message is not None and self._take(message["data"], "valkey"):
-                self._valkey_knows = True
+            due = loop.time() >= beat
+            # Asked whatever has come: word of streams comes as often as this looks.
+            if self._is_newer_table(message) or self._is_news(self._said_to_valkey):
                 await self._say(client, ACKS)
-            elif self._said_to_valkey != self._board.holds.words():
-                await self._say(client, ACKS)
-            if loop.time() >= beat:
-                beat = loop.time() + _BEAT
+            elif due:
                 await self._say(client, "")
+            beat = loop.time() + _BEAT if due else beat
+
+    def _is_newer_table(self, message: dict[str, Any] | None) -> bool:
+        """Take what was pushed, if anything was, and return whether it is a table to go by from now on."""
+        if message is None:
+            return False
+        if message["channel"] == _WATERMARKS:
+            self._hear_watermarks(message["data"])
+            return False
+        taken = self._take(message["data"], "valkey")
+        self._valkey_knows = self._valkey_knows or taken
+        return taken
+
+    def _hear_watermarks(self, sealed: bytes) -> None:
+        try:
+            self._board.reached.hear(unseal_watermarks(sealed, *self._keys))
+            self._complained = False
+        except WatermarksInvalid as exc:
+            if not self._complained:  # they come many times a second
+                self._complained = True
+                _LOG.error("how far streams are is not believed, and reads after writes go to the owner: %s", exc)
 
     async def _say(self, client: redis.asyncio.Redis, channel: str) -> None:
         held, asked_at = self._board.holds.words(), self._board.time()
@@ -277,8 +308,16 @@ class Subscription:
         if self._valkey_knows:
             self._board.holds.heard(asked_at)
 
-    def _awaits_writes(self) -> bool:
-        return any(word["in_flight"] for word in self._board.holds.words().values())
+    def _has_word(self, said: Words | None) -> bool:
+        """Return whether there is more to acknowledge than was ``said``, or soon will be.
+
+        The last write may end while one that is under way is told of: a beat later whoever moves the owner would know.
+        """
+        return self._is_news(said) or any(word["in_flight"] for word in self._board.holds.words().values())
+
+    def _is_news(self, said: Words | None) -> bool:
+        """Return whether somebody waits for a word. How many are parked changes all the time, and beats tell it."""
+        return said is None or _counted(said) != _counted(self._board.holds.words())
 
     async def _leave_valkey(self) -> None:
         if self._links.redis:
@@ -311,7 +350,7 @@ class Subscription:
                         pass
                 self.postgres_up = True
                 _done(first)
-                await asyncio.sleep(_LOOK if self._awaits_writes() else _BEAT)
+                await asyncio.sleep(_LOOK if self._has_word(self._said_to_postgres) else _BEAT)
         finally:
             await connection.close()
 

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from strangler.capability import State
+from strangler.routing.causal import has_copy
 from strangler.routing.decide import Decision, Why
 from strangler.routing.keys import Keys
 from strangler.routing.protect import Protect
@@ -17,6 +18,7 @@ from strangler.routing.table import Capability, RoutingTable
 from strangler_proxy.access_log import AccessLog
 from strangler_proxy.admission import Admission
 from strangler_proxy.breaker import Bulkhead
+from strangler_proxy.causal import Reached
 from strangler_proxy.cluster import Cluster
 from strangler_proxy.hold import Holds
 from strangler_proxy.identity import Identities
@@ -88,6 +90,7 @@ class Switchboard:
         "_ticking",
         "call_later",
         "clients",
+        "copied",
         "draining",
         "guards",
         "holds",
@@ -99,6 +102,7 @@ class Switchboard:
         "meters",
         "pool",
         "proof",
+        "reached",
         "server_timing",
         "shedding",
         "table",
@@ -131,6 +135,7 @@ class Switchboard:
         self.shedding = Shedding(settings.shed)
         self._shared_rates = self._share(settings)
         self._session_cookie = (settings.identity.session_cookie if settings.identity else "sessionid").encode("ascii")
+        self.reached = Reached(self.time)
         self.holds = Holds(self.tally, loop.call_soon)
         self.guards: dict[str | None, Guard] = {}
         # By a decision's identity: there are few, each is made once (decide.py), and a lane keeps it from going.
@@ -167,6 +172,7 @@ class Switchboard:
         self.pool.adopt(table)
         self.guards = {each.name: self._guard(each) for each in table.capabilities if each.protect != Protect()}
         self._health = frozenset(reach.health.encode("ascii") for reach in table.reach.values())
+        self.copied = frozenset(each.name for each in table.capabilities if has_copy(each))
         self.table = table
         self.lanes.clear()
         self.holds.adopt(table)
@@ -177,6 +183,10 @@ class Switchboard:
         series = self.tally.series(decision.capability or "", decision.stack, decision.why)
         lane = self.lanes[id(decision)] = Lane(decision, cluster, guard, series, self._admission(decision))
         return lane
+
+    def capability(self, name: str | None) -> Capability | None:
+        """Return the capability that the table in force calls ``name``."""
+        return next((each for each in self.table.capabilities if each.name == name), None)
 
     def _admission(self, decision: Decision) -> Admission | None:
         meters = [meter for meter in self.meters if meter.counts(decision.capability)]

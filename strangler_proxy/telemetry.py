@@ -74,6 +74,10 @@ class Tally:
         """Count a write that was held, by how it went on."""
         self._count("holds", capability, outcome)
 
+    def causal_read(self, capability: str, outcome: str) -> None:
+        """Count a read whose stack might have lacked what its visitor has written, by how it went on."""
+        self._count("causal_reads", capability, outcome)
+
     def shared_rate(self, outcome: str) -> None:
         """Count a word to Valkey of what clients spent, by what became of it."""
         self._count("shared_rates", outcome)
@@ -157,4 +161,13 @@ class Histogram:
         self.seconds = 0.0
 
 
-FAMILIES: Final = ("failures", "retries", "fallbacks", "refusals", "holds", "shared_rates", "identities")
+FAMILIES: Final = (
+    "failures",
+    "retries",
+    "fallbacks",
+    "refusals",
+    "holds",
+    "causal_reads",
+    "shared_rates",
+    "identities",
+)

@@ -1,7 +1,8 @@
 """The decision: which stack answers this request, and why.
 
 Writes go to the owner, always. For reads, the first that applies: a kill, a signed override, a cohort in the order of
-the file, the share. Nothing here waits, looks at a clock or rolls dice; the caller brings those as values in ``Facts``.
+the file, the share. Where the stack that was found may lack what the visitor has written, another one has it: see
+``causal``. Nothing here waits, looks at a clock or rolls dice; the caller brings those as values in ``Facts``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final, Protocol
 
 from strangler.capability import WHOLE, Stack, State
 from strangler.routing.bucket import bucket
+from strangler.routing.causal import Token, stack_for
 from strangler.routing.cohort import Reader
 from strangler.routing.path import Segments, readings
 from strangler.routing.table import MONOLITH, Capability, Entry, Fits, Kind, Route, RoutingTable
@@ -46,6 +48,15 @@ class Facts(Reader, Protocol):
         """The visitor's id: from a signed cookie, else the credential, else a fresh one."""
         ...
 
+    @property
+    def token(self) -> Token | None:
+        """What the visitor has written, as far as that still counts."""
+        ...
+
+    def applied(self, capability: str, stack: Stack) -> int | None:
+        """Return how far the stream of ``capability`` into ``stack`` is, None where that is not known."""
+        ...
+
 
 class Why(StrEnum):
     """What settled the decision."""
@@ -56,6 +67,7 @@ class Why(StrEnum):
     OVERRIDE = "override"
     COHORT = "cohort"
     SHARE = "share"
+    CAUSAL = "causal"  # the stack that was found may lack what the visitor has written
     FALLBACK = "fallback"  # the service failed a read that the share gave it, and the monolith answered it
 
 
@@ -84,7 +96,7 @@ def decide(table: RoutingTable, facts: Facts) -> Decision | Ambiguous:
     """Return where the request of ``facts`` goes by ``table``, or that its path must be refused."""
     known = table.known.get(facts.path)
     if known is not None:
-        return _choose(known[0], known[1], facts)
+        return _choose(table, known[0], known[1], facts)
     if not table.capabilities:
         return _UNROUTED
     paths = readings(facts.path)
@@ -103,7 +115,7 @@ def decide(table: RoutingTable, facts: Facts) -> Decision | Ambiguous:
         table.remember(facts.path, found, paths[0])
     if found is None:
         return _UNROUTED
-    return _choose(found, paths[0], facts)
+    return _choose(table, found, paths[0], facts)
 
 
 def route_of(table: RoutingTable, facts: Facts) -> Route | None:
@@ -132,11 +144,20 @@ def _fits(facts: Facts) -> Fits:
     return fits
 
 
-def _choose(found: Entry, path: Segments, facts: Facts) -> Decision:
+def _choose(table: RoutingTable, found: Entry, path: Segments, facts: Facts) -> Decision:
     capability, route = found
-    state = capability.state
     if not _is_read(route, facts.method):
-        return _decision(capability, state.owner, Why.WRITE)
+        return _decision(capability, capability.state.owner, _WRITE)
+    decision = _read(capability, route, path, facts)
+    token = facts.token
+    if token is None:
+        return decision
+    stack = stack_for(decision.stack, capability, table.version, token, facts.applied)
+    return decision if stack is decision.stack else _decision(capability, stack, Why.CAUSAL)
+
+
+def _read(capability: Capability, route: Route, path: Segments, facts: Facts) -> Decision:
+    state = capability.state
     if state.killed is not None:
         return _decision(capability, state.owner, Why.KILLED)
     wish = facts.override
@@ -155,6 +176,7 @@ def _choose(found: Entry, path: Segments, facts: Facts) -> Decision:
 _SERVICE: Final = Stack.SERVICE
 _MONOLITH: Final = Stack.MONOLITH
 _SHARE: Final = Why.SHARE
+_WRITE: Final = Why.WRITE
 
 
 def _is_read(route: Route, method: str) -> bool:

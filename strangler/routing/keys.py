@@ -1,4 +1,4 @@
-"""The keys that one secret yields, and the two tokens signed with them.
+"""The keys that one secret yields, and the tokens signed with them.
 
 HMAC-SHA256 throughout; each use has a key of its own, so that a token of one kind never passes for another. A visitor
 token is ``ID.MAC``; an override is ``CAPABILITY~STACK~EXPIRES.MAC``, EXPIRES in Unix seconds. MACs are the first 16
@@ -36,6 +36,8 @@ class Keys:
     visitor: bytes
     override: bytes
     identity: bytes
+    causal: bytes
+    watermark: bytes
     second: Keys | None = None
 
     @classmethod
@@ -49,6 +51,8 @@ class Keys:
             visitor=_derive(raw, b"visitor"),
             override=_derive(raw, b"override"),
             identity=_derive(raw, b"identity"),
+            causal=_derive(raw, b"causal"),
+            watermark=_derive(raw, b"watermark"),
             second=cls.derive(second) if second else None,
         )
 
@@ -87,6 +91,16 @@ def read_override(token: str, keys: Keys, now: float) -> tuple[str, Stack] | Non
     if match is None or not _signed(mac, wish, keys) or now >= int(match[3]):
         return None
     return match[1], Stack(match[2])
+
+
+def sign_mark(text: str, keys: Keys) -> str:
+    """Return ``text`` signed as a causal token; see ``causal``."""
+    return f"{text}.{_mac(text, keys.causal)}"
+
+
+def is_signed_mark(text: str, mac: str, keys: Keys) -> bool:
+    """Return whether ``mac`` is that of a causal token with these keys; ``keys.second`` is believed, too."""
+    return any(_same(mac, _mac(text, each.causal)) for each in keys.believed)
 
 
 def _signed(mac: str, wish: str, keys: Keys) -> bool:

@@ -110,7 +110,10 @@ def _headers_meet(one: tuple[str, str], other: tuple[str, str]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
-    """A capability as the proxy sees it: where it is found and in which state it is."""
+    """A capability as the proxy sees it: where it is found and in which state it is.
+
+    ``references`` says that its service reads copies of tables that are not the capability's own.
+    """
 
     name: str
     service: str
@@ -119,6 +122,7 @@ class Capability:
     state: State = field(default_factory=State)
     protect: Protect = field(default_factory=Protect)
     hold: Hold | None = None
+    references: bool = False
 
 
 MONOLITH: Final = "monolith"
@@ -313,6 +317,7 @@ def capability_to_json(capability: Capability) -> dict[str, Any]:
         "state": state_to_json(capability.state),
         **({"protect": protect} if protect else {}),
         **({} if capability.hold is None else {"hold": capability.hold.to_json()}),
+        **({"references": True} if capability.references else {}),
     }
 
 
@@ -334,6 +339,7 @@ def capability_from_json(raw: Mapping[str, Any]) -> Capability:
         state=state_from_json(raw["state"]),
         protect=Protect.from_json(_of(dict, raw.get("protect", {}))),
         hold=Hold.from_json(_of(dict, raw["hold"])) if "hold" in raw else None,
+        references=_of(bool, raw.get("references", False)),
     )
 
 
@@ -369,6 +375,7 @@ def state_to_json(state: State) -> dict[str, Any]:
         "share": state.share,
         "cohorts": dict(state.cohorts),
         "killed": state.killed,
+        **({} if state.read_only is None else {"read_only": state.read_only}),
         "data": state.data,
         "data_at": state.data_at.isoformat() if state.data_at else None,
         **({} if state.move is None else {"move": _move_to_json(state.move)}),
@@ -395,6 +402,7 @@ def state_from_json(raw: Mapping[str, Any]) -> State:
         share=_of(int, raw["share"]),
         cohorts={name: Stack(stack) for name, stack in _of(dict, raw["cohorts"]).items()},
         killed=None if raw["killed"] is None else _of(str, raw["killed"]),
+        read_only=_of(str, raw["read_only"]) if "read_only" in raw else None,
         data=Data(raw["data"]),
         data_at=_time(raw["data_at"]),
         move=_move_from_json(_of(dict, raw["move"])) if "move" in raw else None,

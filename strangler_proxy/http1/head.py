@@ -69,7 +69,7 @@ _TEXT: Final = bytes(code for code in range(256) if _VALUE.fullmatch(bytes((code
 class _Fields:
     """Fields by their lines: ``known`` has those that were seen, ``read`` reads another.
 
-    Neither long lines are kept nor many, and none that may be secret.
+    Neither long lines are kept nor many, and none that may be secret or says something else each time.
     """
 
     def __init__(self, role_of: Callable[[bytes], Role]) -> None:
@@ -85,7 +85,7 @@ class _Fields:
         value = value.strip(b" \t")
         role = self._role_of(name)
         field = (role, b"%b: %b" % (name, value), value)
-        if len(line) <= _LONGEST_KEPT and role not in _SECRET:
+        if len(line) <= _LONGEST_KEPT and role not in _NEVER_KEPT:
             if len(self.known) >= _MOST_KEPT:
                 self.known.clear()
             self.known[line] = field
@@ -96,7 +96,9 @@ _FORBIDDEN: Final = "there are control characters, or a line that ends with CR o
 # 4,096 lines of at most 192 bytes are 2 MB with all that Python adds.
 _LONGEST_KEPT: Final = 192
 _MOST_KEPT: Final = 4096
-_SECRET: Final = frozenset((Role.COOKIE, Role.AUTHORIZATION, Role.OVERRIDE, Role.SET_COOKIE, Role.FORGET))
+_NEVER_KEPT: Final = frozenset(
+    (Role.COOKIE, Role.AUTHORIZATION, Role.OVERRIDE, Role.SET_COOKIE, Role.FORGET, Role.POSITION)
+)
 
 _REQUEST_FIELDS: Final = _Fields(role_of)
 _RESPONSE_FIELDS: Final = _Fields(response_role_of)
@@ -115,7 +117,8 @@ class RequestHead:
     """A request's head, checked. ``lines`` are the headers that pass; the others are told by attributes.
 
     ``minor`` is the client's version (HTTP/1.0 or 1.1); ``length`` counts only with ``Framing.LENGTH``; ``upgrade``
-    is the protocol asked for, empty for none. ``originals`` are the headers by which proxies tell of the client.
+    is the protocol asked for, empty for none. ``originals`` are the headers by which proxies tell of the client,
+    ``causal`` the cookies with causal tokens, by their names.
     """
 
     # Defaults stand in the class, since setting each of them takes 0.5 us a head.
@@ -125,6 +128,7 @@ class RequestHead:
     originals: tuple[bytes, ...] = ()
     authorization: bytes | None = None
     override: bytes | None = None
+    causal: dict[bytes, bytes] | None = None
     visitor: bytes | None = None
     request_id: bytes | None = None
     traceparent: bytes | None = None
@@ -282,7 +286,9 @@ def _read_cookie(head: RequestHead, value: bytes) -> None:
         head.visitor = after.strip(b" \t")
         kept = before[:-2].strip(b" \t")
     else:
-        kept, visitor, override = split_own_cookies(value.strip(b" \t"))
+        kept, visitor, override, tokens = split_own_cookies(value.strip(b" \t"))
+        if tokens:
+            head.causal = {**tokens, **(head.causal or {})}
         head.visitor = head.visitor or visitor
         head.override = head.override or override
     if kept:
@@ -429,13 +435,14 @@ class ResponseHead:
     """A response's head, checked. ``framing`` is how its body comes, ``length`` what its head said, if anything.
 
     ``cookies`` are the values of ``Set-Cookie``, which stand among the ``lines``, too; ``forget`` marks whom the
-    monolith wants forgotten.
+    monolith wants forgotten; ``position`` is how far what was written is in the WAL.
     """
 
     framing = _NONE
     length: int | None = None
     cookies: tuple[bytes, ...] = ()
     forget = b""
+    position = b""
     keep_alive = True
     upgrade = b""
 
@@ -519,6 +526,8 @@ def _read_response_special(head: ResponseHead, role: Role, line: bytes, value: b
             head.lines.append(line)
         case Role.FORGET:
             head.forget = value if not head.forget else head.forget + b"," + value
+        case Role.POSITION:
+            head.position = value if not head.position else head.position + b"," + value  # two are none
         case Role.TRANSFER:
             if head.minor == 0:
                 raise Garbled("Transfer-Encoding does not exist in HTTP/1.0")

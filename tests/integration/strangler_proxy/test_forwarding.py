@@ -43,6 +43,22 @@ def test_sends_the_target_as_it_came(target: str) -> None:
         assert origin.heads[0].split(b" ")[1] == target.encode()
 
 
+def test_what_a_stack_says_of_the_end_of_a_route_comes_through() -> None:
+    said = (
+        "Deprecation: @1767225600",
+        "Sunset: Wed, 01 Jul 2026 00:00:00 GMT",
+        'Link: <https://shop.example/2>; rel="successor-version"',
+    )
+
+    def ending(origin: Origin, served: Served) -> None:
+        served.head()
+        served.answer(b"still here", *said)
+
+    with proxied(ending) as (proxy, _), proxy.client() as client:
+        response = client.get("/")
+        assert [f"{name}: {response.header(name)}" for name in ("Deprecation", "Sunset", "Link")] == list(said)
+
+
 def test_sends_host_as_it_came_and_adds_what_stacks_need() -> None:
     with proxied() as (proxy, origin), proxy.client() as client:
         client.send(b"GET / HTTP/1.1\r\nhost: Shop.Example:8080\r\naccept: */*\r\n\r\n")

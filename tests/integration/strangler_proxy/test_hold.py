@@ -258,6 +258,19 @@ def test_whoever_is_too_many_is_told_to_come_again() -> None:
         assert stage.workers[0].call(lambda: board.tally.counted("refusals")) == {("hold", "catalog"): 1}
 
 
+def test_whoever_writes_to_what_is_read_only_is_told_so_at_once() -> None:
+    with staged(workers=1) as stage:
+        stage.publish(Hold(id=7, count=0))
+        with stage.workers[0].client() as client:
+            refused = client.post("/api/catalog/1", b"")
+            assert problem(refused) == (503, "30", "Service Unavailable")
+            assert b"only read; ask again later" in refused.body
+            assert client.get("/api/catalog/1").status == 200
+        stage.publish()
+        with stage.workers[0].client() as client:
+            assert client.post("/api/catalog/1", b"").status == 200
+
+
 def test_bodies_that_wait_are_bounded_together() -> None:
     with staged(workers=1) as stage:
         stage.publish(Hold(id=7, bytes=10_000, seconds=30.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
@@ -10,13 +11,16 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Self, cast
 
 import psycopg
 import pytest
 import redis
+import redis.asyncio
 
 from strangler.capability import Data, Stage, State
 from strangler.ledger.schema import upgrade
@@ -24,6 +28,9 @@ from strangler.local import Postgres, Valkey
 from strangler.routing.hold import Hold
 from strangler.routing.protect import Protect
 from strangler.routing.table import MONOLITH, Capability, Route, RoutingTable, seal, unseal
+from strangler_proxy.settings import Links
+from strangler_proxy.subscription import Subscription
+from strangler_proxy.switchboard import Switchboard
 from tests.fixtures.ports import free_port
 from tests.fixtures.proxy import KEYS, SECRET, Client, Origin, ProxyProcess, Served
 from tests.fixtures.waiting import until
@@ -342,3 +349,58 @@ def test_a_proxy_that_ends_tells_those_whose_writes_wait(shop: Shop) -> None:
         assert [client.response("POST").status for client in (one, other)] == [503, 503]
         assert proxy.end() == 0
     assert shop.monolith.heads == []
+
+
+@dataclass
+class LastWrites:
+    """A worker's board with two writes under way: one ends a while after that was told, the other while it is told."""
+
+    table: object = field(default_factory=lambda: SimpleNamespace(version=1))
+    in_flight: int = 2
+    told: int = 0
+    ended_at: float = 0.0
+
+    @property
+    def holds(self) -> Self:
+        return self
+
+    def words(self) -> dict[str, dict[str, int]]:
+        return {"catalog": {"id": 7, "in_flight": self.in_flight, "parked": 0}}
+
+    def time(self) -> float:
+        """Return the time, which is asked for as often as something is told."""
+        loop = asyncio.get_running_loop()
+        self.told += 1
+        if self.told == 1:
+            loop.call_later(0.2, self._end)
+        elif self.in_flight == 1:
+            loop.call_soon(self._end)
+        return time.monotonic()
+
+    def _end(self) -> None:
+        self.in_flight -= 1
+        self.ended_at = time.monotonic()
+
+
+def test_a_last_write_that_ends_while_it_is_told_of_is_told_of_at_once(valkey_url: str) -> None:
+    """Whoever moves the owner would else wait for the next beat, and all other writes with it."""
+    assert asyncio.run(_seconds_until_told(valkey_url)) < 0.5
+
+
+async def _seconds_until_told(valkey_url: str) -> float:
+    board = LastWrites()
+    subscription = Subscription(cast("Switchboard", board), "worker", Links(redis=valkey_url, secret=SECRET))
+    async with redis.asyncio.Redis.from_url(valkey_url) as client, client.pubsub() as acks:
+        await acks.subscribe("strangler:acks")
+        await subscription.start(patience=10)
+        try:
+            async with asyncio.timeout(10):
+                while (told := await acks.get_message(True, timeout=10)) is None or _in_flight(told["data"]):
+                    pass
+        finally:
+            await subscription.stop()
+        return time.monotonic() - board.ended_at
+
+
+def _in_flight(word: bytes) -> int:
+    return int(json.loads(word)["held"]["catalog"]["in_flight"])

@@ -65,6 +65,7 @@ states = (
         owner=st.just(Stack.MONOLITH),
         share=st.just(0),
         killed=st.none() | st.text(st.characters(codec=None)),
+        read_only=st.none() | st.text(st.characters(codec=None)),
         data=st.just(Data.SNAPSHOT),
         data_at=st.datetimes(timezones=st.just(UTC)),
     )
