@@ -60,17 +60,22 @@ _DATA_IN: Final[Mapping[Stage, frozenset[Data]]] = MappingProxyType(
 
 
 class Phase(StrEnum):
-    """How far a move of the owner has come, as the ledger has it. The first three are on the way."""
+    """How far a move of the owner has come, as the ledger has it. The first four are on the way."""
 
     PREPARED = "prepared"  # from here it may be aborted
     SWITCHED = "switched"  # the owner is the other stack: from here it is only carried on
     ABORTING = "aborting"  # it goes back to where it came from
+    FORCED = "forced"  # the owner is the other stack, without what that one lacks: from here it is only carried on
+    BARRING = "barring"  # the new owner is written, and the one of before is not fenced yet
     DONE = "done"
     ABORTED = "aborted"
 
     @property
     def is_settled(self) -> bool:
-        return self in (Phase.DONE, Phase.ABORTED)
+        return self in (Phase.DONE, Phase.ABORTED, Phase.BARRING)
+
+
+_ABOUT_TO_LEAVE: Final = frozenset({Phase.PREPARED, Phase.ABORTING, Phase.ABORTED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +96,7 @@ class Move:
     @property
     def owner(self) -> Stack:
         """The stack that may write, if any may right now."""
-        return self.source.other if self.phase in (Phase.SWITCHED, Phase.DONE) else self.source
+        return self.source if self.phase in _ABOUT_TO_LEAVE else self.source.other
 
 
 class Refused(Exception):
@@ -103,8 +108,8 @@ class State:
     """Everything that routing and data ownership may depend on, for one capability.
 
     ``share`` is the part of read traffic that the service answers, in basis points (0 to 10,000). ``cohorts``
-    maps the name of a cohort to the stack that its readers go to. ``killed`` holds the reason while latched. ``move``
-    is the last move of the owner, under way or settled.
+    maps the name of a cohort to the stack that its readers go to. ``killed`` holds the reason while latched,
+    ``read_only`` the one for which writes are refused. ``move`` is the last move of the owner, under way or settled.
     """
 
     epoch: int = 0
@@ -113,6 +118,7 @@ class State:
     share: int = 0
     cohorts: Mapping[str, Stack] = field(default_factory=dict)
     killed: str | None = None
+    read_only: str | None = None
     data: Data = Data.ABSENT
     data_at: datetime | None = None
     move: Move | None = None
@@ -178,8 +184,16 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefuseWrites:
+    """Take no write, with the reason, and have ``readers`` answer every read, as its rows are."""
+
+    reason: str
+    readers: Stack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clear:
-    """Take the latch of a kill off. Reads stay at 0 until they are set again."""
+    """Take the latch of a kill off, and writes again. Reads stay with the owner until they are set again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +221,11 @@ class CompleteSync:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopSync:
     """End the streams: what the service holds of the rows is not to be read any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseFence:
+    """Raise the fence anew of who does not own: what is known of its rows from before does not count any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,8 +261,35 @@ class CompleteAbort:
     epoch: int
 
 
-Moving = StartMove | SwitchOwner | CompleteMove | AbortMove | CompleteAbort
-Command = SetReads | Kill | Clear | TakeSnapshot | DiscardCopy | StartSync | CompleteSync | StopSync | Moving
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForceMove:
+    """Make the monolith the owner without what it lacks of the service's rows, whatever move is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteForce:
+    """Record that the monolith may write, while the service's database may come back unfenced: ``epoch``'s force."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteBar:
+    """Record that the service's database has come back and is fenced: the forced move of ``epoch`` is over."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retire:
+    """Give up the way back. With ``keep_copy`` the monolith's tables go on to follow, for whoever reads them there."""
+
+    keep_copy: bool
+
+
+Moving = StartMove | SwitchOwner | CompleteMove | AbortMove | CompleteAbort | ForceMove | CompleteForce | CompleteBar
+Reading = SetReads | Kill | RefuseWrites | Clear
+Command = Reading | TakeSnapshot | DiscardCopy | StartSync | CompleteSync | StopSync | RaiseFence | Moving | Retire
 
 _MOVED: Final = (Stage.SHADOW, Stage.CANARY, Stage.SERVICE)
 TRANSITIONS: Final[Mapping[tuple[Stage, type[Command]], frozenset[Stage]]] = MappingProxyType(
@@ -266,7 +312,9 @@ TRANSITIONS: Final[Mapping[tuple[Stage, type[Command]], frozenset[Stage]]] = Map
         (Stage.SHADOW, StopSync): frozenset({Stage.MONOLITH}),
         (Stage.SERVICE, SetReads): frozenset({Stage.SERVICE}),
         (Stage.SERVICE, Kill): frozenset({Stage.SERVICE}),
+        (Stage.SERVICE, RefuseWrites): frozenset({Stage.SERVICE}),
         (Stage.SERVICE, Clear): frozenset({Stage.SERVICE}),
+        **{(stage, RaiseFence): frozenset({stage}) for stage in _MOVED},
         **{(stage, StartMove): frozenset({stage}) for stage in _MOVED},
         (Stage.SHADOW, SwitchOwner): frozenset({Stage.SERVICE}),
         (Stage.CANARY, SwitchOwner): frozenset({Stage.SERVICE}),
@@ -275,6 +323,11 @@ TRANSITIONS: Final[Mapping[tuple[Stage, type[Command]], frozenset[Stage]]] = Map
         (Stage.SERVICE, CompleteMove): frozenset({Stage.SERVICE}),
         **{(stage, AbortMove): frozenset({stage}) for stage in _MOVED},
         **{(stage, CompleteAbort): frozenset({stage}) for stage in _MOVED},
+        (Stage.SERVICE, ForceMove): frozenset({Stage.MONOLITH}),
+        (Stage.MONOLITH, CompleteForce): frozenset({Stage.MONOLITH}),
+        (Stage.MONOLITH, CompleteBar): frozenset({Stage.MONOLITH}),
+        (Stage.SERVICE, Retire): frozenset({Stage.RETIRED}),
+        (Stage.RETIRED, StopSync): frozenset({Stage.RETIRED}),
     }
 )
 
@@ -296,13 +349,22 @@ def transit(state: State, command: Command) -> State:
 
 def _guard_move(state: State, command: Command) -> None:
     """Raise ``Refused`` for whatever does not belong to the move that is under way."""
-    move = state.moving
-    if isinstance(command, SwitchOwner | CompleteMove | AbortMove | CompleteAbort):
+    last = state.move
+    if isinstance(command, SwitchOwner | CompleteMove | AbortMove | CompleteAbort | CompleteForce | CompleteBar):
         wanted = _IN_PHASE[type(command)]
-        if move is None or move.epoch != command.epoch or move.phase is not wanted:
-            raise Refused(f"this wants the move of epoch {command.epoch} to be {wanted}, and {_last(state.move)}")
-    elif move is not None:
+        if last is None or last.epoch != command.epoch or last.phase is not wanted:
+            raise Refused(f"this wants the move of epoch {command.epoch} to be {wanted}, and {_last(last)}")
+    elif last is not None and last.phase is Phase.BARRING and isinstance(command, _COPYING):
+        raise Refused(
+            f"its service's database has not been fenced since the rollback that was forced (epoch {last.epoch}):"
+            " whoever comes upon it does so first; start it, and strangler sync run"
+        )
+    elif state.moving is not None and not isinstance(command, Kill | ForceMove):
+        move = state.moving
         raise Refused(f"its owner is being moved (epoch {move.epoch}, {move.phase}); wait until that has ended")
+
+
+_COPYING: Final = (TakeSnapshot, DiscardCopy, StartSync)
 
 
 def _last(move: Move | None) -> str:
@@ -324,17 +386,23 @@ _ILLEGAL: Final[Mapping[type[Command], str]] = MappingProxyType(
     {
         SetReads: "reads cannot be set in stage {stage}",
         Kill: "there is nothing to kill in stage {stage}",
+        RefuseWrites: "writes cannot be refused in stage {stage}",
         Clear: "there is no kill to clear in stage {stage}",
         TakeSnapshot: "in stage {stage} no snapshot can be taken",
         DiscardCopy: "in stage {stage} no copy can be discarded",
         StartSync: "in stage {stage} no streams can begin",
         CompleteSync: "in stage {stage} there is no copy to complete",
         StopSync: "in stage {stage} no streams can end",
+        RaiseFence: "in stage {stage} no fence can be raised anew",
         StartMove: "in stage {stage} the owner cannot be moved",
         SwitchOwner: "in stage {stage} the owner cannot be switched",
         CompleteMove: "in stage {stage} no move of the owner can end",
         AbortMove: "in stage {stage} no move of the owner can be aborted",
         CompleteAbort: "in stage {stage} no move of the owner can be aborted",
+        ForceMove: "in stage {stage} no rollback can be forced",
+        CompleteForce: "in stage {stage} no rollback was forced",
+        CompleteBar: "in stage {stage} no rollback was forced",
+        Retire: "in stage {stage} nothing can be retired",
     }
 )
 _IN_PHASE: Final[Mapping[type[Command], Phase]] = MappingProxyType(
@@ -343,6 +411,8 @@ _IN_PHASE: Final[Mapping[type[Command], Phase]] = MappingProxyType(
         CompleteMove: Phase.SWITCHED,
         AbortMove: Phase.PREPARED,
         CompleteAbort: Phase.ABORTING,
+        CompleteForce: Phase.FORCED,
+        CompleteBar: Phase.BARRING,
     }
 )
 
@@ -351,6 +421,8 @@ _READ: Final = "; set reads to 0 first, and cohorts off"
 _KEPT: Final = "; the stream keeps the copy as the owner's rows are"
 _FOLLOW: Final = "; the service's tables must follow the monolith's first: strangler sync start"
 _OWNED: Final = "; its service owns the data: roll back first"
+_MOVE_FIRST: Final = "; its service must own the data first: strangler cutover"
+_GONE: Final = "; it is retired: there is no way back"
 _HINTS: Final[Mapping[tuple[Stage, type[Command]], str]] = MappingProxyType(
     {
         (Stage.CANARY, TakeSnapshot): _READ,
@@ -364,8 +436,12 @@ _HINTS: Final[Mapping[tuple[Stage, type[Command]], str]] = MappingProxyType(
         (Stage.SHADOW, TakeSnapshot): _KEPT,
         (Stage.SHADOW, DiscardCopy): _KEPT,
         (Stage.SHADOW, StartSync): "; they have begun already",
+        (Stage.MONOLITH, RaiseFence): "; there is none: strangler sync start",
+        (Stage.SYNCING, RaiseFence): "; its tables are being copied, and compared at the end",
         (Stage.MONOLITH, StartMove): _FOLLOW,
         (Stage.SYNCING, StartMove): "; its tables are being copied",
+        **{(Stage.RETIRED, each): _GONE for each in (SetReads, Kill, StartMove, ForceMove, Retire)},
+        **{(stage, Retire): _MOVE_FIRST for stage in (Stage.MONOLITH, Stage.SYNCING, Stage.SHADOW, Stage.CANARY)},
         **{(Stage.SERVICE, each): _OWNED for each in (TakeSnapshot, DiscardCopy, StartSync, CompleteSync, StopSync)},
     }
 )
@@ -377,6 +453,8 @@ def _apply(state: State, command: Command) -> State:
             return _set_reads(state, command)
         case Kill(reason=reason):
             return _kill(state, reason)
+        case RefuseWrites():
+            return _refuse_writes(state, command)
         case Clear():
             return _clear(state)
         case TakeSnapshot(at=at):
@@ -388,7 +466,9 @@ def _apply(state: State, command: Command) -> State:
         case CompleteSync():
             return replace(state, data=Data.STREAMED, stage=Stage.SHADOW)
         case StopSync():
-            return replace(state, data=Data.ABSENT, stage=Stage.MONOLITH, move=None)
+            return _stop_sync(state)
+        case RaiseFence():
+            return _raise_fence(state)
         case StartMove():
             return _start_move(state)
         case SwitchOwner():
@@ -399,6 +479,26 @@ def _apply(state: State, command: Command) -> State:
             return _moved(state, Phase.DONE)
         case CompleteAbort():
             return _moved(state, Phase.ABORTED)
+        case ForceMove():
+            return _force(state)
+        case CompleteForce():
+            return _moved(state, Phase.BARRING)
+        case CompleteBar():
+            return _moved(state, Phase.DONE)
+        case Retire():
+            return _retire(state, command)
+
+
+def _stop_sync(state: State) -> State:
+    if state.stage is Stage.RETIRED:
+        return replace(state, data=Data.ABSENT)
+    return replace(state, data=Data.ABSENT, stage=Stage.MONOLITH, move=None)
+
+
+def _raise_fence(state: State) -> State:
+    if state.data is not Data.STREAMED:
+        raise Refused("nothing of it is streamed, and there is no fence; begin with strangler sync start")
+    return state
 
 
 def _start_move(state: State) -> State:
@@ -414,7 +514,24 @@ def _switch_owner(state: State) -> State:
     to = state.owner.other
     stage, share = (Stage.SERVICE, WHOLE) if to is Stack.SERVICE else (Stage.SHADOW, 0)
     moved = None if state.move is None else replace(state.move, phase=Phase.SWITCHED)
-    return replace(state, owner=to, stage=stage, share=share, cohorts={}, move=moved)
+    return replace(state, owner=to, stage=stage, share=share, cohorts={}, read_only=None, move=moved)
+
+
+def _force(state: State) -> State:
+    """Have the monolith own the data as they are there: the service's are no copy of them, nor the other way round."""
+    move = Move(epoch=state.epoch + 1, source=Stack.SERVICE, phase=Phase.FORCED)
+    to = Stack.MONOLITH
+    return replace(
+        state, owner=to, stage=Stage.MONOLITH, share=0, cohorts={}, read_only=None, data=Data.ABSENT, move=move
+    )
+
+
+def _retire(state: State, command: Retire) -> State:
+    if state.reads_leave_owner:
+        raise Refused("some of its reads are with the monolith; set reads to 100 % first, and cohorts off")
+    if state.read_only is not None:
+        raise Refused(f"it takes no writes ({state.read_only}); clear that first, with a reason")
+    return replace(state, stage=Stage.RETIRED, data=Data.STREAMED if command.keep_copy else Data.ABSENT)
 
 
 def _moved(state: State, phase: Phase, epoch: int | None = None) -> State:
@@ -426,6 +543,8 @@ def _moved(state: State, phase: Phase, epoch: int | None = None) -> State:
 def _set_reads(state: State, command: SetReads) -> State:
     if state.killed is not None:
         raise Refused(f"it is killed ({state.killed}); clear that first, with a reason")
+    if state.read_only is not None:
+        raise Refused(f"it takes no writes ({state.read_only}); clear that first, with a reason")
     cohorts = {**state.cohorts, **command.cohorts}
     after = replace(
         state,
@@ -457,16 +576,28 @@ def _guard_data(after: State, *, allow_stale: bool) -> None:
 
 
 def _kill(state: State, reason: str) -> State:
+    """Send reads to the owner. A move that was to make the service the owner goes back, where it still can."""
     if not reason.strip():
         raise Refused("a kill wants a reason")
     share = 0 if state.owner is Stack.MONOLITH else WHOLE
-    return replace(state, stage=_at_rest(state), share=share, cohorts={}, killed=reason)
+    move = state.move
+    if move is not None and move.phase is Phase.PREPARED and move.source is Stack.MONOLITH:
+        move = replace(move, phase=Phase.ABORTING, epoch=state.epoch + 1)
+    return replace(state, stage=_at_rest(state), share=share, cohorts={}, killed=reason, move=move)
+
+
+def _refuse_writes(state: State, command: RefuseWrites) -> State:
+    if not command.reason.strip():
+        raise Refused("to refuse writes wants a reason")
+    share = WHOLE if command.readers is Stack.SERVICE else 0
+    return replace(state, share=share, cohorts={}, killed=None, read_only=command.reason)
 
 
 def _clear(state: State) -> State:
-    if state.killed is None:
+    if state.killed is None and state.read_only is None:
         raise Refused("it is not killed")
-    return replace(state, killed=None)
+    back = state if state.read_only is None else replace(state, share=WHOLE, cohorts={})
+    return replace(back, killed=None, read_only=None)
 
 
 def _copied(state: State, data: Data, at: datetime | None) -> State:

@@ -91,6 +91,8 @@ def _probes(project: Project) -> Iterator[Probe]:
     if project.proxy.tracing is not None:
         yield "collector of spans", partial(_collector, project.proxy.tracing)
     for files in project.capabilities.values():
+        if files.team is not None:
+            yield f"who looks after {files.name}", partial(str, files.team)
         if files.tables:
             yield f"mapping of {files.name}", partial(_mapping, files, project)
     if project.manage is not None:
@@ -119,14 +121,14 @@ def _sent(
     address = parse_endpoint(endpoint)
     url = f"http://{address.authority}" if address.path else endpoint
     try:
-        proof = _proof(tls) if address.secure else True
-        with httpx.Client(transport=httpx.HTTPTransport(uds=address.path or None, verify=proof)) as client:
+        shown = proof(tls) if address.secure else True
+        with httpx.Client(transport=httpx.HTTPTransport(uds=address.path or None, verify=shown)) as client:
             return client.request(method, url.rstrip("/") + path, content=body, headers=headers, timeout=_TIMEOUT_S)
     except httpx.HTTPError as exc:
         raise Wrong(f"no HTTP answer ({exc}); start it, or mend its endpoints in strangler.toml") from exc
 
 
-def _proof(tls: Tls) -> ssl.SSLContext:
+def proof(tls: Tls) -> ssl.SSLContext:
     """Return what the proxy proves stacks by. Raises ``Wrong`` naming a file that it cannot use."""
     try:
         context = ssl.create_default_context(cafile=tls.ca)

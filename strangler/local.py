@@ -96,13 +96,13 @@ class Postgres:
         """Start the server and wait until it answers. Raises ``EngineError``."""
         refuse_taken({"PostgreSQL": self.port})
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        prefix = _unprivileged(self.folder)
+        prefix = unprivileged(self.folder)
         if not (self.folder / "data" / "PG_VERSION").exists():
             self._initialise(prefix)
         _forget_stale_lock(self.folder / "data")
         settings = {**POSTGRES_SETTINGS, **self.settings, "port": str(self.port), "unix_socket_directories": ""}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        program = self._program("postgres")
+        program = self.program("postgres")
         command = [*prefix, *dies_with_parent("INT"), program, "-D", str(self.folder / "data"), *options]
         with self.log.open("ab") as log:
             self.process = _spawn(command, log)
@@ -124,7 +124,7 @@ class Postgres:
         shutil.rmtree(self.folder / "data", ignore_errors=True)  # a first start that was cut short
         command = [
             *prefix,
-            self._program("initdb"),
+            self.program("initdb"),
             *("-D", str(self.folder / "data"), "-U", _SUPERUSER, "--pwfile", str(password)),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", "--locale=C", *self._collation()),
         ]
@@ -133,7 +133,8 @@ class Postgres:
         if done.returncode:
             raise EngineError(f"PostgreSQL could not make its folder; see {self.log}:\n{_tail(self.log)}")
 
-    def _program(self, name: str) -> str:
+    def program(self, name: str) -> str:
+        """Return where a program of this release is, such as ``pg_dump``."""
         return _postgres(name)
 
     def _collation(self) -> Sequence[str]:
@@ -257,8 +258,8 @@ def _forget_stale_lock(data: Path) -> None:
         lock.unlink()
 
 
-def _unprivileged(folder: Path) -> list[str]:
-    """Return what to put before a command so that PostgreSQL does not see itself as root."""
+def unprivileged(folder: Path) -> list[str]:
+    """Return what to put before a command on the cluster in ``folder``: PostgreSQL must not see itself as root."""
     if os.geteuid() != 0:
         return []
     data = folder / "data"

@@ -11,7 +11,23 @@ from typing import Annotated
 import typer
 
 from strangler.capability import Refused
-from strangler.cli import check, cutover, demo, history, proxy, publish, reads, status, sync, top
+from strangler.cli import (
+    check,
+    cutover,
+    demo,
+    fence,
+    history,
+    kill,
+    local,
+    playbook,
+    proxy,
+    publish,
+    reads,
+    retire,
+    status,
+    sync,
+    top,
+)
 from strangler.cli.shell import Failure, Shell, complain
 from strangler.cutover.conductor import Unfinished
 from strangler.ledger import LedgerError
@@ -50,16 +66,20 @@ app.command()(check.check)
 app.command()(cutover.cutover)
 app.command()(demo.demo)
 app.command()(history.history)
-app.command()(reads.kill)
+app.command()(kill.kill)
+app.command()(local.local)
 app.command()(reads.override)
+app.command()(playbook.playbook)
 app.command()(proxy.proxy)
 app.command()(publish.publish)
 app.command()(cutover.resume)
+app.command()(retire.retire)
 app.command()(cutover.rollback)
 app.command("set")(reads.set_reads)
 app.command()(status.status)
 app.command()(top.top)
 app.command()(proxy.up)
+app.add_typer(fence.app, name="fence")
 app.add_typer(sync.app, name="sync")
 
 

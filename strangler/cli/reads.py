@@ -1,4 +1,4 @@
-"""``set``, ``kill`` and ``override``: who answers reads."""
+"""``set`` and ``override``: who answers reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from strangler.capability import Clear, Command, Data, Kill, SetReads, Stack, State, transit
+from strangler.capability import Command, Data, SetReads, Stack, State, transit
 from strangler.cli.shell import (
     CapabilityName,
     Failure,
@@ -55,24 +55,7 @@ def set_reads(
     _refuse_unknown(files_of(project, capability), cohorts)
     share = None if reads is None else parse_share(reads)
     command = SetReads(share=share, cohorts=cohorts, allow_stale=allow_stale)
-    _change(project, capability, command, reason, epoch=epoch, no_wait=no_wait)
-
-
-def kill(
-    context: typer.Context,
-    capability: CapabilityName,
-    reason: Reason,
-    clear: Annotated[bool, typer.Option("--clear", help="Take the latch off again; reads stay at 0.")] = False,
-    no_wait: NoWait = False,
-) -> None:
-    """Send every read of a capability to the owner, at once, and latch it there."""
-    project = shell(context).project()
-    files_of(project, capability)
-    if clear:
-        _change(project, capability, Clear(), reason, epoch=None, no_wait=no_wait)
-        return
-    out.print(f"{capability}: every read goes to the owner now; share 0 %, cohorts and overrides off, latched.")
-    _change(project, capability, Kill(reason=reason), reason, epoch=None, no_wait=no_wait)
+    change(project, capability, command, reason, epoch=epoch, no_wait=no_wait)
 
 
 def override(
@@ -96,9 +79,10 @@ def _refuse_unknown(files: CapabilityFiles, cohorts: dict[str, Stack | None]) ->
             raise Failure(f"{files.name} has no cohort named {name!r}; there: {', '.join(names) or 'none yet'}")
 
 
-def _change(
+def change(
     project: Project, capability: str, command: Command, reason: str, *, epoch: int | None, no_wait: bool
 ) -> None:
+    """Make a change of who answers reads, and say what came of it."""
     with Publisher.open(project) as publisher:
         seen = publisher.ledger.state(capability).epoch if epoch is None and isinstance(command, SetReads) else epoch
         if isinstance(command, SetReads):
@@ -129,6 +113,8 @@ def _difference(publication: Publication) -> str:
         parts.append(f"cohorts {_cohorts(before)} → {_cohorts(after)}")
     if before.killed != after.killed:
         parts.append("killed" if after.killed else "kill cleared")
+    if before.read_only != after.read_only:
+        parts.append("writes refused" if after.read_only else "writes taken again")
     if before.stage != after.stage:
         parts.append(f"stage {before.stage} → {after.stage}")
     return f"{', '.join(parts)} [dim](epoch {after.epoch})[/]"
@@ -150,4 +136,4 @@ def say_arrival(acknowledgement: Acknowledgement, *, no_wait: bool) -> str:
     return f"{version}: {acknowledgement.workers} {by} by it after {acknowledgement.ms:.0f} ms{way}."
 
 
-__all__ = ["Shell", "kill", "override", "say_arrival", "set_reads"]
+__all__ = ["Shell", "change", "override", "say_arrival", "set_reads"]

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from strangler.capability import WHOLE, Phase, Stack, Stage, State
+from strangler.capability import WHOLE, Data, Phase, Stack, Stage, State
 from strangler.project import CapabilityFiles, Project, ProjectInvalid, load
 
 # A pipe has no width; tables are made for a wide page then, and sentences are not broken.
@@ -106,6 +106,7 @@ _STAGE_STYLES: Final[Mapping[Stage, str]] = {
     Stage.MONOLITH: "blue",
     Stage.CANARY: "yellow",
     Stage.SERVICE: "green",
+    Stage.RETIRED: "dim green",
 }
 
 
@@ -120,6 +121,7 @@ _MOVING: Final[Mapping[Phase, str]] = {
     Phase.PREPARED: "to be the {}",
     Phase.SWITCHED: "not open yet",
     Phase.ABORTING: "going back",
+    Phase.FORCED: "by force, not open yet",
 }
 
 
@@ -133,6 +135,8 @@ def show_owner(state: State) -> str:
 
 def show_data(state: State) -> str:
     """Return what the stack that is not the owner holds of the rows, with the time of a snapshot."""
+    if state.stage is Stage.RETIRED and state.data is Data.STREAMED:
+        return "copied to the monolith"
     if state.data_at is None:
         return "in the service only" if state.owner is Stack.SERVICE else str(state.data)
     return f"{state.data} of {state.data_at.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -12,10 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from strangler.capability import State
+from strangler.capability import Phase, State
 from strangler.cli.shell import AsJson, out, print_json, shell, show_data, show_owner, show_share, show_stage
 from strangler.ledger import Publisher, Worker
 from strangler.ledger.publish import LIVE_S
+from strangler.project import Project
 from strangler.routing.table import state_to_json
 
 # Fast enough to watch a toggle arrive, slow enough to cost nothing: two small queries a time.
@@ -28,9 +29,10 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show where every capability stands."""
-    with Publisher.open(shell(context).project()) as publisher:
+    project = shell(context).project()
+    with Publisher.open(project) as publisher:
         if as_json:
-            print_json(_plain(publisher))
+            print_json(_plain(publisher, project))
         elif watch:
             _watch(publisher)
         else:
@@ -44,11 +46,13 @@ def _watch(publisher: Publisher) -> None:
             live.update(_view(publisher), refresh=True)
 
 
-def _plain(publisher: Publisher) -> dict[str, object]:
+def _plain(publisher: Publisher, project: Project) -> dict[str, object]:
     newest = publisher.ledger.newest()
     return {
         "version": newest.version if newest else None,
-        "capabilities": {name: state_to_json(state) for name, state in publisher.ledger.states().items()},
+        "capabilities": {
+            name: {**state_to_json(state), **_team(project, name)} for name, state in publisher.ledger.states().items()
+        },
         "workers": [
             {
                 "id": worker.id,
@@ -60,6 +64,13 @@ def _plain(publisher: Publisher) -> dict[str, object]:
             for worker in publisher.workers()
         ],
     }
+
+
+def _team(project: Project, name: str) -> dict[str, str | None]:
+    """Return who looks after a capability, as the files here say."""
+    files = project.capabilities.get(name)
+    team = files.team if files is not None else None
+    return {"team": team.name if team else None, "contact": (team.contact or None) if team else None}
 
 
 def _view(publisher: Publisher) -> RenderableType:
@@ -88,6 +99,10 @@ def _capabilities(states: dict[str, State]) -> Table:
         )
         if state.killed is not None:
             table.add_row("", f"[red]{escape(state.killed)}[/]")
+        if state.read_only is not None:
+            table.add_row("", f"[red]takes no writes: {escape(state.read_only)}[/]")
+        if state.move is not None and state.move.phase is Phase.BARRING:
+            table.add_row("", "[red]its service's database is not fenced since the forced rollback[/]")
     return table
 
 

@@ -18,7 +18,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from strangler.capability import Stack, State
+from strangler.capability import Data, Stack, Stage, State
 from strangler.cli.shell import (
     AsJson,
     CapabilityName,
@@ -34,19 +34,18 @@ from strangler.cli.shell import (
     show_stage,
     who,
 )
-from strangler.cutover import watching
+from strangler.cutover.watching import Watching
 from strangler.ledger import Publisher
 from strangler.project import Project
 from strangler.project.values import printable
 from strangler.sync import running, syncing
 from strangler.sync.holding import Key
 from strangler.sync.status import FRESH_S, Status, Sync, status
-from strangler.sync.telling import duration
+from strangler.sync.telling import duration, size
 from strangler.sync.verdicts import Kept
-from strangler.sync.way_back import Gate, WayBack, way_back
+from strangler.sync.way_back import Gate, WayBack, misfenced, way_back
 
 _REFRESH_S: Final = 1.0
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
 def start(
@@ -75,7 +74,8 @@ def run(context: typer.Context) -> None:
     sys.setswitchinterval(running.SWITCH_S)
     with _telling(project):
         out.print("strangler sync: running, until Ctrl-C")
-        running.run(project, lambda: not over.is_set(), _told, lambda _: watching.look(project, _told))
+        watching = Watching(project, _told)
+        running.run(project, lambda: not over.is_set(), _told, lambda _: watching.look())
 
 
 def _told(words: str) -> None:
@@ -139,7 +139,9 @@ def remove(context: typer.Context, capability: CapabilityName, reason: Reason) -
     asked = syncing.Asked(capability=capability, who=who(), reason=reason)
     with Publisher.open(project) as publisher:
         syncing.remove(asked, project, publisher)
-    out.print(f"{capability}: nothing of its streams is left in either database; the service's rows are as they were")
+        retired = publisher.ledger.state(capability).stage is Stage.RETIRED
+    rows = "the monolith's tables stay fenced" if retired else "the service's rows are as they were"
+    out.print(f"{capability}: nothing of its streams is left in either database; {rows}")
 
 
 # --- what a person reads ---
@@ -175,8 +177,14 @@ def shown(sync: Sync, state: State | None) -> Iterator[RenderableType]:
         if each.problem is not None:
             yield _indented(f"{_name(each)}: {printable(each.problem)}", "red")
     if state is not None:
+        yield from (_indented(words, "red") for words in misfenced(sync, state))
+    if state is not None and state.stage is Stage.RETIRED:
+        follows = ", and follow the service" if state.data is Data.STREAMED else ""
+        yield _indented(f"there is no way back any more; the monolith's tables are fenced{follows}", "dim")
+    elif state is not None:
         yield _going_back(way_back(state, sync.forward, sync.back))
     yield from _held(sync)
+    yield from _reactions(sync)
     if sync.copy is not None:
         done, rows = sync.copy.rows_done, max(sync.copy.rows, sync.copy.rows_done)
         left = sync.copy.remaining_s
@@ -210,6 +218,23 @@ def _held(sync: Sync) -> Iterator[RenderableType]:
             yield _indented(f"to see what is hidden, run there: {each.held.grant}", "dim")
 
 
+def _reactions(sync: Sync) -> Iterator[RenderableType]:
+    """Yield what waits to be reacted to, and which reactions do not go on."""
+    for each in (*sync.forward.reactions, *sync.back.reactions):
+        if each.waiting == 0:
+            yield _indented(f"reaction {each.name}: nothing waits", "dim")
+            continue
+        waits = f"reaction {each.name}: {each.waiting:,} changes wait, the oldest for {duration(each.oldest_s or 0)}"
+        late = (each.oldest_s or 0) > FRESH_S
+        if each.trouble is None:
+            yield _indented(
+                f"{waits}; is manage.py strangler_react running?" if late else waits, "yellow" if late else ""
+            )
+        else:
+            told = f"change {each.change} failed {each.tries} times: {printable(each.trouble)}"
+            yield _indented(f"{waits}; {told}", "red")
+
+
 def _going_back(found: WayBack) -> RenderableType:
     if found.owner is Stack.MONOLITH:
         reads = [f"{show_share(found.share)} of the reads"] if found.share else []
@@ -239,9 +264,9 @@ def _verified(sync: Sync) -> Iterator[Text]:
 
 
 def _ago(each: Kept) -> str:
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if each.age_s >= 2 * size:
-            return f"{each.age_s // size:.0f} {unit} ago"
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if each.age_s >= 2 * length:
+            return f"{each.age_s // length:.0f} {unit} ago"
     return f"{max(0.0, each.age_s):.0f} s ago"
 
 
@@ -295,10 +320,5 @@ def _about(rows: int | None) -> str:
     return "?" if rows is None else f"{rows:,}"
 
 
-def _bytes(size: int | None) -> str:
-    if size is None:
-        return ""
-    value, unit = float(size), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+def _bytes(count: int | None) -> str:
+    return "" if count is None else size(count)

@@ -15,6 +15,7 @@ from typing import Final
 
 _LOCK: Final = "demo.lock"
 ENV_FILE: Final = "demo.env"
+LOCAL_ENV_FILE: Final = "local.env"
 # Engines are started by root as somebody else where namespaces are not allowed: they must get through, no more.
 _THROUGH: Final = 0o711
 
@@ -28,7 +29,12 @@ class Folder:
     """One folder, held by one demo at a time."""
 
     path: Path
+    env_file: str = ENV_FILE
     _lock: int | None = field(default=None, init=False, repr=False)
+
+    @property
+    def env_path(self) -> Path:
+        return self.path / self.env_file
 
     @property
     def logs(self) -> Path:
@@ -43,7 +49,9 @@ class Folder:
         except BlockingIOError as exc:
             holder = os.pread(lock, 20, 0).decode().strip() or "unknown"
             os.close(lock)
-            raise FolderTaken(f"a demo runs in {self.path} already, pid {holder}; end that one first") from exc
+            raise FolderTaken(
+                f"a demo, or strangler local, runs in {self.path} already, pid {holder}; end that one first"
+            ) from exc
         os.truncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._lock = lock
@@ -79,7 +87,7 @@ class Folder:
     def write_env(self, variables: Mapping[str, str]) -> None:
         """Write what ``env_file`` of strangler.toml names, for every verb in every terminal."""
         lines = "".join(f"{name}={value}\n" for name, value in sorted(variables.items()))
-        _write_private(self.path / ENV_FILE, lines)
+        _write_private(self.env_path, lines)
 
     def was_done(self, *words: str) -> bool:
         """Whether what ``words`` describe was noted as done, since the last reset."""

@@ -22,22 +22,23 @@ ENOUGH: Final = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What work on the data came to, while visitors were there: how many rows, and whether both sides were equal."""
+    """What work on the data came to, while visitors were there: in ``words``, and as ``figures`` for the report."""
 
-    rows: int
-    seconds: float
-    equal: bool
+    words: str
+    holds: bool
+    figures: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
     """One step as it is planned: what is commanded, or what is done with the data; how many visitors come.
 
-    ``share`` is in basis points.
+    ``first`` is done before they come, as what moves them is, ``work`` while they do. ``share`` is in basis points.
     """
 
     name: str
     command: Command | None = None
+    first: Callable[[], Found] | None = None
     work: Callable[[], Found] | None = None
     share: int
     visitors: int
@@ -80,8 +81,8 @@ class Step:
 
     @property
     def holds(self) -> bool:
-        """Whether no request failed, the share is what was asked, and both sides were found equal."""
-        return not self.failures and not self.is_off and (self.found is None or self.found.equal)
+        """Whether no request failed, the share is what was asked, and what was found is as it should be."""
+        return not self.failures and not self.is_off and (self.found is None or self.found.holds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +169,17 @@ def needed(variance: float, visitors: int) -> int:
 def plain(steps: Sequence[Step]) -> dict[str, Any]:
     """Return a tour's report as JSON values."""
     return {
-        "steps": [{name: value for name, value in asdict(step).items() if value is not None} for step in steps],
+        "steps": [_plain(step) for step in steps],
         "requests": sum(step.requests for step in steps),
         "failures": sum(step.failures for step in steps),
     }
+
+
+def _plain(step: Step) -> dict[str, Any]:
+    told = {name: value for name, value in asdict(step).items() if name != "found"}
+    if step.found is not None:
+        told["found"] = {"holds": step.found.holds, **step.found.figures}
+    return told
 
 
 def _part(stacks: Sequence[Stack]) -> float:

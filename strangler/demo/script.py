@@ -78,6 +78,7 @@ class Before:
 class Process:
     """A process of the example: what runs ``before`` it, then the command until the end.
 
+    One that answers nobody has no ``address``, and is ``ready`` as soon as it runs.
     ``access_line`` finds the groups ``path`` and ``trace`` in a line of ``access_log``.
     """
 
@@ -93,8 +94,8 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
-    """A command that changes the monolith's rows while the tour goes on, until it is ended."""
+class Works:
+    """A command of the example's that works beside the tour: until it is ended, or to its end."""
 
     folder: Path
     command: tuple[str, ...]
@@ -102,15 +103,34 @@ class Writer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ownership:
+    """A capability whose owner moves there and back, and the ``paths`` that are read meanwhile.
+
+    ``clients`` write through the proxy until they are ended, and print a line for each write that was acknowledged.
+    ``check`` holds the stacks against these lines, says in a line of JSON what it counted, and fails where a write is
+    lost or came twice, or what follows from it is not so.
+    """
+
+    capability: str
+    paths: tuple[str, ...]
+    clients: Works
+    check: Works
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tour:
-    """What the tour requests: ``paths`` of the capability that moves, and ``others``; and who writes meanwhile."""
+    """What the tour requests: ``paths`` of the capability that moves, and ``others``; and who writes meanwhile.
+
+    ``writer`` changes the monolith's rows all the time, ``move`` is what follows the toggles.
+    """
 
     capability: str
     cohort: str
     cohort_header: tuple[str, str]
     paths: tuple[str, ...]
     others: tuple[str, ...]
-    writer: Writer | None = None
+    writer: Works | None = None
+    move: Ownership | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +220,8 @@ def _process(section: Section, root: Path) -> Process:
         command=section.texts("command", "the command as a list of words"),
         before=tuple(_before(each) for each in section.sections("before")),
         environment={name: environment.text(name, "a value") for name in environment.values},
-        address=section.text("address", "where it answers, as a URL"),
-        ready=section.text("ready", "a URL that answers 200 once it is ready"),
+        address=section.text("address", "where it answers, as a URL", default=""),
+        ready=section.text("ready", "a URL that answers 200 once it is ready", default=""),
         access_log=root / log if log else None,
         access_line=_access_line(section) if log else None,
     )
@@ -246,15 +266,26 @@ def _hint(section: Section) -> tuple[str, str]:
     return hint
 
 
-def _writer(section: Section, root: Path) -> Writer:
+def _works(section: Section, root: Path) -> Works:
     environment = section.section("environment")
-    writer = Writer(
+    works = Works(
         folder=root / section.text("folder", "the folder to run it in", default="."),
         command=section.texts("command", "the command as a list of words"),
         environment={name: environment.text(name, "a value") for name in environment.values},
     )
     section.close()
-    return writer
+    return works
+
+
+def _ownership(section: Section, root: Path) -> Ownership:
+    move = Ownership(
+        capability=section.text("capability", "the capability whose owner moves"),
+        paths=section.texts("paths", "paths of the capability"),
+        clients=_works(section.section("clients"), root),
+        check=_works(section.section("check"), root),
+    )
+    section.close()
+    return move
 
 
 def _tour(section: Section, root: Path) -> Tour:
@@ -269,7 +300,8 @@ def _tour(section: Section, root: Path) -> Tour:
         cohort_header=(name.strip(), value.strip()),
         paths=section.texts("paths", "paths of the capability"),
         others=section.texts("others", "other paths", default=()),
-        writer=_writer(section.section("writer"), root) if section.has("writer") else None,
+        writer=_works(section.section("writer"), root) if section.has("writer") else None,
+        move=_ownership(section.section("move"), root) if section.has("move") else None,
     )
     section.close()
     return tour

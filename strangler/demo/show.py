@@ -15,9 +15,10 @@ from typing import Final
 from rich.console import Console
 
 from strangler.demo.family import Family, together
-from strangler.demo.folder import Folder
+from strangler.demo.folder import LOCAL_ENV_FILE, Folder
 from strangler.demo.pulse import Pulse
-from strangler.demo.script import Script
+from strangler.demo.script import Script, Setting
+from strangler.demo.stage import SECRET, Stage
 from strangler.demo.start import Start
 from strangler.demo.view import Line, Poster, Steps
 from strangler.project import Project
@@ -71,6 +72,29 @@ class Show:
             with Steps(self.console) as steps:
                 together(self._start(self.folder, steps).toolkit(project, who=who_runs(), reason="started"))
             yield
+
+    @contextmanager
+    def engines(self, setting: Setting) -> Iterator[tuple[Path, list[str]]]:
+        """Run the engines alone, and yield the variables that tell where they are, and the file that has their values.
+
+        Raises ``FolderTaken``, ``PortTaken``, ``EngineError`` or ``ChildFailed``.
+        """
+        folder = Folder(self.folder.path, env_file=LOCAL_ENV_FILE)
+        folder.hold()
+        # What the environment names is no reason to start nothing: it is what an earlier run wrote, as a rule.
+        stage = Stage(folder=folder, setting=setting, port_base=self.port_base, outside={})
+        with self._stopped_at_the_end():
+            stage.refuse_taken()
+            with Steps(self.console) as steps:
+                self._start(folder, steps).engines(stage)
+            names = [name for name in sorted(stage.variables) if name.endswith("_URL") or name == SECRET]
+            yield folder.env_path, names
+
+    def wait(self) -> None:
+        """Keep what was started up until a signal comes."""
+        while True:
+            self.heal()
+            time.sleep(_TICK_S)
 
     def tell(self, hints: Sequence[tuple[str, str]]) -> None:
         """Print what runs where, and what to try."""

@@ -49,7 +49,7 @@ class Start:
         stage = Stage(folder=self.folder, setting=read_setting(script_file), port_base=port_base)
         stage.refuse_taken()
         self.folder.start_logs()
-        self._engines(stage)
+        self.engines(stage)
         script = read_script(script_file, {**os.environ, **stage.variables, **self._programs()})
         project = self._project(stage)
         lanes = [self._process(process) for process in script.processes]
@@ -67,7 +67,8 @@ class Start:
             children.append(self._sync())
         return [self._comes_up(child) for child in children]
 
-    def _engines(self, stage: Stage) -> None:
+    def engines(self, stage: Stage) -> None:
+        """Start the engines, and make in them what ``stage`` wants. Raises ``EngineError`` or ``ChildFailed``."""
         postgres = stage.postgres() if stage.own_databases else None
         valkey = stage.valkey() if stage.own_valkey else None
         if postgres is not None:

@@ -1,5 +1,6 @@
 """The ledger in Postgres, and the publication of what it decided."""
 
+from strangler.ledger.approvals import Proposal
 from strangler.ledger.errors import (
     Conflict,
     Drift,
@@ -23,6 +24,7 @@ __all__ = [
     "LedgerError",
     "Line",
     "NotInstalled",
+    "Proposal",
     "Publication",
     "Publisher",
     "Unacknowledged",

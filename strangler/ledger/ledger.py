@@ -22,12 +22,19 @@ from strangler.capability import (
     Clear,
     Command,
     CompleteAbort,
+    CompleteBar,
+    CompleteForce,
     CompleteMove,
     CompleteSync,
     Data,
     DiscardCopy,
+    ForceMove,
     Kill,
+    Phase,
+    RaiseFence,
     Refused,
+    RefuseWrites,
+    Retire,
     SetReads,
     Stack,
     StartMove,
@@ -38,7 +45,8 @@ from strangler.capability import (
     TakeSnapshot,
     transit,
 )
-from strangler.ledger import schema
+from strangler.ledger import approvals, schema
+from strangler.ledger.approvals import Proposal
 from strangler.ledger.errors import Conflict, Drift, LedgerError, NotInstalled, Unknown, Unreachable
 from strangler.project import CapabilityFiles, Project
 from strangler.routing.hold import Hold
@@ -63,26 +71,35 @@ _SILENT_S: Final = 15
 # Enough to look back at a bad day; the history keeps every state anyway.
 _TABLES_KEPT: Final = 100
 
-_NAMES: Final[Mapping[type[Command], str]] = {
+NAMES: Final[Mapping[type[Command], str]] = {
     SetReads: "set",
     Kill: "kill",
+    RefuseWrites: "read-only",
     Clear: "clear",
     TakeSnapshot: "snapshot",
     DiscardCopy: "discard",
     StartSync: "sync-start",
     CompleteSync: "sync-complete",
     StopSync: "sync-remove",
+    RaiseFence: "fence-raise",
     StartMove: "move-start",
     SwitchOwner: "move-switch",
     CompleteMove: "move-complete",
     AbortMove: "move-abort",
     CompleteAbort: "move-aborted",
+    ForceMove: "move-force",
+    CompleteForce: "move-forced",
+    CompleteBar: "move-barred",
+    Retire: "retire",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A command for one capability, by whom and why. ``epoch`` is the one the decision was based on."""
+    """A command for one capability, by whom and why. ``epoch`` is the one the decision was based on.
+
+    ``confirms`` names what somebody else must have proposed: it is confirmed within the same transaction.
+    """
 
     capability: str
     command: Command
@@ -90,6 +107,7 @@ class Change:
     reason: str
     epoch: int | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    confirms: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,9 +226,11 @@ class Ledger:
             if change.epoch is not None and change.epoch != before.epoch:
                 raise Conflict(self._conflict(change.capability, change.epoch, before.epoch))
             after = transit(before, change.command)
+            if change.confirms is not None:
+                approvals.confirm(self.connection, change.capability, change.confirms, change.who, before.epoch)
             self._write_state(change.capability, after)
             publication = self._publish()
-            command = _NAMES[type(change.command)]
+            command = NAMES[type(change.command)]
             line = Line(change.capability, command, change.who, change.reason, change.evidence)
             self._write_history(line, publication.version, before, after)
             return replace(publication, before=before, after=after)
@@ -224,6 +244,28 @@ class Ledger:
             _, state = self._row(line.capability, "")
             row = self.connection.execute("select version from strangler.publication").fetchone()
             self._write_history(line, row[0] if row else 0, state, state)
+
+    def propose(self, capability: str, action: str, *, who: str, reason: str, asked: Mapping[str, Any]) -> None:
+        """Keep what somebody proposes for a capability as it is now. Raises ``Unknown``."""
+        with _translated(changing=True), self.connection.transaction():
+            _, state = self._row(capability, "for update")
+            approvals.propose(
+                self.connection,
+                capability=capability,
+                action=action,
+                who=who,
+                reason=reason,
+                epoch=state.epoch,
+                asked=asked,
+            )
+            row = self.connection.execute("select version from strangler.publication").fetchone()
+            line = Line(capability, f"{action}-propose", who, reason, asked)
+            self._write_history(line, row[0] if row else 0, state, state)
+
+    def proposal(self, capability: str, action: str) -> Proposal | None:
+        """Return what is proposed for a capability and was not confirmed, expired or not."""
+        with _translated():
+            return approvals.proposal(self.connection, capability, action)
 
     def enrol(
         self, project: Project, *, who: str, reason: str, above: int = 0, drop: Collection[str] = ()
@@ -373,10 +415,13 @@ def definition_of(files: CapabilityFiles) -> dict[str, Any]:
 
 
 def _capability(definition: dict[str, Any], state: dict[str, Any]) -> Capability:
-    """Return a capability as it is published: its writes wait for as long as its owner is being moved."""
+    """Return a capability as it is published: its writes wait while its owner is being moved, or are refused."""
     found = capability_from_json({**definition, "state": state})
-    move = found.state.moving
-    return found if move is None else replace(found, hold=Hold(id=move.epoch))
+    if found.state.moving is not None:
+        return replace(found, hold=Hold(id=found.state.moving.epoch))
+    if found.state.read_only is not None:
+        return replace(found, hold=Hold(id=found.state.epoch, count=0))
+    return found
 
 
 def _enrolled(files: CapabilityFiles, before: State | None) -> State:
@@ -419,6 +464,11 @@ def _refuse_loss(name: str, state: State, drop: Collection[str]) -> None:
             f"{name} is gone from the files, and its tables are streamed: its slot would keep WAL for ever; put them"
             f" back and run first: strangler sync remove {name}"
         )
+    if state.move is not None and state.move.phase is Phase.BARRING and name not in drop:
+        raise Refused(
+            f"{name} is gone from the files, and its service's database may come back unfenced after the rollback that"
+            f" was forced; if it never will: strangler publish --drop {name}"
+        )
     if state.owner is Stack.SERVICE and name not in drop:
         raise Refused(
             f"{name} is gone from the files, and its service owns the data: its paths would lead to the monolith, "
@@ -438,7 +488,8 @@ def _translated(*, changing: bool = False) -> Iterator[None]:
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as exc:
-        raise NotInstalled("the control database has no ledger yet; run: strangler publish") from exc
+        missing = "the control database has no ledger yet, or one of a release before"
+        raise NotInstalled(f"{missing}; run: strangler publish") from exc
     except psycopg.errors.LockNotAvailable as exc:
         raise Conflict("somebody else is changing it right now; nothing was changed by you") from exc
     except psycopg.OperationalError as exc:

@@ -212,7 +212,7 @@ class Publisher:
         Raises what ``Ledger.apply`` raises, and ``Unacknowledged`` when the time is over: then it is committed.
         """
         started = time.monotonic()
-        self._listen()
+        self.listen()
         publication = self.ledger.apply(change, project.capabilities.get(change.capability))
         return publication, self.push(publication, started=started, wait_s=wait_s)
 
@@ -221,7 +221,7 @@ class Publisher:
     ) -> tuple[Publication | None, Acknowledgement | None]:
         """Bring the project's files into force; both are None when they already were."""
         started = time.monotonic()
-        self._listen()
+        self.listen()
         publication = self.ledger.enrol(project, who=who, reason=reason, above=self._seen(), drop=drop)
         if publication is None:
             self.repair()
@@ -250,7 +250,7 @@ class Publisher:
 
         Raises ``Unacknowledged`` naming those that have at ``deadline``, on the monotonic clock.
         """
-        self._listen()
+        self.listen()
         heard, waiting = self._await(
             lambda words: writing(words, capability, hold, lease_s), pushed=True, deadline=deadline
         )
@@ -306,7 +306,8 @@ class Publisher:
         time.sleep(_LOOK_S)
         return None
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Be ready to hear acknowledgements: to connect for them takes its time, too."""
         try:
             self.broker.listen()
         except redis.RedisError:

@@ -14,8 +14,10 @@ from strangler.capability import Stack
 from strangler.project.bounds import limits_of, shed_of, timeouts_of
 from strangler.project.entrance import NETWORKS, check_network, listen_of, networks_of, plain_of, socket_mode_of, tls_of
 from strangler.project.manage import manage_of
+from strangler.project.named import KINDS, names_of, refuse_shared
 from strangler.project.protect import protect_of, reach_of
 from strangler.project.rates import check_capabilities, rates_of
+from strangler.project.reacting import reactions_of, refuse_unheard
 from strangler.project.referred import TABLE, bare, referred_of, refuse_untold
 from strangler.project.section import (
     METHOD,
@@ -29,6 +31,7 @@ from strangler.project.section import (
     reason_of,
     shown,
 )
+from strangler.project.team import team_of
 from strangler.project.tracing import tracing_of
 from strangler.project.values import (
     CapabilityFiles,
@@ -64,6 +67,7 @@ _KEY: Final = 'the key\'s columns, as in { id = "id" } (target = source)'
 _COOKIE: Final = 'the name of the session cookie such as "sessionid"'
 _ASKING: Final = 'a path below /.strangler/, where urls.py has strangler_django, such as "/.strangler/identity/"'
 _PERMISSIONS: Final = 'permissions such as ["app.change_model"]'
+_SHARED_FILES: Final = 'columns of the source whose files both stacks reach, such as ["image"]'
 _ACKNOWLEDGED: Final = 'columns of the source that need not come back as they were, such as ["price"]'
 _RETENTION: Final = "bytes of WAL, 100,000,000 at least"
 _VERIFY_INTERVAL: Final = "seconds, 60 to 31,536,000 (a year)"
@@ -231,8 +235,11 @@ def _capabilities(top: Section, root: Path, services: Mapping[str, Upstream]) ->
     _refuse_shared_routes(found, root, top.problems)
     _refuse_shared_tables(found, root, top.problems)
     _refuse_like_names(found, root, top.problems)
+    shown_as = {name: _shown_path(each.folder / "capability.toml", root) for name, each in found.items()}
+    top.problems.extend(refuse_shared(found, shown_as))
     for each in found.values():
-        top.problems.extend(refuse_untold(each, found, _shown_path(each.folder / "mapping.toml", root)))
+        file = _shown_path(each.folder / "mapping.toml", root)
+        top.problems.extend([*refuse_untold(each, found, file), *refuse_unheard(each, found, file)])
     return found
 
 
@@ -262,6 +269,8 @@ def _capability(
     for twice in _repeated(cohort.name for cohort in cohorts):
         section.problem("[[cohort]] name", f"{twice!r} twice", "a name for each")
     protect = protect_of(section.section("protect"))
+    tasks, commands, applications = (names_of(section, kind) for kind in KINDS)
+    team = team_of(section)
     section.close()
     return CapabilityFiles(
         name=name,
@@ -272,6 +281,10 @@ def _capability(
         tables=tables,
         born=born,
         protect=protect,
+        tasks=tasks,
+        commands=commands,
+        applications=applications,
+        team=team,
     )
 
 
@@ -361,7 +374,9 @@ def _table(section: Section, *, reference: bool = False) -> TableMapping:
         where=section.text("where", "an SQL condition on the source row", default="") or None,
         reference=reference,
         acknowledged=() if reference else section.texts("acknowledged", _ACKNOWLEDGED, default=()),
+        shared_files=section.texts("shared_files", _SHARED_FILES, default=()),
         referred_by=referred_of(section, reference=reference),
+        reactions=reactions_of(section, reference=reference),
     )
     section.close()
     return table

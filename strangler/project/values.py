@@ -206,14 +206,27 @@ class Referred:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reaction:
+    """Code called ``name`` that must run in ``stack`` when the stream changes rows there.
+
+    A change of ``columns`` of that stack's table matters, and they are told; none are all of them.
+    """
+
+    name: str
+    stack: Stack
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableMapping:
     """One source table projected into one target table, and back.
 
     ``key`` maps key columns of the target to those of the source. ``forward`` maps the other target columns to SQL
     over the source row, ``reverse`` source columns to SQL over the target row. A ``reference`` is a copy of columns
     that belong to somebody else: the service reads it, and nothing of it ever goes back. Of the source's columns those
-    that are ``acknowledged`` need not come back as they were. ``referred_by`` are foreign keys from outside the
-    capability, on either side.
+    that are ``acknowledged`` need not come back as they were, and files that its ``shared_files`` name lie where both
+    stacks reach them. ``referred_by`` are foreign keys from outside the capability, on either side. ``reactions`` are
+    what must run when a stream changes rows.
     """
 
     source: str
@@ -224,12 +237,28 @@ class TableMapping:
     where: str | None = None
     reference: bool = False
     acknowledged: tuple[str, ...] = ()
+    shared_files: tuple[str, ...] = ()
     referred_by: tuple[Referred, ...] = ()
+    reactions: tuple[Reaction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """Those who look after a capability; ``contact`` is empty where nobody said."""
+
+    name: str
+    contact: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.contact}" if self.contact else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapabilityFiles:
-    """What a capability's folder says: what moves as one."""
+    """What a capability's folder says: what moves as one.
+
+    ``tasks``, ``commands`` and ``applications`` are names of what runs for it beside its routes, see ``named``.
+    """
 
     name: str
     folder: Path
@@ -239,6 +268,10 @@ class CapabilityFiles:
     tables: tuple[TableMapping, ...] = ()
     born: Stack = Stack.MONOLITH
     protect: Protect = field(default_factory=Protect)
+    tasks: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    applications: tuple[str, ...] = ()
+    team: Team | None = None
 
     def routed(self, state: State) -> Capability:
         """Return the capability as a routing table carries it, in ``state``."""
@@ -249,6 +282,7 @@ class CapabilityFiles:
             cohorts=self.cohorts,
             state=state,
             protect=self.protect,
+            references=any(table.reference for table in self.tables),
         )
 
     @property

@@ -19,14 +19,20 @@ from strangler.capability import (
     Clear,
     Command,
     CompleteAbort,
+    CompleteBar,
+    CompleteForce,
     CompleteMove,
     CompleteSync,
     Data,
     DiscardCopy,
+    ForceMove,
     Kill,
     Move,
     Phase,
+    RaiseFence,
     Refused,
+    RefuseWrites,
+    Retire,
     SetReads,
     Stack,
     Stage,
@@ -52,6 +58,8 @@ MOVING = transit(STREAMED_CANARY, StartMove())
 SWITCHED = transit(MOVING, SwitchOwner(epoch=4))
 MOVED = transit(SWITCHED, CompleteMove(epoch=4))
 ABORTING = transit(MOVING, AbortMove(epoch=4))
+FORCED = transit(MOVED, ForceMove())
+BARRING = transit(FORCED, CompleteForce(epoch=7))
 
 times = st.datetimes(timezones=st.just(UTC))
 stacks = st.sampled_from(Stack)
@@ -63,15 +71,20 @@ commands: st.SearchStrategy[Command] = st.one_of(
         allow_stale=st.booleans(),
     ),
     st.builds(Kill, reason=st.sampled_from(["smoke", "", " "])),
+    st.builds(RefuseWrites, reason=st.sampled_from(["fire", " "]), readers=stacks),
     st.builds(Clear),
     st.builds(TakeSnapshot, at=times),
     st.builds(DiscardCopy),
     st.builds(StartSync),
     st.builds(CompleteSync),
     st.builds(StopSync),
+    st.builds(RaiseFence),
     st.builds(StartMove),
+    st.builds(ForceMove),
+    st.builds(Retire, keep_copy=st.booleans()),
 )
-_MOVES = (SwitchOwner, CompleteMove, AbortMove, CompleteAbort)
+_MOVES = (SwitchOwner, CompleteMove, AbortMove, CompleteAbort, CompleteForce, CompleteBar)
+_AT_ANY_TIME = (Kill, ForceMove)
 
 
 class Life(RuleBasedStateMachine):
@@ -90,7 +103,11 @@ class Life(RuleBasedStateMachine):
         self._step(command)
 
     @rule(move=st.sampled_from(_MOVES), off=st.sampled_from([0, 0, 0, 1]))
-    def carry_a_move_on(self, move: type[SwitchOwner | CompleteMove | AbortMove | CompleteAbort], off: int) -> None:
+    def carry_a_move_on(
+        self,
+        move: type[SwitchOwner | CompleteMove | AbortMove | CompleteAbort | CompleteForce | CompleteBar],
+        off: int,
+    ) -> None:
         epoch = self.state.move.epoch if self.state.move else 0
         assert not (self._step(move(epoch=epoch + off)) and off), "a move of another epoch was carried on"
 
@@ -104,8 +121,8 @@ class Life(RuleBasedStateMachine):
             return False
         assert after.epoch == before.epoch + 1
         assert after.stage in TRANSITIONS[before.stage, type(command)]
-        assert (after.owner is before.owner) != isinstance(command, SwitchOwner)
-        assert before.moving is None or isinstance(command, _MOVES)
+        assert (after.owner is before.owner) != isinstance(command, SwitchOwner | ForceMove)
+        assert before.moving is None or isinstance(command, (*_MOVES, *_AT_ANY_TIME))
         self.state = after
         assert repr(before) == picture
         return True
@@ -123,7 +140,17 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def a_move_is_of_a_copy_that_follows(self) -> None:
-        assert self.state.moving is None or self.state.data is Data.STREAMED
+        move = self.state.moving
+        assert move is None or (self.state.data is Data.STREAMED) != (move.phase is Phase.FORCED)
+
+    @invariant()
+    def nothing_is_copied_to_a_database_that_may_come_back_unfenced(self) -> None:
+        if self.state.move is not None and self.state.move.phase in (Phase.FORCED, Phase.BARRING):
+            assert (self.state.stage, self.state.data) == (Stage.MONOLITH, Data.ABSENT)
+
+    @invariant()
+    def writes_are_refused_in_a_service_that_owns_alone(self) -> None:
+        assert self.state.read_only is None or self.state.stage is Stage.SERVICE
 
     @invariant()
     def nobody_reads_from_a_copy_that_is_not_there(self) -> None:
@@ -173,7 +200,11 @@ def test_the_law_is_this_table_and_nothing_else() -> None:
         "canary Kill": "monolith or shadow",
         "service SetReads": "service",
         "service Kill": "service",
+        "service RefuseWrites": "service",
         "service Clear": "service",
+        "shadow RaiseFence": "shadow",
+        "canary RaiseFence": "canary",
+        "service RaiseFence": "service",
         "shadow StartMove": "shadow",
         "canary StartMove": "canary",
         "service StartMove": "service",
@@ -188,6 +219,11 @@ def test_the_law_is_this_table_and_nothing_else() -> None:
         "shadow CompleteAbort": "shadow",
         "canary CompleteAbort": "canary",
         "service CompleteAbort": "service",
+        "service ForceMove": "monolith",
+        "monolith CompleteForce": "monolith",
+        "monolith CompleteBar": "monolith",
+        "service Retire": "retired",
+        "retired StopSync": "retired",
     }
 
 
@@ -238,6 +274,7 @@ def test_every_command_is_legal_in_some_stage() -> None:
         (SHADOW, StartSync(), "in stage shadow no streams can begin; they have begun already"),
         (ABSENT, CompleteSync(), "in stage monolith there is no copy to complete"),
         (ABSENT, StopSync(), "in stage monolith no streams can end"),
+        (ABSENT, RaiseFence(), "in stage monolith no fence can be raised anew; there is none: strangler sync start"),
         (STREAMED_CANARY, StopSync(), "in stage canary no streams can end; set reads to 0 first, and cohorts off"),
         (
             STREAMED_CANARY,
@@ -276,7 +313,45 @@ def test_every_command_is_legal_in_some_stage() -> None:
             "it is killed (smoke); clear that first, with a reason",
         ),
         (MOVING, StartMove(), "its owner is being moved (epoch 4, prepared); wait until that has ended"),
-        (SWITCHED, Kill(reason="smoke"), "its owner is being moved (epoch 4, switched); wait until that has ended"),
+        (SWITCHED, Clear(), "its owner is being moved (epoch 4, switched); wait until that has ended"),
+        (
+            BARRING,
+            StartSync(),
+            "its service's database has not been fenced since the rollback that was forced (epoch 7): whoever comes"
+            " upon it does so first; start it, and strangler sync run",
+        ),
+        (SHADOW, ForceMove(), "in stage shadow no rollback can be forced"),
+        (
+            BORN,
+            ForceMove(),
+            "in stage service no rollback can be forced; its service owns the data and answers every read",
+        ),
+        (
+            SHADOW,
+            Retire(keep_copy=True),
+            "in stage shadow nothing can be retired; its service must own the data first: strangler cutover",
+        ),
+        (
+            transit(MOVED, SetReads(share=9_000)),
+            Retire(keep_copy=False),
+            "some of its reads are with the monolith; set reads to 100 % first, and cohorts off",
+        ),
+        (
+            transit(MOVED, RefuseWrites(reason="fire", readers=Stack.SERVICE)),
+            Retire(keep_copy=False),
+            "it takes no writes (fire); clear that first, with a reason",
+        ),
+        (
+            transit(MOVED, Retire(keep_copy=True)),
+            StartMove(),
+            "in stage retired the owner cannot be moved; it is retired: there is no way back",
+        ),
+        (
+            transit(MOVED, RefuseWrites(reason="fire", readers=Stack.SERVICE)),
+            SetReads(share=0),
+            "it takes no writes (fire); clear that first, with a reason",
+        ),
+        (MOVED, RefuseWrites(reason=" ", readers=Stack.SERVICE), "to refuse writes wants a reason"),
         (
             SWITCHED,
             AbortMove(epoch=4),
@@ -438,3 +513,57 @@ def test_streams_that_end_forget_the_last_move() -> None:
     assert transit(transit(ABORTING, CompleteAbort(epoch=5)), SetReads(share=0)).move is not None
     resting = transit(transit(transit(ABORTING, CompleteAbort(epoch=5)), SetReads(share=0)), StopSync())
     assert (resting.move, resting.stage) == (None, Stage.MONOLITH)
+
+
+def test_a_kill_has_a_cutover_go_back_that_has_not_switched() -> None:
+    """Whoever carries that on finds another epoch, and so is refused."""
+    killed = transit(MOVING, Kill(reason="smoke"))
+    assert killed.moving == Move(epoch=5, source=Stack.MONOLITH, phase=Phase.ABORTING)
+    assert (killed.stage, killed.share, killed.killed) == (Stage.SHADOW, 0, "smoke")
+    with pytest.raises(Refused, match="this wants the move of epoch 4 to be prepared"):
+        transit(killed, SwitchOwner(epoch=4))
+    assert transit(killed, CompleteAbort(epoch=5)).moving is None
+
+
+@pytest.mark.parametrize("state", [SWITCHED, ABORTING, transit(MOVED, StartMove())])
+def test_a_kill_latches_reads_and_leaves_any_other_move_under_way(state: State) -> None:
+    killed = transit(state, Kill(reason="smoke"))
+    assert (killed.move, killed.killed, killed.reads_leave_owner) == (state.move, "smoke", False)
+
+
+def test_a_rollback_that_is_forced_has_the_monolith_own_and_the_copy_made_anew() -> None:
+    barred = transit(BARRING, CompleteBar(epoch=7))
+    assert [(each.stage, each.owner, each.share, each.data, each.move) for each in (FORCED, BARRING, barred)] == [
+        (Stage.MONOLITH, Stack.MONOLITH, 0, Data.ABSENT, Move(epoch=7, source=Stack.SERVICE, phase=phase))
+        for phase in (Phase.FORCED, Phase.BARRING, Phase.DONE)
+    ]
+    assert [each.moving is None for each in (FORCED, BARRING, barred)] == [False, True, True]
+    assert transit(barred, StartSync()).stage is Stage.SYNCING
+
+
+@pytest.mark.parametrize(
+    "state", [MOVED, SWITCHED, transit(MOVED, StartMove()), transit(transit(MOVED, StartMove()), AbortMove(epoch=7))]
+)
+def test_a_rollback_is_forced_whatever_the_service_was_about_to_do(state: State) -> None:
+    forced = transit(state, ForceMove())
+    assert forced.moving == Move(epoch=state.epoch + 1, source=Stack.SERVICE, phase=Phase.FORCED)
+
+
+def test_writes_are_refused_and_reads_are_with_whoever_can() -> None:
+    stale = transit(transit(MOVED, Kill(reason="smoke")), RefuseWrites(reason="fire", readers=Stack.MONOLITH))
+    assert (stale.share, stale.killed, stale.read_only, stale.reads_leave_owner) == (0, None, "fire", True)
+    cleared = transit(stale, Clear())
+    assert (cleared.share, cleared.read_only) == (WHOLE, None)
+    back = transit(stale, StartMove())
+    assert transit(back, SwitchOwner(epoch=back.epoch)).read_only is None
+
+
+@pytest.mark.parametrize(("keep_copy", "data"), [(True, Data.STREAMED), (False, Data.ABSENT)])
+def test_a_capability_is_retired_with_or_without_a_copy(keep_copy: bool, data: Data) -> None:
+    retired = transit(MOVED, Retire(keep_copy=keep_copy))
+    assert (retired.stage, retired.owner, retired.share, retired.data) == (Stage.RETIRED, Stack.SERVICE, WHOLE, data)
+
+
+def test_the_copy_of_what_is_retired_may_end_later() -> None:
+    ended = transit(transit(MOVED, Retire(keep_copy=True)), StopSync())
+    assert (ended.stage, ended.owner, ended.data) == (Stage.RETIRED, Stack.SERVICE, Data.ABSENT)

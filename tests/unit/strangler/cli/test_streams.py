@@ -13,6 +13,7 @@ from strangler.cli.streams import shown
 from strangler.sync.direction import Way
 from strangler.sync.holding import Held, Holder
 from strangler.sync.plan import Progress
+from strangler.sync.reacting import Reacting
 from strangler.sync.status import Status, Sync
 from strangler.sync.verdicts import Kept, Last
 
@@ -90,6 +91,25 @@ def test_no_number_is_cut(width: int) -> None:
 
 def words(sync: Sync, state: State) -> str:
     return " ".join(screen(sync, state).split())
+
+
+@pytest.mark.parametrize(
+    ("reaction", "told"),
+    [
+        (Reacting(name="rating", waiting=0, oldest_s=None), "reaction rating: nothing waits"),
+        (Reacting(name="rating", waiting=2, oldest_s=0.5), "reaction rating: 2 changes wait, the oldest for 0 s"),
+        (
+            Reacting(name="rating", waiting=1_200, oldest_s=3_700),
+            "reaction rating: 1,200 changes wait, the oldest for 1 h 1 min; is manage.py strangler_react running?",
+        ),
+        (
+            Reacting(name="rating", waiting=2, oldest_s=60, tries=4, trouble="OwnerUnreachable: gone", change=17),
+            "reaction rating: 2 changes wait, the oldest for 1 min; change 17 failed 4 times: OwnerUnreachable: gone",
+        ),
+    ],
+)
+def test_what_waits_for_a_reaction_is_told(reaction: Reacting, told: str) -> None:
+    assert told in words(replace(SYNC, back=replace(BACK, reactions=(reaction,))), SERVICE)
 
 
 def test_what_going_back_would_cost_is_told() -> None:

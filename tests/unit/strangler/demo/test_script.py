@@ -145,6 +145,7 @@ def test_the_examples_own_file_is_right() -> None:
     script = read_script(root / "demo.toml", variables)
     assert [process.name for process in script.processes] == [
         "monolith",
+        "reactions",
         "catalog",
         "reviews",
         "wishlist",

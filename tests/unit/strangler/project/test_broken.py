@@ -62,6 +62,7 @@ def reviews(path: str = "/api/reviews", table: str | None = None) -> Files:
     return files
 
 
+REVIEWING = 'service = "catalog"\n[[route]]\npath = "/api/reviews"\n'
 REFERRED = """
 [[table.referred_by]]
 table = "notes_note"
@@ -71,6 +72,20 @@ on_delete = "set null"
 """
 
 
+REACTION = """
+[[table.reaction]]
+name = "shelf"
+stack = "monolith"
+columns = ["is_active"]
+"""
+
+
+def reacting(old: str, new: str) -> Files:
+    assert old in REACTION
+    return {TABLES: MAPPING + REACTION.replace(old, new, 1)}
+
+
+OF_SHELF = f"{TABLES}: [[table]] 1 [[reaction]] 1"
 SIBLING = MAPPING.replace('"product"', '"product_text"').partition("[table.reverse]")[0]
 
 
@@ -101,6 +116,12 @@ VARIABLE = 'a variable, as in "$NAME"'
 A_COUNT = "a whole number from 1 to 1000000"
 SECONDS = "seconds from 0.001 to 86400"
 A_COMMAND = 'the words of a command such as ["python", "manage.py"]'
+NAMES = "up to 100 letters, digits and _ . : / -, and * at the end where it is a beginning"
+TEAM = 'a team\'s name of at most 100 characters, such as "Storefront"'
+CONTACT = 'where the team is reached: an address of mail, a URL, a number or a "#channel"'
+TASKS = 'names of tasks such as ["reviews.tasks.recount", "reviews.jobs.*"]'
+COMMANDS = 'names of management commands such as ["import_reviews"]'
+ONE_PLACE = "a name in one capability only: it runs where that one's owner is"
 REACH_KEYS = (
     "connect_timeout, connections, database, endpoints, first_byte_timeout, health, health_interval, health_timeout, "
     "pending, requests, resolve, total_timeout"
@@ -593,6 +614,40 @@ CASES: dict[str, tuple[Files, str]] = {
         f"{REVIEWS}: [[route]] path: found '/{{language}}/products', "
         f"which catalog has too (as '/{{lang}}/products'); wanted {APART}",
     ),
+    "tasks that are no names": (
+        {CATALOG: 'tasks = ["catalog.*.sync"]\n' + CAPABILITY},
+        f"{CATALOG}: tasks: found 'catalog.*.sync' ({NAMES}); wanted {TASKS}",
+    ),
+    "all commands that there are": (
+        {CATALOG: 'commands = "*"\n' + CAPABILITY},
+        f"{CATALOG}: commands: found '*' ({NAMES}); wanted {COMMANDS}",
+    ),
+    "a task of two capabilities": (
+        {
+            CATALOG: 'tasks = ["shop.a", "catalog.*"]\n' + CAPABILITY,
+            REVIEWS: 'tasks = ["catalog.tasks.x"]\n' + REVIEWING,
+        },
+        f"{REVIEWS}: tasks: found 'catalog.tasks.x', which catalog has too (as 'catalog.*'); wanted {ONE_PLACE}",
+    ),
+    "a command of two capabilities": (
+        {
+            CATALOG: 'commands = ["import_*"]\n' + CAPABILITY,
+            REVIEWS: 'tasks = ["import_x"]\ncommands = ["import_reviews_*"]\n' + REVIEWING,
+        },
+        f"{REVIEWS}: commands: found 'import_reviews_*', which catalog has too (as 'import_*'); wanted {ONE_PLACE}",
+    ),
+    "a team of two lines": (
+        {CATALOG: 'team = "Store\\nfront"\n' + CAPABILITY},
+        f"{CATALOG}: team: found 'Store\\nfront'; wanted {TEAM}",
+    ),
+    "a contact that reaches nobody": (
+        {CATALOG: 'team = "Storefront"\ncontact = "ask around"\n' + CAPABILITY},
+        f"{CATALOG}: contact: found 'ask around'; wanted {CONTACT}",
+    ),
+    "a contact of nobody": (
+        {CATALOG: 'contact = "#storefront"\n' + CAPABILITY},
+        f"{CATALOG}: team: found nothing, beside a contact; wanted {TEAM}",
+    ),
     "cohort without a name": (
         cohort('cookie = "beta"'),
         f"{CATALOG}: [[cohort]] 1 name: found nothing; wanted the cohort's name: {NAME}",
@@ -660,6 +715,11 @@ CASES: dict[str, tuple[Files, str]] = {
         f"{TABLES}: [[table]] 1 acknowledged: found 7; wanted columns of the source that need not come back as they"
         ' were, such as ["price"]',
     ),
+    "shared files without columns": (
+        mapping('shared_files = ["image"]', "shared_files = 7"),
+        f"{TABLES}: [[table]] 1 shared_files: found 7; wanted columns of the source whose files both stacks"
+        ' reach, such as ["image"]',
+    ),
     "referred by no table": (
         referred('table = "notes_note"', 'table = "a.b.c"'),
         f'{OF_NOTES} table: found \'a.b.c\'; wanted the table that refers, such as "notes_note" or "public.notes_note"',
@@ -667,6 +727,34 @@ CASES: dict[str, tuple[Files, str]] = {
     "referred by no column": (
         referred('columns = ["product_id"]\n', ""),
         f'{OF_NOTES} columns: found nothing; wanted its columns that refer, in any order, such as ["review_id"]',
+    ),
+    "a reaction without a name": (
+        reacting('name = "shelf"\n', ""),
+        f"{OF_SHELF} name: found nothing; wanted the reaction's name: at most 40 lower-case letters, digits, - and _,"
+        " starting with a letter",
+    ),
+    "a reaction in an unknown stack": (
+        reacting('"monolith"', '"catalog"'),
+        f'{OF_SHELF} stack: found \'catalog\'; wanted "monolith" or "service": in whose database rows are applied,'
+        " and where its code runs",
+    ),
+    "a reaction with an unknown key": (
+        reacting("columns", "column"),
+        f"{OF_SHELF}: found unknown key 'column'; wanted 'columns' perhaps",
+    ),
+    "two reactions of one name": (
+        {TABLES: MAPPING + REACTION + REACTION.replace("is_active", "price")},
+        f"{TABLES}: [[table.reaction]] name: found 'shelf' twice; wanted a name for each",
+    ),
+    "a reaction in the monolith to what is copied for reading": (
+        {TABLES: MAPPING + REFERENCE + REACTION.replace("[[table.", "[[reference.")},
+        f"{TABLES}: [[reference]] 1 [[reaction]] 1 stack: found 'monolith'; wanted \"service\": nothing of a reference"
+        " is ever applied in the monolith",
+    ),
+    "a reaction in the monolith, where another table goes back": (
+        {TABLES: SIBLING + REACTION + MAPPING},
+        f"{TABLES}: [[table.reaction]] stack: found 'shelf' in the monolith under product_text, of which nothing goes"
+        " back; wanted it under product, which goes back",
     ),
     "referred nowhere": (
         referred('stack = "monolith"\n', ""),
@@ -740,8 +828,8 @@ CASES: dict[str, tuple[Files, str]] = {
     ),
     "reference with a way back": (
         {TABLES: MAPPING + REFERENCE + '[reference.reverse]\nusername = "name"\n'},
-        f"{TABLES}: [[reference]] 1: found unknown key 'reverse'; wanted one of forward, key, referred_by, source,"
-        " target, where",
+        f"{TABLES}: [[reference]] 1: found unknown key 'reverse'; wanted one of forward, key, reaction, referred_by,"
+        " shared_files, source, target, where",
     ),
     "reference without a key": (
         {TABLES: MAPPING + REFERENCE.replace('key = { id = "id" }\n', "")},

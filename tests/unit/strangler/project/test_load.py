@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from strangler.capability import BORN, Data, Stack, State
-from strangler.project import CapabilityFiles, OnDelete, ProjectInvalid, Proxy, Referred, TableMapping, load
+from strangler.project import CapabilityFiles, OnDelete, ProjectInvalid, Proxy, Referred, TableMapping, Team, load
 from strangler.project.values import Tls, Tracing
 from strangler.routing.cohort import Cohort, Source
 from strangler.routing.protect import Protect, Reach
@@ -74,6 +74,7 @@ def test_valid_files_become_these_values(tmp_path: Path) -> None:
                     forward={"title": "name"},
                     reverse={"name": "title"},
                     acknowledged=("price",),
+                    shared_files=("image",),
                 ),
             ),
         )
@@ -429,3 +430,35 @@ on_delete = "{4}"
             Referred(by="reviews_review", columns=("product_id",), stack=Stack.MONOLITH, on_delete=OnDelete.RESTRICT),
         ),
     ]
+
+
+def test_a_capability_says_what_runs_for_it_beside_its_routes(tmp_path: Path) -> None:
+    reviews = """service = "catalog"
+tasks = ["reviews.*", "catalog.recount"]
+commands = "import_reviews"
+[[route]]
+path = "/api/reviews"
+"""
+    files = {
+        "migrations/catalog/capability.toml": """tasks = ["catalog.tasks.*", "import_reviews"]
+applications = ["price-feed"]
+"""
+        + CAPABILITY,
+        "migrations/reviews/capability.toml": reviews,
+    }
+    loaded = load(write(tmp_path, files), ENV).capabilities
+    assert [(each.tasks, each.commands, each.applications) for each in loaded.values()] == [
+        (("catalog.tasks.*", "import_reviews"), (), ("price-feed",)),
+        (("reviews.*", "catalog.recount"), ("import_reviews",), ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "contact", ["shop@example.com", "https://example.com/on-call", "tel:+49-30-1234", "+49 30 1234", "#storefront", ""]
+)
+def test_a_capability_says_who_looks_after_it(tmp_path: Path, contact: str) -> None:
+    said = f'team = "Storefront"\ncontact = "{contact}"\n'
+    files = {"migrations/catalog/capability.toml": said + CAPABILITY}
+    team = load(write(tmp_path, files), ENV).capabilities["catalog"].team
+    assert team == Team(name="Storefront", contact=contact)
+    assert str(team) == (f"Storefront, {contact}" if contact else "Storefront")
