@@ -13,10 +13,10 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-next test-django test-compiled compiled wheels has-next has-compiler lint format bench soak chaos kills faults explore fuzz docs lock clean
+.PHONY: help demo test test-next test-django test-compiled compiled wheels has-next has-compiler lint format bench soak chaos kills faults explore fuzz docs pictures lock clean images compose-up compose-down compose-test compose-lint compose-audit
 
 help:  ## List the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "strangler needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; try make PYTHON=python3.11 ...")'
@@ -99,8 +99,10 @@ bench: $(COMPILED)/.ready  ## Measure against named peers (ONLY=proxy for one pa
 soak: $(VENV)/.ready  ## Send a million requests and 100,000 connections through one worker, and print how its memory grew
 	@$(BIN)/python -m tests.bench.soak $(ARGS)
 
-chaos: $(VENV)/.ready  ## Kill one part after the other under traffic, and print what failed
-	@$(BIN)/python -m tests.chaos
+# One of `cutover` (which is usual, `--transitions 200 --kills 100 --seed 1` for the long run), `planted`, `parts`, `streams`
+# and `faults`; `make chaos ARGS=--help` lists them, and `ARGS="cutover --help"` what one of them takes.
+chaos: $(VENV)/.ready  ## Move the owner under load while parts are killed (ARGS names another chaos: --help lists them)
+	@$(BIN)/python -m tests.chaos $(or $(ARGS),cutover)
 
 # How often each part is killed.
 TIMES ?= 20
@@ -119,12 +121,56 @@ fuzz: $(VENV)/.ready  ## Fuzz the reading of HTTP, SECONDS=60 for each target; w
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements-fuzz.lock
 	@$(BIN)/python -m tests.fuzz $(SECONDS)
 
+# Both stacks in containers: docs/how-to/containers.md. Docker with Compose v2, or podman with podman-compose from here.
+COMPOSE_VENV := .venv-compose
+IMAGES := monolith proxy jobs catalog reviews wishlist recommendations
+ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
+# More for the build: --build-arg PYTHON_DIGEST=@sha256:..., or --network=host where a build reaches no network by itself.
+BUILD_ARGS ?=
+STRANGLER_IMAGES ?= localhost/strangler
+STRANGLER_TAG ?= dev
+export STRANGLER_IMAGES STRANGLER_TAG
+$(COMPOSE_VENV)/.ready: requirements-compose.lock $(VENV)/.ready
+	@test -x $(COMPOSE_VENV)/bin/python || $(PYTHON) -m venv $(COMPOSE_VENV)
+	@$(BIN)/uv $(SYNC) $(COMPOSE_VENV)/bin/python requirements-compose.lock || $(BIN)/uv $(SYNC) $(COMPOSE_VENV)/bin/python requirements-compose.lock
+	@touch $@
+
+images:  ## Build an image of each part (BUILD_ARGS go to the engine)
+	@set -e; for part in $(IMAGES); do BUILDAH_FORMAT=docker $(ENGINE) build --quiet --file compose/Dockerfile --target $$part \
+	  --label org.opencontainers.image.revision=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+	  --label org.opencontainers.image.version=$(STRANGLER_TAG) $(BUILD_ARGS) --tag $(STRANGLER_IMAGES)/$$part:$(STRANGLER_TAG) .; done
+
+compose-up: $(COMPOSE_VENV)/.ready images  ## Start both stacks in containers, and wait until all is healthy
+	@$(COMPOSE_VENV)/bin/python compose/stack.py up $(ARGS)
+
+compose-down: $(COMPOSE_VENV)/.ready  ## Stop them; ARGS=--volumes takes their data away, too
+	@$(COMPOSE_VENV)/bin/python compose/stack.py down $(ARGS)
+
+compose-test: $(COMPOSE_VENV)/.ready images  ## Test the containers: isolation, the regression suite, a move under load with kills
+	@STRANGLER_COMPOSE=1 $(BIN)/python -m pytest tests/compose $(ARGS)
+
+compose-lint: $(COMPOSE_VENV)/.ready  ## Look at the containers' files: hadolint, the Compose schema, secrets that were written down
+	@$(COMPOSE_VENV)/bin/hadolint compose/Dockerfile
+	@$(COMPOSE_VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose/compose.yaml compose/observability.yaml compose/production.example.yaml
+	@$(COMPOSE_VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows compose/ci.example.yml
+	@$(COMPOSE_VENV)/bin/podman-compose --file compose/compose.yaml config >/dev/null
+	@$(COMPOSE_VENV)/bin/detect-secrets-hook $$(git ls-files compose .dockerignore docs/how-to/images.md docs/how-to/containers.md)
+
+compose-audit: $(COMPOSE_VENV)/.ready  ## Ask for known flaws of what the images have installed; what is not answered is said
+	@$(COMPOSE_VENV)/bin/python compose/audit.py compose/locks/*.lock --images $(IMAGES:%=$(STRANGLER_IMAGES)/%:$(STRANGLER_TAG))
+
 docs: $(VENV)/.ready  ## Build the documentation into build/docs; a warning is an error
 	@$(BIN)/zensical build --strict --clean
+
+pictures: $(VENV)/.ready  ## Draw every picture of the documentation anew, those of terminals and pages from a demo that runs
+	@$(BIN)/python -m tests.e2e.pictures
 
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --extra proxy --extra sync --extra jobs --extra service --extra tracing --extra local --extra regression \
   --group example --group dev pyproject.toml
+# The images' own: parts of requirements.lock, so that what runs in them is what the tests ran on.
+IMAGE_LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+  --python-version 3.11 --constraint requirements.lock --output-file compose/locks
 lock: $(VENV)/.ready  ## Resolve the lock files anew
 	@$(BIN)/$(LOCK) --python-version 3.11 --constraint constraints-lts.txt --output-file requirements.lock
 	@$(BIN)/$(LOCK) --python-version 3.13 --output-file requirements-next.lock
@@ -132,6 +178,14 @@ lock: $(VENV)/.ready  ## Resolve the lock files anew
 	  --group fuzz --no-deps --python-version 3.11 --output-file requirements-fuzz.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --group bench --python-version 3.11 --output-file requirements-bench.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --group compose --python-version 3.11 --output-file requirements-compose.lock
+	@$(IMAGE_LOCK)/build.lock --group image-build
+	@$(IMAGE_LOCK)/monolith.lock --group image-monolith
+	@$(IMAGE_LOCK)/proxy.lock pyproject.toml --extra proxy --extra tracing
+	@$(IMAGE_LOCK)/jobs.lock pyproject.toml --extra jobs --extra sync
+	@$(IMAGE_LOCK)/service.lock pyproject.toml --extra service --group image-service
+	@$(IMAGE_LOCK)/reviews.lock pyproject.toml --extra service --group example
 
 clean:  ## Remove what the commands made, the demo's data included
-	@rm -rf $(VENV) .venv-next build .local
+	@rm -rf $(VENV) .venv-next .venv-compose build .local

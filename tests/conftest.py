@@ -28,7 +28,7 @@ settings.load_profile("strangler")
 # Folders whose modules take long come first, so that no worker is left alone with one when the others have ended;
 # the many short modules of tests/unit fill up what is left.
 TESTS: Final = Path(__file__).parent
-LONGEST_FIRST: Final = ("e2e", "chaos", "regression", "integration", "conformance", "unit")
+LONGEST_FIRST: Final = ("compose", "e2e", "chaos", "regression", "integration", "conformance", "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

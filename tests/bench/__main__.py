@@ -7,20 +7,26 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import decide, proxy, sync, toggles
+from tests.bench import cutover, decide, proxy, sync, toggles
 from tests.bench.row import Row
 
-PARTS: Final[Mapping[str, Callable[[], Iterable[Row]]]] = {
+_ALL: Final[Mapping[str, Callable[[], Iterable[Row]]]] = {
+    "cutover": cutover.measure,
     "decide": decide.measure,
     "proxy": proxy.measure,
     "sync": sync.measure,
     "toggles": toggles.measure,
+}
+PARTS: Final[Mapping[str, Callable[[], Iterable[Row]]]] = {
+    **_ALL,
+    **{f"sync.{name}": partial(sync.measure, name) for name in sync.PARTS},
 }
 REPORT: Final = Path("build/bench.json")
 
@@ -33,7 +39,7 @@ def main(names: list[str]) -> int:
         return 2
     rows: list[Row] = []
     try:
-        for name in names or PARTS:
+        for name in names or _ALL:
             rows.extend(PARTS[name]())
     finally:  # what was measured before something broke took its minutes, too
         REPORT.parent.mkdir(exist_ok=True)

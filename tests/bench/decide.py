@@ -24,12 +24,16 @@ class _Facts:
     host = "shop.test"
     client = "192.0.2.1"
     override = None
+    token = None
     visitor = "a-visitor-of-22-chars-"
 
     def header(self, name: str) -> str | None:
         return None
 
     cookie = query_value = header
+
+    def applied(self, capability: str, stack: Stack) -> int | None:
+        return None
 
 
 def table(routes: int) -> RoutingTable:

@@ -1,7 +1,8 @@
 """What a stream costs whoever writes the rows: pgbench on the owner's server, with the sync on and off.
 
-The owner's server has a core for itself, its walsenders, and pgbench; the target and the sync have the other one, as
-they have machines of their own elsewhere. Every write is of the table that is streamed, which is the worst case.
+The owner's server and pgbench have a core for themselves; the target and the sync have the other one, as they have
+machines of their own elsewhere. The walsender is on the other one, as where a server has a core to spare, or on the
+owner's one, where it takes a part of what there is. Every write is of the streamed table, which is the worst case.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ RAW: Final = FOLDER / "performance.json"
 PAGE: Final = FOLDER / "performance.md"
 SYNC_RAW: Final = FOLDER / "sync-performance.json"
 SYNC_PAGE: Final = FOLDER / "sync-performance.md"
+CUTOVER_RAW: Final = FOLDER / "cutover-performance.json"
+CUTOVER_PAGE: Final = FOLDER / "cutover-performance.md"
 PLOT: Final = FOLDER / "performance.svg"
 REPORT: Final = Path("build/bench.json")
 _TABLE: Final = re.compile(r"(<!-- table -->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -109,11 +111,12 @@ def _bar(name: str, values: Sequence[float], scale: float, top: int) -> list[str
 
 
 def main() -> None:
-    """Take over what the last ``make bench ONLY=proxy`` measured; with ``sync``, that of ``make bench ONLY=sync``."""
+    """Take over what the last ``make bench ONLY=proxy`` measured; with ``sync`` or ``cutover``, that of this part."""
     rows = read(REPORT)
-    if sys.argv[1:] == ["sync"]:
-        SYNC_RAW.write_text(REPORT.read_text())
-        SYNC_PAGE.write_text(page(SYNC_PAGE.read_text(), rows))
+    if sys.argv[1:]:
+        raw, path = {"sync": (SYNC_RAW, SYNC_PAGE), "cutover": (CUTOVER_RAW, CUTOVER_PAGE)}[sys.argv[1]]
+        raw.write_text(REPORT.read_text())
+        path.write_text(page(path.read_text(), rows))
         return
     RAW.write_text(REPORT.read_text())
     PAGE.write_text(page(PAGE.read_text(), rows))

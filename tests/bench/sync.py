@@ -11,20 +11,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from strangler.sync import filling, watermark
 from strangler.sync.pgoutput import lsn_of
 from tests.bench import sync_peers
-from tests.bench.owner import OTHER_CORE, SHARE, owner
+from tests.bench.owner import OTHER_CORE, OWNER_CORE, SHARE, owner
 from tests.bench.rounds import pair, paired, percentile
 from tests.bench.row import Row, row, said
 from tests.bench.sync_bed import Bed, made
 from tests.bench.sync_load import CHANGES_EACH, CHANGES_IN_TRAFFIC, Traffic, stretch
-from tests.bench.sync_run import COMPILED, ROOT, Ours, await_reader, watched
+from tests.bench.sync_run import COMPILED, ROOT, Ours, await_reader, pin_reader, watched
 from tests.fixtures.waiting import until
 
 ROUNDS: Final = int(os.environ.get("ROUNDS", "5"))
@@ -38,25 +38,26 @@ _PATIENCE_S: Final = 600
 _COLUMNS: Final = ("customer_id", "reference", "status", "price", "quantity", "note", "paid", "created", "updated")
 
 
-def measure() -> Iterator[Row]:
-    """Yield the rows of the sync. Whatever happens, the servers are stopped and their folders gone afterwards."""
+def measure(only: str = "") -> Iterator[Row]:
+    """Yield the rows of the sync, or of one of ``PARTS``.
+
+    Whatever happens, the servers are stopped and their folders gone afterwards.
+    """
     if not (COMPILED / ".ready").exists():
         raise SystemExit("the sync is measured compiled; make bench compiles it")
     with made(ROWS) as bed, made(ROWS // 10) as small:
         ours, few = Ours(bed), Ours(small)
         _check(ours)
-        yield _backfill(ours)
-        yield _beside_its_stream(ours)
-        yield _linear(ours, few, "backfill", _copied)
-        _equal(bed)
-        _equal(small)
-        yield _verify(ours)
-        yield _linear(ours, few, "verify", _verified)
-        yield from _apply(ours)
-        yield from _large_transaction(ours)
-        yield from _owner(ours)
-        yield from _lag(ours)
-        yield _megabytes("memory of sync run, its most in all of this", max(ours.peaks))
+        if only in ("", "backfill"):
+            yield from _backfills(ours, few)
+        if only != "backfill":
+            _equal(ours)
+            _equal(few)
+        for name, rows in _OF_EQUAL_SIDES.items():
+            if only in ("", name):
+                yield from rows(ours, few)
+        if not only:
+            yield _megabytes("memory of sync run, its most in all of this", max(ours.peaks))
 
 
 def _check(ours: Ours) -> None:
@@ -72,6 +73,12 @@ def _ask(ours: Ours, verb: str) -> dict[str, Any]:
 
 
 # --- backfill and verify ---
+
+
+def _backfills(ours: Ours, few: Ours) -> Iterator[Row]:
+    yield _backfill(ours)
+    yield _beside_its_stream(ours)
+    yield _linear(ours, few, "backfill", _copied)
 
 
 def _backfill(ours: Ours) -> Row:
@@ -124,6 +131,11 @@ def _count(bed: Bed) -> int:
     return int(rows)
 
 
+def _verifies(ours: Ours, few: Ours) -> Iterator[Row]:
+    yield _verify(ours)
+    yield _linear(ours, few, "verify", _verified)
+
+
 def _verify(ours: Ours) -> Row:
     def compared() -> float:
         return _rate(ours.bed, sync_peers.reladiff(ours.bed, _COLUMNS))
@@ -141,7 +153,7 @@ def _verified(ours: Ours) -> float:
 # --- apply ---
 
 
-def _apply(ours: Ours) -> list[Row]:
+def _apply(ours: Ours, _: Ours) -> list[Row]:
     """Both catch up with the same changes, one after the other."""
     sync_peers.subscribe(ours.bed)
     ours.bed.begin()
@@ -227,10 +239,13 @@ def _same(bed: Bed, table: str) -> None:
     assert found == wanted, f"{table} is not as its source: {found} and {wanted}"
 
 
-def _equal(bed: Bed) -> None:
+def _equal(ours: Ours) -> None:
     """Have equal rows on both sides, and statistics of them."""
+    bed = ours.bed
     if bed.run(bed.target, "select count(*) from purchase") == [(0,)]:
         sync_peers.pipe(bed)
+    if bed.run(bed.target, "select count(*) from sale") == [(0,)]:
+        _copied(ours)
     _same(bed, "sale")
     _same(bed, "purchase")
     bed.run(bed.target, "vacuum analyze sale, purchase")
@@ -239,7 +254,7 @@ def _equal(bed: Bed) -> None:
 # --- what it costs the owner ---
 
 
-def _owner(ours: Ours) -> list[Row]:
+def _owner(ours: Ours, _: Ours) -> Iterator[Row]:
     """The owner's writes with the sync and without, at the same rate and as fast as they go."""
     with owner(ours.bed, SECONDS) as writer:
         rate = SHARE * writer.most()
@@ -247,37 +262,50 @@ def _owner(ours: Ours) -> list[Row]:
         def alone() -> tuple[float, float]:
             return writer.tail(rate), writer.most()
 
-        def synced() -> tuple[float, float]:
-            with _followed(ours):
+        def beside(reading: AbstractContextManager[None]) -> tuple[float, float]:
+            with reading:
                 return alone()
 
-        rounds = paired(ROUNDS, synced, alone)
-    times = [(on[0], off[0]) for on, off in rounds]
-    rates = [(on[1], off[1]) for on, off in rounds]
+        apart = paired(ROUNDS, lambda: beside(_followed(ours, OTHER_CORE)), alone)
+        shared = paired(ROUNDS, lambda: beside(_followed(ours, OWNER_CORE)), lambda: beside(_read(ours.bed)))
     what = f"the owner's writes at {SHARE:.0%} of its maximum, p99"
-    return [
-        said(row(what, "ms", "itself without the sync", 1.3, times, at_most=True)),
-        said(row("the owner's maximum", "transactions/s", "itself without the sync", None, rates)),
-    ]
+    itself, read = "itself without the sync", "pg_recvlogical in its place"
+    on_one = ", walsender on its one core"
+    yield said(row(what, "ms", itself, 1.3, [(on[0], off[0]) for on, off in apart], at_most=True))
+    yield said(row("the owner's maximum", "transactions/s", itself, None, [(on[1], off[1]) for on, off in apart]))
+    yield said(row(what + on_one, "ms", read, None, [(on[0], other[0]) for on, other in shared], at_most=True))
+    rates = [(on[1], other[1]) for on, other in shared]
+    yield said(row("the owner's maximum" + on_one, "transactions/s", read, None, rates))
 
 
 @contextmanager
-def _followed(ours: Ours) -> Iterator[None]:
-    """Stream meanwhile."""
+def _followed(ours: Ours, core: int) -> Iterator[None]:
+    """Stream meanwhile, with the walsender on ``core``."""
+    slot = ours.bed.forward.name
     ours.bed.begin()
     try:
         with ours.running([OTHER_CORE]):
-            await_reader(ours.bed.source, ours.bed.forward.name)
+            await_reader(ours.bed.source, slot)
+            pin_reader(ours.bed.source, slot, core)
             _passed(ours.bed)
             yield
     finally:
         ours.bed.end()
 
 
+@contextmanager
+def _read(bed: Bed) -> Iterator[None]:
+    """Have PostgreSQL's own program read the same changes meanwhile, and throw them away."""
+    with sync_peers.receiving(bed, OTHER_CORE):
+        await_reader(bed.source, sync_peers.SLOT)
+        pin_reader(bed.source, sync_peers.SLOT, OWNER_CORE)
+        yield
+
+
 # --- lag ---
 
 
-def _lag(ours: Ours) -> list[Row]:
+def _lag(ours: Ours, _: Ours) -> list[Row]:
     rounds = [_late(ours) for _ in range(ROUNDS)]
     name = f"lag at {PACE:,} changes/s beside a backfill of {ROWS:,} rows, p99"
     late = [(late, _MOST_LAG_MS) for late, _ in rounds]
@@ -310,7 +338,7 @@ def _late(ours: Ours) -> tuple[float, float]:
 # --- memory ---
 
 
-def _large_transaction(ours: Ours) -> list[Row]:
+def _large_transaction(ours: Ours, _: Ours) -> list[Row]:
     bed, slot, rows = ours.bed, ours.bed.forward.name, _count(ours.bed)
     bed.begin()
     try:
@@ -336,3 +364,13 @@ def _megabytes(what: str, figure: float, *, bounded: bool = True) -> Row:
     """Return a row against the most that ``sync run`` may have; what others have is told beside it."""
     target = 1 if bounded else None
     return said(row(what, "MB", f"{_MOST_MB} MB", target, [(figure, float(_MOST_MB))], at_most=True))
+
+
+_OF_EQUAL_SIDES: Final[Mapping[str, Callable[[Ours, Ours], Iterable[Row]]]] = {
+    "verify": _verifies,
+    "apply": _apply,
+    "memory": _large_transaction,
+    "owner": _owner,
+    "lag": _lag,
+}
+PARTS: Final = ("backfill", *_OF_EQUAL_SIDES)

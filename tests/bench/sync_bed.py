@@ -23,6 +23,7 @@ from strangler.project import Project, load
 from strangler.sync import install, syncing
 from strangler.sync.direction import Direction, directions
 from tests.fixtures.ports import free_port
+from tests.fixtures.rights import RIGHTS
 
 CAPABILITY: Final = "orders"
 WORD: Final = "measurements only"
@@ -82,15 +83,6 @@ paid = "paid"
 created = "created"
 updated = "updated"
 """
-_RIGHTS: Final = """
-alter role sync replication;
-grant select, insert, update, delete, truncate on all tables in schema public to sync;
-grant create, temporary on database {base} to sync;
-grant owner to sync;
-grant execute on function pg_replication_origin_create(text), pg_replication_origin_drop(text),
-  pg_replication_origin_session_setup(text), pg_replication_origin_session_reset() to sync;
-grant set on parameter session_replication_role to sync;
-"""
 
 
 _ASKED: Final = syncing.Asked(capability=CAPABILITY, who="bench", reason="bench")
@@ -149,7 +141,7 @@ class Bed:
 
     def program(self, name: str) -> str:
         """Return the path of one of PostgreSQL's own programs, of the servers' version."""
-        return self.source._program(name)
+        return self.source.program(name)
 
 
 @contextmanager
@@ -184,7 +176,7 @@ def _furnish(server: Postgres, table: str) -> None:
     with psycopg.connect(server.url("shop", "owner", WORD), autocommit=True) as connection:
         connection.execute(table.encode())
     with psycopg.connect(server.url("shop"), autocommit=True) as connection:
-        connection.execute(sql.SQL(_RIGHTS).format(base=sql.Identifier("shop")))
+        connection.execute(sql.SQL(RIGHTS).format(base=sql.Identifier("shop")))
 
 
 def _project(folder: Path, servers: list[Postgres], valkey: Valkey) -> Project:

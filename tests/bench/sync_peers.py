@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from strangler.local import Postgres
+from strangler.local import Postgres, dies_with_parent
 from tests.bench.sync_bed import Bed
 
 ROOT: Final = Path(__file__).parents[2]
@@ -72,6 +73,32 @@ def unsubscribe(bed: Bed) -> None:
     bed.run(bed.target, "alter subscription peer disable")
     bed.run(bed.target, "drop subscription peer")
     bed.run(bed.source, "drop publication peer")
+
+
+# --- a reader that does nothing with it ---
+
+
+@contextmanager
+def receiving(bed: Bed, core: int) -> Iterator[None]:
+    """Have pg_recvlogical read the changes of the orders, on ``core``, and write them nowhere."""
+    bed.run(bed.source, "create publication peer for table purchase")
+    bed.run(bed.source, "select pg_create_logical_replication_slot(%s, 'pgoutput')", SLOT)
+    command = [bed.program("pg_recvlogical"), "--slot", SLOT, "--start", "--file", os.devnull]
+    options = ["--option", "proto_version=1", "--option", f"publication_names={SLOT}", "--dbname", "shop"]
+    try:
+        with subprocess.Popen(
+            [*dies_with_parent("TERM"), *command, *options],
+            env=surroundings(bed.source),
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        ) as process:
+            try:
+                yield
+                assert process.poll() is None, "pg_recvlogical has ended"
+            finally:
+                process.terminate()
+    finally:
+        bed.run(bed.source, "select pg_drop_replication_slot(%s)", SLOT)
+        bed.run(bed.source, "drop publication peer")
 
 
 # --- reladiff ---

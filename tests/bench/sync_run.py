@@ -104,6 +104,13 @@ def reader(server: Postgres, slot: str) -> int | None:
     return row[0] if row else None
 
 
+def pin_reader(server: Postgres, slot: str, core: int) -> None:
+    """Have the process that sends what ``slot`` has run on ``core`` alone."""
+    number = reader(server, slot)
+    assert number is not None, f"nobody reads {slot}"
+    psutil.Process(number).cpu_affinity([core])
+
+
 def await_reader(server: Postgres, slot: str, *, gone: bool = False) -> None:
     """Wait until somebody reads ``slot``, or until nobody does."""
     with psycopg.connect(server.url("shop"), autocommit=True) as connection:

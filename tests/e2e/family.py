@@ -26,6 +26,8 @@ OFFSETS: Final = (0, 1, 101, 102, 103, 104, 900, 432, 379)
 PROXY, ADMIN, MONOLITH, CATALOG, POSTGRES, VALKEY, SYNC = 0, 900, 1, 101, 432, 379, 910
 _START_S: Final = 90.0
 _STOP_S: Final = 15.0
+_GONE_S: Final = 15.0  # they end in order, beside other tests
+_RUN_S: Final = 300  # a copy of all rows is the longest of them
 
 
 def copied(folder: Path) -> Path:
@@ -62,7 +64,11 @@ class Demo:
         self.seconds = 0.0
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -106,7 +112,13 @@ class Demo:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a verb as another terminal would: in the same folder, with nothing exported."""
         return subprocess.run(
-            self._command(*words), cwd=self.folder, env=environment(), capture_output=True, text=True, check=False
+            self._command(*words),
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_RUN_S,
         )
 
     def status(self) -> Any:
@@ -168,5 +180,5 @@ def environment() -> dict[str, str]:
 
 def gone(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Wait for processes to end, and return those that did not."""
-    alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=5)[1]
+    alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=_GONE_S)[1]
     return alive

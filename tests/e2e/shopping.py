@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from typing import Final
 
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.fixtures.browser import Visit
 
@@ -79,26 +79,35 @@ def buy(visit: Visit, path: str, look: Look) -> None:
 
 def review(visit: Visit, path: str, words: str, look: Look) -> None:
     """Write a review with a photo of the product at ``path`` and see both there."""
-    slug = path.rstrip("/").rpartition("/")[2]
     take_back(visit, path)
-    visit.go(f"/en/reviews/write/{slug}/")
-    form = visit.page.locator("main form")
-    form.locator("[name=rating]").select_option("4")
-    form.locator("[name=title]").fill(words)
-    form.locator("[name=body]").fill(f"{words}, and more of it.")
-    form.locator("input[type=file]").set_input_files({"name": "cup.png", "mimeType": "image/png", "buffer": photo()})
+    form = fill_in(visit, path, words)
     look("review-form")
     form.get_by_role("button", name="Send").click()
-    visit.page.wait_for_url(f"**/en/reviews/of/{slug}/*")
+    visit.page.wait_for_url(f"**/en/reviews/of/{slug_of(path)}/*")
     article = visit.page.locator("article.review", has=visit.page.get_by_role("heading", name=words))
     expect(article).to_be_visible()
     expect(article.locator("img").first).to_have_js_property("naturalWidth", 64)
     look("review")
 
 
+def fill_in(visit: Visit, path: str, words: str) -> Locator:
+    """Fill in the form for a review with a photo of the product at ``path``, and return it."""
+    visit.go(f"/en/reviews/write/{slug_of(path)}/")
+    form = visit.page.locator("main form")
+    form.locator("[name=rating]").select_option("4")
+    form.locator("[name=title]").fill(words)
+    form.locator("[name=body]").fill(f"{words}, and more of it.")
+    form.locator("input[type=file]").set_input_files({"name": "cup.png", "mimeType": "image/png", "buffer": photo()})
+    return form
+
+
+def slug_of(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
 def take_back(visit: Visit, path: str) -> None:
     """Delete this reader's review of the product at ``path``, if there is one."""
-    visit.go(f"/en/reviews/of/{path.rstrip('/').rpartition('/')[2]}/")
+    visit.go(f"/en/reviews/of/{slug_of(path)}/")
     mine = visit.page.get_by_role("button", name="Delete my review")
     if mine.count():
         mine.first.click()

@@ -19,6 +19,21 @@ from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.slow
 
+TOGGLES = 9  # steps of the tour before the owner of another capability moves
+WHOLE_WAY = [
+    "syncing",
+    "verify",
+    "25 %",
+    "who writes",
+    "dry run",
+    "cutover",
+    "written there",
+    "rollback",
+    "written here",
+    "cutover again",
+    "both sides",
+    "all kept",
+]
 # Ten on a machine of its own; here, other tests run on the same two cores, and have made it 20.3.
 SECOND_START_S = 30
 
@@ -175,18 +190,28 @@ def test_a_small_tour_holds(demo: Demo) -> None:
     told = json.loads(report.read_text())
     assert told["failures"] == 0
     assert told["requests"] == sum(step["requests"] for step in told["steps"])
-    asked = {step["name"]: step["asked_share"] for step in told["steps"]}
+    toggled, moved = told["steps"][:TOGGLES], told["steps"][TOGGLES:]
+    asked = {step["name"]: step["asked_share"] for step in toggled}
     assert list(asked) == ["0 %", "syncing", "10 %", "cohort", "50 %", "100 %", "killed", "cleared", "verify"]
     assert [asked[name] for name in ("0 %", "10 %", "50 %", "100 %", "killed", "cleared")] == [0, 0.1, 0.5, 1, 0, 0]
+    assert [step["name"] for step in moved] == WHOLE_WAY
     for step in told["steps"]:
         assert step["failures"] == 0
         assert step["visitors"] >= 30
         assert abs(step["observed_share"] - step["asked_share"]) < 0.12
         assert 0 < step["p50_ms"] <= step["p99_ms"]
         if "found" in step:
-            assert (step["found"]["equal"], step["found"]["rows"] > 1_000) == (True, True)
+            assert step["found"]["holds"], step
         else:
             assert 0 < step["ack_ms"] < 1_000
+    found = {step["name"]: step["found"] for step in moved if "found" in step}
+    assert all(found[name]["rows"] > 1_000 and found[name]["equal"] for name in ("syncing", "verify", "both sides"))
+    owners = [found[name]["owner"] for name in ("cutover", "rollback", "cutover again")]
+    assert owners == ["service", "monolith", "service"]
+    assert all(0 < found[name]["pause_ms"] < 10_000 for name in ("cutover", "rollback", "cutover again"))
+    kept = found["all kept"]
+    assert kept["acknowledged_writes"] > 20
+    assert not any(kept[name] for name in ("lost", "doubled", "failed", "wrong_ratings"))
 
 
 def _members(demo: Demo, words: tuple[str, ...]) -> list[psutil.Process]:

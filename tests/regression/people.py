@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from strangler.regression.addresses import SERVICE
 from strangler.regression.case import Case, Via
 from strangler_proxy.vouch import Signer
-from tests.fixtures.shop import MONOLITH, Shop
+from tests.fixtures.shop import MONOLITH
 
 # Sessions and tokens as logging in makes them, without the work of checking a password.
 _SCRIPT: Final = """
@@ -62,10 +63,17 @@ class Person:
         return {**known, "groups": [], "permissions": [], "via": via.value}
 
 
+class Runs(Protocol):
+    """A shop, however it runs."""
+
+    def run(self, arguments: Sequence[str], folder: Path) -> str:
+        """Run Python with ``arguments`` in the folder of a stack, and return what it prints."""
+
+
 class People:
     """The credentials of cases; the proxy's signature goes with those that a service is asked with directly."""
 
-    def __init__(self, shop: Shop, signer: Signer) -> None:
+    def __init__(self, shop: Runs, signer: Signer) -> None:
         self._shop = shop
         self._signer = signer
 

@@ -52,4 +52,6 @@ def test_everything_that_the_wish_list_promises_has_a_case(
 ) -> None:
     asked = [(case, remembered.ask(service, case, again)) for case in CASES]
     document = json.loads((SERVICES / "wishlist" / "wishlist_service" / "openapi.json").read_text())
-    coverage(Surface.of([document], PAGES), asked, UNSEEN).require()
+    # The document's pages are those of PAGES, which cover them by their addresses.
+    surface = Surface.of([document], PAGES, within=lambda path: not path.startswith("/{language}/"))
+    coverage(surface, asked, UNSEEN).require()

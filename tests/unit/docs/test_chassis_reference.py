@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from strangler.service.database import Database
+from strangler.service.reacting import Change
 from tests.fixtures.identity import Issuer
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "chassis.md").read_text()
@@ -55,3 +57,21 @@ def test_the_client_of_the_page_tells_a_price_or_nothing() -> None:
             return price
 
     assert asyncio.run(asked()) is None
+
+
+def test_the_service_of_the_page_that_reacts_tells_what_was_done() -> None:
+    chassis = run("reacting.py")["build"](Database("postgresql://127.0.0.1:1/none", application="tests"))
+
+    async def asked() -> str:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(chassis), base_url="http://likes") as client:
+            return (await client.get("/metrics")).text
+
+    told = asyncio.run(asked())
+    for outcome in ("done", "failed"):
+        assert f'strangler_service_reactions_total{{outcome="{outcome}",reaction="product"}} 0.0' in told
+
+
+def test_the_page_tells_of_a_change_what_there_is() -> None:
+    [told] = re.findall(r"\| `change` \| (.*) \|", PAGE)
+    named = re.findall(r"`(\w+)`", told.partition(";")[0])
+    assert sorted(set(named) - {"insert", "update", "delete"}) == sorted([*Change.__dataclass_fields__, "token"])

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from strangler.cutover.diagram import mermaid, table
+from strangler.cutover.diagram import PICTURE, svg, table
 from strangler.cutover.protocol import Step
 from tests.unit.strangler.cutover.exploring import PROMISE, explore
 from tests.unit.strangler.cutover.found import FOUND, STATES
@@ -18,7 +18,8 @@ DECISION: Final = (DOCS / "decisions" / "0022-cutover-protocol.md").read_text()
 
 
 def test_the_picture_and_the_table_are_those_of_the_protocol() -> None:
-    assert re.findall(r"```mermaid\n(.*?)```", PAGE, flags=re.DOTALL) == [mermaid()]
+    assert (DOCS.parent / PICTURE).read_text() == svg(), "draw it anew: python -m strangler.cutover.diagram"
+    assert f"]({Path(PICTURE).name})" in PAGE
     assert table() in PAGE
 
 

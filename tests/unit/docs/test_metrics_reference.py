@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from strangler.routing.decide import Why
-from strangler_proxy import breaker, fallback, health, hold, retry, shared_rates
+from strangler_proxy import breaker, causal, fallback, health, hold, retry, shared_rates
 from strangler_proxy.exposition import COUNTERS, LATENCIES, PREFIX, RESTARTS
 from strangler_proxy.gauges import GAUGES
 from strangler_proxy.telemetry import METHODS
@@ -70,6 +70,7 @@ def test_every_label_is_explained_and_no_other() -> None:
         ("`kind`", [*fallback.Failure, "truncated"]),
         ("`outcome` of shared rates", shared_rates.Outcome),
         ("`outcome` of holds", hold.Outcome),
+        ("`outcome` of causal reads", causal.Outcome),
         ("`circuit`", breaker.Circuit),
         ("`condition`", health.Condition),
     ],

@@ -14,14 +14,18 @@ import pytest
 from strangler.project.limits import Timeouts
 from strangler_proxy.doors import most_clients
 
-PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "operate.md").read_text()
-UNITS = re.findall(r"^`/etc/systemd/system/(\S+)`:$|^.*`/etc/systemd/system/(\S+)`:$", PAGE, flags=re.MULTILINE)
-BLOCKS = re.findall(r"^```ini\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
 
 
 def units() -> Iterator[tuple[str, str]]:
-    names = [one or other for one, other in UNITS]
-    yield from zip(names, BLOCKS, strict=True)
+    """Yield each unit that a page shows, with its name, which stands in the sentence before it."""
+    for page in ("operate", "without-containers"):
+        text = (HOW_TO / f"{page}.md").read_text()
+        before, *shown = re.split(r"^```ini\n", text, flags=re.MULTILINE)
+        for part in shown:
+            *_, name = re.findall(r"`/etc/systemd/system/([\w.-]+)`", before)
+            unit, _, before = part.partition("\n```\n")
+            yield name, f"{unit}\n"
 
 
 def parsed(text: str) -> ConfigParser:
@@ -31,8 +35,20 @@ def parsed(text: str) -> ConfigParser:
     return found
 
 
-def test_both_units_are_there() -> None:
-    assert [name for name, _ in units()] == ["strangler-proxy.service", "strangler-proxy.socket"]
+def test_the_units_of_every_process_are_there() -> None:
+    assert [name for name, _ in units()] == [
+        "strangler-proxy.service",
+        "strangler-proxy.socket",
+        "strangler-sync.service",
+        "strangler-jobs.service",
+        "polls.service",
+    ]
+
+
+def test_what_they_start_are_commands_of_the_toolkit() -> None:
+    shown = dict(units())
+    assert parsed(shown["strangler-sync.service"])["Service"]["ExecStart"].endswith(" sync run")
+    assert " --app strangler.jobs:celery_app worker " in parsed(shown["strangler-jobs.service"])["Service"]["ExecStart"]
 
 
 def test_the_service_says_what_the_proxy_needs() -> None:
@@ -48,7 +64,7 @@ def test_the_service_says_what_the_proxy_needs() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
 def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     for name, text in units():
-        (tmp_path / name).write_text(text.replace("/opt/strangler/bin/strangler", "/bin/true"))
+        (tmp_path / name).write_text(re.sub(r"=/opt/\S+/bin/\S+", "=/bin/true", text))
     found = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name, _ in units())],
         capture_output=True,
@@ -56,6 +72,6 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    ours = [line for line in found.stderr.splitlines() if "strangler" in line]
+    ours = [line for line in found.stderr.splitlines() if "strangler" in line or "polls" in line]
     # Type=notify-reload is systemd 253's; the page says what to write before it.
     assert [line for line in ours if "notify-reload" not in line] == []

@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench import page
 
-RAWS = (page.RAW, page.SYNC_RAW)
+RAWS = (page.RAW, page.SYNC_RAW, page.CUTOVER_RAW)
 
 
 def test_the_table_and_the_picture_are_those_of_the_raw_rounds() -> None:
@@ -18,9 +18,12 @@ def test_the_table_and_the_picture_are_those_of_the_raw_rounds() -> None:
     assert page.PLOT.read_text() == page.plot(page.rates(rows))
 
 
-def test_the_table_of_the_sync_is_that_of_its_raw_rounds() -> None:
-    text = page.SYNC_PAGE.read_text()
-    assert page.page(text, page.read(page.SYNC_RAW)) == text
+@pytest.mark.parametrize(
+    ("text", "raw"), [(page.SYNC_PAGE, page.SYNC_RAW), (page.CUTOVER_PAGE, page.CUTOVER_RAW)], ids=["sync", "cutover"]
+)
+def test_a_table_is_that_of_its_raw_rounds(text: Path, raw: Path) -> None:
+    written = text.read_text()
+    assert page.page(written, page.read(raw)) == written
 
 
 @pytest.mark.parametrize("raw", RAWS, ids=lambda raw: raw.stem)

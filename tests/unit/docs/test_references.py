@@ -79,6 +79,27 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_anchors_lead_to_headings(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", text):
+        there = (page.parent / target).read_text() if target else page.read_text()
+        assert anchor in headings(there), f"{page.name}: {target}#{anchor}"
+
+
+def headings(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as the site makes them."""
+    text = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    words = (re.sub(r"[^\w\s-]", "", re.sub(r"\]\([^)]*\)", "", title)) for title in titles)
+    return {re.sub(r"[\s-]+", "-", each.strip().lower()) for each in words}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_shows_what_the_site_does_not_draw(page: Path) -> None:
+    assert "```mermaid" not in page.read_text(), "the site draws no Mermaid: it would be loaded from elsewhere"
+
+
 def test_the_glossary_names_every_stage() -> None:
     glossary = (DOCS / "reference" / "glossary.md").read_text()
     for word in (*Stage, Data.SNAPSHOT):

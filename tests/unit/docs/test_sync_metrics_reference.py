@@ -8,10 +8,23 @@ from pathlib import Path
 import pytest
 import yaml
 
-from strangler.sync.metrics import CAPABILITY_LABELS, COPIES, PREFIX, SIDES, STREAM_LABELS, STREAMS, VERIFIES
+from strangler.sync.metrics import (
+    CAPABILITY_LABELS,
+    COPIES,
+    FENCES,
+    MOVES,
+    PREFIX,
+    REACTION_LABELS,
+    REACTIONS,
+    SIDES,
+    STREAM_LABELS,
+    STREAMS,
+    VERIFIES,
+)
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
-NAMES = [*(each.name for each in (*STREAMS, *COPIES, *VERIFIES)), *(name for name, _, _ in SIDES)]
+GAUGES = [each.name for each in (*STREAMS, *REACTIONS, *COPIES, *VERIFIES, *MOVES)]
+NAMES = [*GAUGES, *(each.name for each in FENCES), *(name for name, _, _ in SIDES)]
 RULES = yaml.safe_load((REFERENCE / "alerts.yml").read_text())["groups"][1]["rules"]
 
 
@@ -29,7 +42,9 @@ def test_rules_ask_for_metrics_and_labels_that_exist(rule: dict[str, object]) ->
     names = re.findall(rf"\b{PREFIX}(\w+)", str(rule["expr"]))
     assert names
     assert set(names) <= set(NAMES)
+    of_reactions = set(names) <= {each.name for each in REACTIONS}
     used = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
-    of_all = set(names) <= {each.name for each in (*COPIES, *VERIFIES)}
-    assert used <= {*(CAPABILITY_LABELS if of_all else STREAM_LABELS), "instance"}
+    of_all = set(names) <= {each.name for each in (*COPIES, *VERIFIES, *MOVES)}
+    labels = CAPABILITY_LABELS if of_all else REACTION_LABELS if of_reactions else STREAM_LABELS
+    assert used <= {*labels, "instance"}
     assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}

@@ -44,6 +44,10 @@ def test_status_tells_the_same_to_people_and_machines(run: Run) -> None:
     status = printed_json(run("status", "--json"))
     _, out, _ = run("status")
     assert status["capabilities"]["books"]["stage"] == "monolith"
+    assert {key: status["capabilities"]["books"][key] for key in ("team", "contact")} == {
+        "team": "Library",
+        "contact": "#library",
+    }
     assert "books" in out
     assert f"routing table {status['version']}; no proxy worker is live" in out
 
@@ -54,6 +58,9 @@ def test_check_says_every_problem_at_once_and_fails(run: Run) -> None:
     assert code == 1
     assert out.count("✗") == 2
     assert "3 tables fit both databases" in out
+    assert {"who looks after books": "Library, #library"}.items() <= {
+        each["subject"]: each["detail"] for each in findings
+    }.items()
     assert [finding["subject"] for finding in findings if finding["wrong"]] == [
         "monolith at http://127.0.0.1:1",
         "books at http://127.0.0.1:2",
