@@ -6,6 +6,9 @@ order breaks, a smaller batch does not: see ``stream``.
 Where something is declared of rows outside that refer to these tables, rows go when their transaction is whole, since
 until then they may come back, and what is declared is done just before. A change that comes alone cannot wait; should
 such a row come back after all, nothing of its transaction is applied.
+
+A commit need not wait for the disk: what a crash takes of the target it takes of the watermark, too, and that comes
+again. Whoever is told, and acts on it elsewhere, is told of what is ``durable``; see ADR 0031.
 """
 
 from __future__ import annotations
@@ -80,6 +83,7 @@ class Applier:
         self, target: psycopg.Connection, landings: Sequence[Landing], at: Standing, direction: Direction
     ) -> None:
         self.at = at
+        self.durable = 0  # up to where it is known that no crash of the target takes anything
         self._direction = direction
         self._target = target
         self._landings = {each.projection.mapping.target: each for each in landings}
@@ -149,13 +153,19 @@ class Applier:
         self._changes += load.batch.changes
         self._mark(load.batch)
 
-    def commit(self, load: Load) -> None:
-        """Apply a batch and what came before it, with the watermark at its end. Raises ``Overtaken``."""
+    def commit(self, load: Load, *, durable: bool = True) -> None:
+        """Apply a batch and what came before it, with the watermark at its end. Raises ``Overtaken``.
+
+        A marker is ``durable`` at all events: whoever sees that it came moves the owner.
+        """
         batch = load.batch
         try:
             if batch.tables or self._open is None or self._departed:
                 self.apply(load, whole=True)
             self._mark(batch)
+            durable = durable or self._marker is not None
+            if not durable:
+                self._target.execute("set local synchronous_commit = off")
             heartbeat = None if batch.heartbeat is None else batch.heartbeat.decode()
             noted = self._noted.lines()
             advance(
@@ -178,6 +188,8 @@ class Applier:
         if opened is not None:
             opened.close()
         self.at = replace(self.at, lsn=batch.end)
+        if durable:  # what was committed before is older in the WAL, and was flushed with it
+            self.durable = batch.end
 
     def abandon(self) -> None:
         """Roll back what was not committed."""

@@ -120,9 +120,9 @@ def _fence_lets_pass() -> None:
 def _late_applier(seconds: float = 0.4) -> None:
     commit = Applier.commit
 
-    def late(self: Applier, load: Load) -> None:
+    def late(self: Applier, load: Load, *, durable: bool = True) -> None:
         time.sleep(seconds)
-        commit(self, load)
+        commit(self, load, durable=durable)
 
     Applier.commit = late  # type: ignore[method-assign]
 
@@ -131,14 +131,14 @@ def _applied_late() -> None:
     """As one that sleeps with a batch in its hand, and asks neither for the watermark nor the fence when it wakes."""
     commit, kept = Applier.commit, dict[int, list[tuple[float, Load]]]()
 
-    def again(self: Applier, load: Load) -> None:
+    def again(self: Applier, load: Load, *, durable: bool = True) -> None:
         mine = kept.setdefault(id(self), [])
         if mine and time.monotonic() - mine[0][0] > 2:
             with suppress(psycopg.errors.IntegrityError):
                 self.apply(mine.pop(0)[1])
         elif not mine and load.tables:
             mine.append((time.monotonic(), load))
-        commit(self, load)
+        commit(self, load, durable=durable)
 
     Applier.commit = again  # type: ignore[method-assign]
     _put(applying, "advance", lambda *args, **more: watermark.advance(*args, **{**more, "guarded": ()}))

@@ -23,9 +23,8 @@ from strangler.sync.applying import Applier, Load
 from strangler.sync.errors import Unreachable
 from strangler.sync.plan import Chunk
 from tests.fixtures.designs import Changes, Design
-from tests.fixtures.postgres import crash, making
-from tests.fixtures.postgres import running as server_running
-from tests.fixtures.streams import Pair, Paired, pairing, stands_at, table
+from tests.fixtures.postgres import crash
+from tests.fixtures.streams import Pair, Paired, between, stands_at, table
 from tests.fixtures.twice import backwards, twice, watch, watched
 from tests.fixtures.waiting import until
 
@@ -40,14 +39,6 @@ MAPPING = table("thing", "item", {"id": "id"}, {"version": "version"})
 BOTH = ("select * from item order by id", "select * from thing order by id")
 AWAY = (psycopg.OperationalError, Unreachable)
 Kill = Callable[[Pair, random.Random], None]
-
-
-@pytest.fixture(scope="module")
-def mortal() -> Iterator[Postgres]:
-    """A cluster to be killed: what was committed without waiting for the disk is lost then."""
-    settings = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "wal_writer_delay": "10s"}
-    with server_running(Postgres, settings) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -82,12 +73,6 @@ def test_what_is_told_to_be_applied_outlives_its_server(postgres: Postgres, mort
         found.stop()
         crash(mortal)
         assert found.target(BOTH[0]) == [(1, 1), (2, 2)]
-
-
-@contextmanager
-def between(source: Postgres, target: Postgres) -> Iterator[Paired]:
-    with making(source) as here, making(target) as there, pairing((source, here), (target, there)) as pair:
-        yield pair
 
 
 def prove(pair: Paired, seed: int, kill: Kill) -> None:

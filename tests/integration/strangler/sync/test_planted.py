@@ -150,13 +150,13 @@ def test_a_batch_that_is_committed_again_is_refused(
 ) -> None:
     commit, again = Applier.commit, list[Load]()
 
-    def commit_twice(self: Applier, load: Load) -> None:
+    def commit_twice(self: Applier, load: Load, *, durable: bool = True) -> None:
         at = self.at
-        commit(self, load)
+        commit(self, load, durable=durable)
         if load.tables and not again:
             again.append(load)
             self.at = at
-            commit(self, load)
+            commit(self, load, durable=durable)
 
     monkeypatch.setattr(Applier, "commit", commit_twice)
     shop.keep()

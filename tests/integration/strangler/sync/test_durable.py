@@ -1,0 +1,135 @@
+"""A stream that catches up does not wait for the disk, and nobody acts on what a crash can take."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import psycopg
+import pytest
+
+from strangler.local import Postgres
+from strangler.sync import fence, stream
+from strangler.sync.applying import Applier, Load
+from strangler.sync.errors import Unreachable
+from strangler.sync.pgoutput import lsn_of
+from tests.fixtures.postgres import kill, revive
+from tests.fixtures.streams import Pair, between, stands_at, table
+from tests.fixtures.waiting import until
+
+THING = "create table thing (id bigint primary key, version bigint)"
+ITEM = "create table item (id bigint primary key, version bigint)"
+MAPPING = table("thing", "item", {"id": "id"}, {"version": "version"})
+BOTH = ("select * from item order by id", "select * from thing order by id")
+BATCH, BATCHES = 20, 12
+
+
+@pytest.fixture
+def pair(postgres: Postgres, mortal: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """A pair whose target can be killed, and whose stream makes small batches; catching up, the first is durable."""
+    monkeypatch.setattr(stream, "_MOST", BATCH)
+    monkeypatch.setattr(stream, "_DURABLE_S", 3_600)
+    with between(postgres, mortal) as make:
+        yield make(THING, ITEM, MAPPING)
+
+
+@dataclass
+class Standstill:
+    """A stream that stands still with some batches committed, until it is let go."""
+
+    told: list[int] = field(default_factory=list)
+    stands: threading.Event = field(default_factory=threading.Event)
+    goes_on: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def stopped_after(source: Postgres, pair: Pair, monkeypatch: pytest.MonkeyPatch, batches: int) -> Iterator[Standstill]:
+    """Run the forward stream until it has committed so many ``batches`` with rows; let it go at the end."""
+    found, commit, counted = Standstill(), Applier.commit, [0]
+
+    def commit_some(self: Applier, load: Load, *, durable: bool = True) -> None:
+        counted[0] += bool(load.tables)
+        if counted[0] == 1:
+            until(lambda: is_sent(source, pair), "all that the source has is sent, so that the next batches are full")
+        if counted[0] > batches:
+            found.stands.set()
+            found.goes_on.wait(60)
+        commit(self, load, durable=durable)
+
+    def run() -> None:
+        with suppress(psycopg.OperationalError, Unreachable):
+            stream.follow(pair.forward, lambda: not found.goes_on.is_set(), reached=found.told.append)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Applier, "commit", commit_some)
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            assert found.stands.wait(20)
+            yield found
+        finally:
+            found.goes_on.set()
+            thread.join(20)
+
+
+def write(pair: Pair, batches: int) -> None:
+    """Make rows of the source in transactions of one each."""
+    with psycopg.connect(pair.forward.source_url, autocommit=True) as source:
+        for _ in range(batches * BATCH):
+            source.execute("insert into thing select coalesce(max(id), 0) + 1, 0 from thing")
+
+
+def is_sent(source: Postgres, pair: Pair) -> bool:
+    query = "select sent_lsn >= pg_current_wal_flush_lsn() from pg_stat_replication where application_name = %s"
+    with psycopg.connect(source.url(), autocommit=True) as superuser:
+        return superuser.execute(query, [f"strangler {pair.forward.capability} forward"]).fetchone() == (True,)
+
+
+def acknowledged(pair: Pair) -> int:
+    [(at,)] = pair.source(
+        f"select confirmed_flush_lsn::text from pg_replication_slots where slot_name = '{pair.forward.name}'"
+    )
+    return lsn_of(at)
+
+
+def test_nobody_is_told_of_what_a_crash_of_the_target_takes(
+    postgres: Postgres, mortal: Postgres, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(pair, BATCHES)
+    with stopped_after(postgres, pair, monkeypatch, BATCHES // 2) as found:
+        seen = stands_at(pair)
+        kill(mortal)
+    revive(mortal)
+    survived = stands_at(pair)
+    assert survived < seen  # else nothing is shown
+    assert found.told
+    assert max(found.told) <= survived
+    assert acknowledged(pair) == max(found.told)  # the session told it as it ended
+    pair.keep()
+    pair.equal(*BOTH)
+    until(lambda: acknowledged(pair) > seen, "the source is told of what is durable")
+
+
+def test_a_marker_that_came_outlives_its_server(
+    postgres: Postgres, mortal: Postgres, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(pair, BATCHES // 2)
+    pair.source(f"select pg_logical_emit_message(true, 'strangler_fence', '{pair.forward.capability} 8')")
+    marked = pair.source("select count(*) from thing")
+    write(pair, BATCHES // 2)
+    with stopped_after(postgres, pair, monkeypatch, BATCHES - 2):
+        assert marker(pair) == 8
+        before = pair.target("select count(*) from item")
+        kill(mortal)
+    revive(mortal)
+    assert marker(pair) == 8
+    assert marked <= pair.target("select count(*) from item") < before
+    pair.keep()
+    pair.equal(*BOTH)
+
+
+def marker(pair: Pair) -> int | None:
+    with psycopg.connect(pair.forward.target_url) as target:
+        return fence.marker_seen(target, pair.forward.capability)
