@@ -1,8 +1,9 @@
 """What a stream costs whoever writes the rows: pgbench on the owner's server, with the sync on and off.
 
 The owner's server and pgbench have a core for themselves; the target and the sync have the other one, as they have
-machines of their own elsewhere. The walsender is on the other one, as where a server has a core to spare, or on the
-owner's one, where it takes a part of what there is. Every write is of the streamed table, which is the worst case.
+machines of their own elsewhere. So the target does not wait for the one disk either, but for rows that say so. The
+walsender is on the other core, as where a server has one to spare, or on the owner's one, where it takes a part of what
+there is. Every write is of the streamed table, which is the worst case.
 """
 
 from __future__ import annotations
