@@ -12,7 +12,7 @@ import psycopg
 
 from strangler.sync.errors import StreamBroken
 from strangler.sync.pgoutput import lsn_of, lsn_text
-from strangler.sync.walsender import Server
+from strangler.sync.walsender import Server, Walsender
 from strangler.sync.watermark import Standing
 
 _PUBLICATION = """
@@ -45,10 +45,28 @@ def prove_server(server: Server, at: Standing, mapping: str) -> None:
         )
     if server.system != at.system:
         raise StreamBroken(f"{at.name} was begun on another server ({at.system}, and this is {server.system}); {_ANEW}")
-    if server.timeline != at.timeline:
+
+
+def prove_history(sender: Walsender, source: psycopg.Connection, server: Server, at: Standing) -> None:
+    """Raise ``StreamBroken`` when the server is another than before, and lacks something that was applied.
+
+    A standby that has become the server goes on from all that it had: where that is more than was applied, and the slot
+    came along with it, nothing is missing.
+    """
+    if server.timeline == at.timeline:
+        return
+    since = f"the server was promoted or restored since (timeline {server.timeline} after {at.timeline})"
+    left = sender.left_at(at.timeline)
+    if left is None:
+        raise StreamBroken(f"{since}, from another past than this stream's; {_ANEW}")
+    if at.lsn > left:
         raise StreamBroken(
-            f"the server was promoted or restored since (timeline {server.timeline} after {at.timeline}); {_ANEW}"
+            f"{since} at {lsn_text(left)}, and lacks what was applied from there to {lsn_text(at.lsn)}; {_ANEW}"
         )
+    try:
+        prove_slot(source, at)
+    except StreamBroken as exc:
+        raise StreamBroken(f"{since}, and {exc}") from exc
 
 
 def prove_publication(source: psycopg.Connection, at: Standing) -> None:

@@ -66,6 +66,7 @@ _SLOT_CURES: Final = {
 _LOCK: Final = 0x7374_7261_6E67
 _OBJECTS: Final = files("strangler.sync") / "objects.sql"
 _ADDITIONS: Final = files("strangler.sync") / "additions.sql"
+_WITH_FAILOVER: Final = 170_000
 _UPGRADE_PATIENCE_S: Final = 3
 """Whoever is to apply waits behind an upgrade that waits; the next session tries again within seconds."""
 
@@ -236,10 +237,12 @@ def _make_slot(source: psycopg.Connection, name: str) -> str:
 
     By the function, since no timeout ends the walsender's own command.
     """
-    query = "select lsn::text from pg_create_logical_replication_slot(%s, 'pgoutput')"
+    query = "select lsn::text from pg_create_logical_replication_slot(%s, 'pgoutput'{})"
+    # Where standbys are told to, they keep this slot, too, and the stream goes on with whichever is promoted.
+    along = ", failover => true" if source.info.server_version >= _WITH_FAILOVER else ""
     source.execute(sql.SQL("set statement_timeout = {}").format(sql.Literal(1000 * SLOT_PATIENCE_S)))
     try:
-        row = source.execute(query, [name]).fetchone()
+        row = source.execute(query.format(along).encode(), [name]).fetchone()
     except psycopg.errors.QueryCanceled as exc:
         raise TimedOut(_waiting(source, name)) from exc
     except (psycopg.errors.ConfigurationLimitExceeded, psycopg.errors.ObjectNotInPrerequisiteState) as exc:

@@ -115,11 +115,15 @@ class _Session:
         install.bring_up(target)
         fencing.bring_up(target, fencing.fence_of(direction))
         reacting.install(target, direction)
-        identity.prove_server(sender.server(), at, direction.mapping)
+        server = sender.server()
+        identity.prove_server(server, at, direction.mapping)
+        identity.prove_history(sender, source, server, at)
         kept = outlining.kept(at.outline)
         outlining.prove(source, kept, direction.source)  # first: a table that was dropped has left its publication, too
         identity.prove_publication(source, at)
         identity.prove_slot(source, at)
+        if server.timeline != at.timeline:
+            watermark.keep_timeline(target, at.name, server.timeline)
         try:
             projections = direction.projections(source, target)
         except MappingInvalid:

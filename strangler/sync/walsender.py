@@ -78,6 +78,12 @@ class Walsender:
         system, timeline, position, _ = self._row("IDENTIFY_SYSTEM")
         return Server(system=system, timeline=int(timeline), position=lsn_of(position))
 
+    def left_at(self, timeline: int) -> int | None:
+        """Return where the server's history left an earlier ``timeline``; None where it was never on it."""
+        server = self.server()
+        _, history = self._row(f"TIMELINE_HISTORY {server.timeline}")
+        return left_at(history, timeline)
+
     def start(self, slot: str, position: int, options: Mapping[str, str]) -> None:
         """Have the changes after ``position`` sent. Raises ``StreamBroken`` with the server's words when it refuses."""
         given = ", ".join(f"{name} {_literal(value)}" for name, value in options.items())
@@ -134,6 +140,12 @@ class Walsender:
 
     def _said(self) -> str:
         return _first_line(self._session.error_message)
+
+
+def left_at(history: str, timeline: int) -> int | None:
+    """Return where ``timeline`` was left by a history, as PostgreSQL writes it; None where it is not part of it."""
+    lines = [line.split() for line in history.splitlines()]
+    return next((lsn_of(line[1]) for line in lines if len(line) > 1 and line[0] == str(timeline)), None)
 
 
 def quoted(name: str) -> str:

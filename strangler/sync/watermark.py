@@ -190,6 +190,11 @@ def keep_outline(target: psycopg.Connection, name: str, outline: Jsonb) -> None:
     target.execute("update strangler_sync.stream set outline = %s where name = %s", [outline, name])
 
 
+def keep_timeline(target: psycopg.Connection, name: str, timeline: int) -> None:
+    """Keep that a stream goes on from a server that was promoted."""
+    target.execute("update strangler_sync.stream set timeline = %s where name = %s", [timeline, name])
+
+
 def end(target: psycopg.Connection, name: str, epoch: int, why: str) -> None:
     """Have nothing of a stream applied any more, not even by who does so now; its position stays, for who asks."""
     target.execute(

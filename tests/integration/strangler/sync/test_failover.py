@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -53,11 +53,11 @@ class Next(Postgres):
 
 
 @contextmanager
-def beside(server: Postgres, kind: type[Postgres]) -> Iterator[Postgres]:
+def beside(server: Postgres, kind: type[Postgres], settings: Mapping[str, str] = HASTY) -> Iterator[Postgres]:
     """Yield a cluster in a folder of its own that is to take the place of a server, with the same administrator."""
     folder = server.folder.with_name(f"{server.folder.name}-{kind.__name__}")
     folder.mkdir(mode=0o700)
-    taking = kind(folder=folder, port=free_port(), settings=HASTY)
+    taking = kind(folder=folder, port=free_port(), settings=settings)
     try:
         yield taking
     finally:
@@ -81,12 +81,12 @@ def make_shop(ledger_project: Project, tmp_path: Path, command: Callable[[Path],
     return lambda pair: stocked(pair, ledger_project, tmp_path, command)
 
 
-def copied(server: Postgres, standby: Postgres) -> None:
-    """Make a physical standby, and have it follow."""
+def copied(server: Postgres, standby: Postgres, *more: str) -> None:
+    """Make a physical standby, and have it follow; ``more`` is for pg_basebackup."""
     shutil.copy(server.folder / "superuser.password", standby.folder)
     data = str(standby.folder / "data")
     command = [server.program("pg_basebackup"), "-D", data, "-R", "-d", server.url(), "--checkpoint=fast", "--no-sync"]
-    subprocess.run([*unprivileged(standby.folder), *command], check=True)
+    subprocess.run([*unprivileged(standby.folder), *command, *more], check=True)
     standby.start()
 
 
@@ -102,6 +102,11 @@ def fail_over(server: Postgres, standby: Postgres) -> None:
         [(position,)] = connection.execute("select pg_current_wal_lsn()::text")
     until(lambda: has(standby, position), "the standby has all of it")
     server.stop()
+    take_over(server, standby)
+
+
+def take_over(server: Postgres, standby: Postgres) -> None:
+    """Have a standby be the server that was ended, with what it has."""
     standby.stop()
     standby.port = server.port
     standby.start()
@@ -174,6 +179,79 @@ def test_what_the_service_writes_goes_on_to_the_monolith_and_a_kill_loses_nothin
             assert owners(shop) == ["monolith"]
             same(shop, ALL)
         assert shop.pair.source("select id from book where id >= 600 order by id") == [(600,), (601,)]
+
+
+@contextmanager
+def keeping_slots(server: Postgres) -> Iterator[Postgres]:
+    """Yield a standby of a server that keeps the slots, too, as the page has it."""
+    with beside(server, Postgres, {**HASTY, "sync_replication_slots": "on", "hot_standby_feedback": "on"}) as standby:
+        copied(server, standby, "-C", "-S", "standby")
+        yield standby
+
+
+def keeps(standby: Postgres, position: str) -> bool:
+    """Return whether a standby has both streams' slots, as far as that, for whenever it is promoted."""
+    query = "select count(*) from pg_replication_slots where synced and not temporary and confirmed_flush_lsn >= %s"
+    with psycopg.connect(standby.url(), autocommit=True) as connection:
+        return connection.execute(query, [position]).fetchone() == (1,)
+
+
+@pytest.mark.parametrize("owner", ["monolith", "service"])
+@pytest.mark.parametrize("moved", ["monolith", "service"])
+def test_streams_go_on_from_a_standby_that_keeps_their_slots(
+    postgres: Postgres, make_database: MakeDatabase, make_shop: Callable[..., Shop], moved: str, owner: str
+) -> None:
+    with ExitStack() as there:
+        server = there.enter_context(running(Postgres))
+        standby = there.enter_context(keeping_slots(server))
+        shop = there.enter_context(between(moved, server, (postgres, make_database), make_shop))
+        there_and_back = [("cutover", "service"), ("rollback", "monolith")] * 2
+        with in_shadow(shop):
+            if owner == "service":
+                move(shop, *there_and_back.pop(0))
+            write(shop, 600)
+            same(shop, ALL)
+            until(lambda: keeps(standby, stands(server)), "the standby keeps the slot", 60)
+        fail_over(server, standby)
+        with shop.running() as told:
+            for number, (verb, to) in enumerate(there_and_back[:2]):
+                write(shop, 601 + number)
+                move(shop, verb, to)
+            same(shop, ALL)
+        assert not any("promoted" in each for each in told), told
+        assert shop.pair.source("select count(*) from book where id >= 600") == [(3,)]
+
+
+def stands(server: Postgres) -> str:
+    with psycopg.connect(server.url()) as connection:
+        [(position,)] = connection.execute("select confirmed_flush_lsn::text from pg_replication_slots where failover")
+    return str(position)
+
+
+def move(shop: Shop, verb: str, to: str) -> None:
+    until(lambda: shop.say(verb, "books", *WHY)[0] == 0, f"{verb} is let", 20)
+    assert owners(shop) == [to]
+
+
+def test_a_standby_that_lacks_what_was_applied_stops_the_stream(
+    postgres: Postgres, make_database: MakeDatabase, make_shop: Callable[..., Shop]
+) -> None:
+    with ExitStack() as there:
+        server = there.enter_context(running(Postgres))
+        standby = there.enter_context(keeping_slots(server))
+        shop = there.enter_context(between("monolith", server, (postgres, make_database), make_shop))
+        with in_shadow(shop):
+            write(shop, 600)
+            same(shop, ALL)
+            until(lambda: keeps(standby, stands(server)), "the standby keeps the slot", 60)
+            standby.stop()
+            write(shop, 601)
+            same(shop, ALL)
+        server.stop()
+        take_over(server, standby)
+        with shop.running() as told:
+            until(lambda: any("and lacks what was applied from" in each for each in told), "it is seen")
+            assert shop.pair.target("select count(*) from book where id = 601") == [(1,)]
 
 
 @pytest.mark.skipif(not Postgres15.PROGRAMS.exists(), reason="PostgreSQL 15 is not installed")
