@@ -26,6 +26,7 @@ from strangler.ledger import Publisher
 from strangler.local import EngineError, Postgres, Valkey, ensure_database, ensure_role
 from strangler.project import load
 from tests.fixtures.ports import free_port
+from tests.fixtures.postgres import kill
 from tests.fixtures.rights import RIGHTS
 from tests.fixtures.waiting import until
 
@@ -395,9 +396,7 @@ _ENGINES: Final[dict[str, Callable[[Bed], Postgres | Valkey]]] = {
 
 def _engine(bed: Bed, victim: str) -> None:
     engine = _ENGINES[victim](bed)
-    assert engine.process is not None
-    engine.process.kill()
-    engine.process.wait()
+    kill(engine)
 
     def starts() -> bool:
         with suppress(EngineError):
