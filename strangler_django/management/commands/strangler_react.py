@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, ProgrammingError, connections
 from django.utils.module_loading import autodiscover_modules
 
 from strangler_django.reactions import Runner, registered
@@ -78,4 +78,9 @@ class Command(BaseCommand):
         except (OperationalError, InterfaceError) as exc:
             _LOG.warning("the database does not answer: %s", (str(exc).strip().splitlines() or [""])[0])
             connections[alias].close()
+            return _AWAY_S
+        except (
+            ProgrammingError
+        ) as exc:  # a right is lacking, as while the first stream begins, or the queue was taken away
+            _LOG.warning("no reactions: %s", (str(exc).strip().splitlines() or [""])[0])
             return _AWAY_S

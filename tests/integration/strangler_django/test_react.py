@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.fixtures.fenced import Bed
+from tests.fixtures.guestbook import FOLDER, PYTHON, environment
+from tests.fixtures.waiting import until
 from tests.integration.strangler_django.test_fence import posted, started
 
 WAITING = "select id from strangler_sync.reaction order by id"
@@ -81,6 +84,34 @@ def test_what_another_process_is_at_is_left_alone(queue: Bed) -> None:
         assert queue.owner("select id from other") == [(-ours,)]
     assert react(queue, "--once") == (0, "250 done, 0 left\n")
     assert queue.owner("select count(*), max(id) from other where id > 0") == [(250, theirs)]
+
+
+def test_a_right_that_is_not_there_yet_is_waited_for(bed: Bed, tmp_path: Path) -> None:
+    """The sync makes the queue, and then lets the application take from it: between the two somebody may look."""
+    log = tmp_path / "log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [PYTHON, "-m", "django", "strangler_react"],
+            cwd=FOLDER,
+            env=environment(bed.application_url, "guestbook.fenced.settings"),
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        until(lambda: "no reactions: permission denied" in log.read_text(), "it says which right it lacks", seconds=30)
+        bed.let_react()
+        bed.note(("shelf", {}))
+        until(lambda: queue_is_empty(bed), "it reacts as soon as it may", seconds=30)
+        process.terminate()
+        assert process.wait(timeout=30) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in log.read_text()
+
+
+def queue_is_empty(bed: Bed) -> bool:
+    return bed.superuser(WAITING) == []
 
 
 def test_what_is_left_for_later_waits_for_the_commit(queue: Bed) -> None:
