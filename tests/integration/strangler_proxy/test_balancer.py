@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from strangler_proxy.tls import client_context
 from tests.fixtures.certificates import Authority
 from tests.fixtures.guarded import forwarded, guarded
 from tests.fixtures.ports import free_port
-from tests.fixtures.proxy import PATIENCE, Client, Origin
+from tests.fixtures.proxy import PATIENCE, SETTINGS, Client, Origin, keep_answering
 from tests.fixtures.waiting import until
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
@@ -172,3 +173,33 @@ def test_the_configuration_that_is_written_about_works(tmp_path: Path) -> None:
             assert visitor.get("/shown").body == b"monolith"
             (head,) = (each for each in origin.heads if each.startswith(b"GET /shown "))
             assert f"X-Forwarded-For: {CLIENT}\r\nX-Forwarded-Proto: https\r\n".encode() in head
+
+
+def test_the_balancer_of_the_containers_production_says_who_its_clients_are_and_believes_none_of_them(
+    tmp_path: Path,
+) -> None:
+    """As it stands but for its certificate, its port and its servers, which only the containers' network can name."""
+    text = (Path(__file__).parents[3] / "compose" / "production" / "haproxy.cfg").read_text()
+    authority = Authority(tmp_path)
+    pair = authority.give("shop.test")
+    both = tmp_path / "both.pem"
+    both.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
+    entry = Entry(addresses=("127.0.0.1:0",))
+    with (
+        Origin(keep_answering) as healthy,
+        guarded(entry, replace(SETTINGS, trusted=BALANCERS)) as (proxy, origin),
+    ):
+        for written, here in (
+            ("/run/secrets/shop_pem", str(both)),
+            ("proxy:8000 check port 8900", f"127.0.0.1:{proxy.port} check port {healthy.url.rpartition(':')[2]}"),
+            ("parse-resolv-conf", "nameserver engine 127.0.0.1:53"),
+            (" :8443 ", " :443 "),
+        ):
+            assert written in text
+            text = text.replace(written, here)
+        forged = ("X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: http")
+        with running(tmp_path, text) as port, Visitor(port, client_context(authority.ca)) as visitor:
+            until(lambda: healthy.heads, "it has asked whether the proxy is ready")
+            assert healthy.heads[0].startswith(b"GET /health/ready ")
+            assert visitor.get("/", *forged).body == b"monolith"
+            assert told(origin) == (f"{CLIENT}, 127.0.0.1", "https")  # NUM_PROXIES of the monolith is 2

@@ -74,16 +74,58 @@ def test_prometheus_takes_its_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+BOARD: Final = json.loads((COMPOSE / "observability" / "dashboard.json").read_text(encoding="utf-8"))
+ASKED: Final = [target["expr"] for panel in BOARD["panels"] for target in panel["targets"]]
+# Prometheus's own, of the rules that it is given.
+OWN: Final = {"ALERTS"}
+
+
 def test_the_dashboard_shows_metrics_that_there_are() -> None:
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
-    board = json.loads((COMPOSE / "observability" / "dashboard.json").read_text(encoding="utf-8"))
-    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    names = {name for expr in asked for name in re.findall(r"strangler_(?:proxy|sync)_(\w+)", expr)}
-    assert names
-    for name in names:
-        assert f"`{name.removesuffix('_bucket')}" in page or f"_{name.removesuffix('_bucket')}" in page, name
-    sources = {each["uid"] for each in observing("datasources.yml")["datasources"]}
-    assert {panel["datasource"]["uid"] for panel in board["panels"]} <= sources
+    proxys, _, syncs = page.partition("`strangler_sync_")
+    rows = {
+        f"strangler_{of}_{name}": kind
+        for of, part in (("proxy", proxys), ("sync", syncs))
+        for name, kind in re.findall(r"^\| `(\w+)` \| ([^|]+) \|", part, re.MULTILINE)
+    }
+    # What stands neither within braces nor before a parenthesis, behind "by", or in quotes.
+    bare = [re.sub(r"\bby \([^)]*\)|\{[^}]*\}|\[[^]]*\]", "", expr) for expr in ASKED]
+    names = {name for expr in bare for name in re.findall(r"\b([A-Za-z_]\w+)\b(?!\s*\()", expr)} - {"sum", "max"}
+    of_histograms = {f"{name}_bucket" for name, kind in rows.items() if kind == "histogram"}
+    assert names <= {*rows, *of_histograms, *OWN}
+    assert len(names) == len(ASKED) - 1  # two panels show requests
+
+
+def test_the_dashboard_is_one_that_grafana_takes() -> None:
+    """By its JSON model: https://grafana.com/docs/grafana/latest/visualizations/dashboards/build-dashboards/view-dashboard-json-model/"""
+    assert {"uid", "title", "schemaVersion", "panels", "time", "templating"} <= BOARD.keys()
+    sources = {each["uid"]: each["type"] for each in observing("datasources.yml")["datasources"]}
+    assert len({panel["id"] for panel in BOARD["panels"]}) == len(BOARD["panels"])
+    taken: set[tuple[int, int]] = set()
+    for panel in BOARD["panels"]:
+        assert {"type", "title", "fieldConfig", "options"} <= panel.keys()
+        assert sources[panel["datasource"]["uid"]] == panel["datasource"]["type"]
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(set(references)) == len(references) > 0
+        place = panel["gridPos"]
+        cells = {(place["x"] + across, place["y"] + down) for across in range(place["w"]) for down in range(place["h"])}
+        assert max(across for across, _ in cells) < 24  # as many as a row of the grid has
+        assert not taken & cells, f"{panel['title']} lies over another panel"
+        taken |= cells
+        for target in panel["targets"]:
+            shown = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+            kept = {name for by in re.findall(r"\bby \(([^)]*)\)", target["expr"]) for name in by.split(", ")}
+            assert shown <= kept, f"{panel['title']} names lines by a label that its query does not keep"
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_prometheus_can_read_what_the_dashboard_asks(tmp_path: Path) -> None:
+    rules = [{"record": f"panel_{number}", "expr": expr} for number, expr in enumerate(ASKED)]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    asked = ["promtool", "check", "rules", str(tmp_path / "rules.yml")]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(ASKED)} rules found" in done.stdout + done.stderr
 
 
 def test_the_projects_file_of_production_is_one(tmp_path: Path) -> None:
