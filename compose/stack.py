@@ -176,9 +176,14 @@ def make_secrets(folder: Path) -> None:
         bases = {"redis_url": 0} if name == "valkey" else {"shop_cache_url": 0, "shop_broker_url": 1}
         for file, number in bases.items():
             _keep(folder, file, f"redis://:{word}@{server}:6379/{number}")
+    word = (folder / "reviews_broker_password").read_text(encoding="utf-8")
+    _keep(folder, "shop_valkey_users", f"user reviews on >{word} {_QUEUES_ALONE}\n")
+    _keep(folder, "reviews_broker_url", f"redis://reviews:{word}@shop-valkey:6379/1")
     _keep(folder, "callers", "monolith=" + (folder / "service_secret").read_text(encoding="utf-8"))
 
 
+# Keys under the prefix that both sides' Celery gives them, and the channels by which workers are asked.
+_QUEUES_ALONE: Final = "resetkeys ~shop:celery:* resetchannels &* +@all -@admin -@dangerous +info"
 _ROLES: Final = {
     "shop": ("shop", "shop-database", "shop_database_url"),
     "shop_sync": ("shop", "shop-database", "monolith_database_url"),
@@ -194,7 +199,7 @@ _KEYS: Final = (
     *(f"{server}_admin_password" for server in ("shop", "services", "control")),
     *(f"{role}_password" for role in _ROLES),
     *("django_secret_key", "reviews_secret_key", "identity_secret", "messages_key", "service_secret"),
-    "strangler_secret",
+    *("reviews_broker_password", "strangler_secret"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,10 +42,14 @@ class Running:
     def inspect(self, service: str) -> dict[str, Any]:
         return self.engine.inspect(self.one(service))
 
-    def direct(self, service: str) -> str:
+    def direct(self, service: str, port: int = 8000) -> str:
         """Return where a service answers on its own network, which the machine that runs the engine reaches."""
+        return f"http://{self.place(service, 'front')}:{port}"
+
+    def place(self, service: str, network: str) -> str:
+        """Return a service's address in a network."""
         networks = self.inspect(service)["NetworkSettings"]["Networks"]
-        return f"http://{networks[f'{self.engine.project}_front']['IPAddress']}:8000"
+        return str(networks[f"{self.engine.project}_{network}"]["IPAddress"])
 
     def run(self, service: str, *words: str) -> str:
         """Run a command in a service's container. Raises ``StackFailed``."""
@@ -80,6 +84,25 @@ class Running:
         self.engine.call("kill", "--signal", "KILL", container)
         self.engine.call("start", container)
 
+    def move(self, verb: str, capability: str, owner: str) -> None:
+        """Move the owner; what is aborted for a killed part is asked for again, as an operator does."""
+        more = ("--unobserved", "--pause-budget", "5s") if verb == "cutover" else ()
+
+        def moved() -> bool:
+            # A worker ends when its broker is killed, and the engine starts it again: nobody can be asked in between.
+            try:
+                return asked_again()
+            except StackFailed:
+                return False
+
+        def asked_again() -> bool:
+            self.engine.run("jobs", *MOVING, verb, capability, "--reason", "a test", *more, check=False)
+            if self.state(capability)["data"] in ("fencing", "moving"):
+                self.engine.run("jobs", *MOVING, "resume", capability, "--reason", "a test", check=False)
+            return bool(self.state(capability)["owner"] == owner)
+
+        until(moved, f"{verb}: the {owner} owns the {capability}", seconds=100)
+
     @contextmanager
     def shares(self, capability: str, share: str) -> Iterator[None]:
         """Have the service answer so much of the reads, and none afterwards."""
@@ -88,16 +111,6 @@ class Running:
             yield
         finally:
             self.strangler("set", capability, "--reads", "0%", "--reason", "a test is over")
-
-
-class InContainer:
-    """The shop's commands, run where the shop runs."""
-
-    def __init__(self, running: Running) -> None:
-        self._running = running
-
-    def run(self, arguments: Sequence[str], folder: Path) -> str:
-        return self._running.run("monolith", "python", *arguments)
 
 
 def refused(engine: Engine, service: str, host: str, port: int) -> str:
@@ -114,4 +127,4 @@ except OSError as exc:
     print(exc)
 """
 
-__all__ = ["COMPOSE", "ROOT", "InContainer", "Running", "StackFailed", "refused"]
+__all__ = ["COMPOSE", "ROOT", "Running", "StackFailed", "refused"]

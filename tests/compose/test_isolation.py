@@ -27,6 +27,8 @@ MAY: Final = {
     "reactions": {"shop-database", "shop-valkey", "mail"},
     "catalog": {"services-database"},
     "reviews": {"services-database"},
+    "reviews-worker": {"services-database", "shop-valkey"},
+    "reviews-beat": {"shop-valkey"},
     "wishlist": {"services-database"},
     "recommendations": set(),
     "proxy": {"control-database", "valkey"},
@@ -88,6 +90,13 @@ def test_the_databases_of_nobody_have_nothing_of_anybody(running: Running, base:
 @pytest.mark.parametrize("engine", ["valkey", "shop-valkey"])
 def test_valkey_answers_nobody_without_its_password(running: Running, engine: str) -> None:
     assert "NOAUTH" in running.run(engine, "valkey-cli", "ping")
+
+
+def test_a_services_worker_reaches_the_queues_of_the_shops_valkey_and_nothing_else_there(running: Running) -> None:
+    url = (stack.SECRETS / "reviews_broker_url").read_text(encoding="utf-8")
+    for asked in (["get", ":1:a session"], ["keys", "*"], ["flushall"], ["config", "get", "*"], ["acl", "list"]):
+        assert "NOPERM" in running.run("shop-valkey", "valkey-cli", "-u", url, *asked), asked
+    assert "NOPERM" not in running.run("shop-valkey", "valkey-cli", "-u", url, "llen", "shop:celery:reviews")
 
 
 @pytest.mark.parametrize("service", LONG)

@@ -7,16 +7,23 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 
-from tests.compose.running import Running, StackFailed
+from tests.compose.running import Running
 from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.slow
 
 # Whose death costs nobody a request: others do their work, or it is done later.
 BESIDE: Final = ("sync", "valkey", "reactions", "sync-standby", "beat")
+SENT: Final = "app.send_task('reviews.tasks.forget_votes', task_id='{task}')"
+SENDING: Final = {
+    "monolith": "from shop.celery import app",
+    "reviews-worker": "from reviews_service.work import app",
+}
+RECORDS: Final = {"monolith": ("shop-database", "shop"), "service": ("services-database", "reviews")}
 _MARK: Final = "/tmp/customers.pid"  # in a container's own
 _LINES: Final = "/tmp/customers.log"
 
@@ -91,34 +98,12 @@ def killed(running: Running, services: Sequence[str]) -> Iterator[list[str]]:
         killing.join()
 
 
-def move(running: Running, verb: str, owner: str) -> None:
-    """Move the owner; what is aborted for a killed part is asked for again, as an operator does."""
-    more = ("--unobserved", "--pause-budget", "5s") if verb == "cutover" else ()
-
-    def moved() -> bool:
-        # A worker ends when its broker is killed, and the engine starts it again: nobody can be asked in between.
-        try:
-            return asked_again()
-        except StackFailed:
-            return False
-
-    def asked_again() -> bool:
-        asked = ("strangler", "--project", "/srv/project/strangler.toml")
-        words = (verb, "reviews", "--reason", "a test", *more)
-        running.engine.run("jobs", *asked, *words, check=False)
-        if running.state("reviews")["data"] in ("fencing", "moving"):
-            running.engine.run("jobs", *asked, "resume", "reviews", "--reason", "a test", check=False)
-        return bool(running.state("reviews")["owner"] == owner)
-
-    until(moved, f"{verb}: the {owner} owns the reviews", seconds=100)
-
-
 def test_the_owner_moves_and_comes_back_while_what_runs_beside_it_is_killed(running: Running) -> None:
     with customers(running) as writing:
         with killed(running, BESIDE) as gone:
-            move(running, "cutover", "service")
+            running.move("cutover", "reviews", "service")
             writing.until_more("writes go to the service")
-            move(running, "rollback", "monolith")
+            running.move("rollback", "reviews", "monolith")
             until(lambda: len(gone) >= len(BESIDE), "each was killed", seconds=60)
         running.until_healthy(*BESIDE)
         writing.until_more("writes go to the monolith again")
@@ -130,14 +115,35 @@ def test_the_owner_moves_and_comes_back_while_what_runs_beside_it_is_killed(runn
     assert set(found.values()) == {0}, found
 
 
+def test_a_task_takes_effect_where_the_data_are_owned_whichever_side_it_was_sent_to(running: Running) -> None:
+    sent: list[str] = []
+    for owner, verb in (("monolith", ""), ("service", "cutover"), ("monolith", "rollback")):
+        if verb:
+            running.move(verb, "reviews", owner)
+        for place, whose in SENDING.items():
+            sent.append(f"sent-{len(sent)}-{uuid4()}")
+            running.run(place, "python", "-c", f"{whose}; {SENT.format(task=sent[-1])}")
+            until_done(running, owner, sent[-1:])
+    for owner in RECORDS:
+        until_done(running, owner, sent)
+
+
+def until_done(running: Running, owner: str, tasks: Sequence[str]) -> None:
+    """Return when all of ``tasks`` have taken effect, as one of the databases knows."""
+    ids = ", ".join(f"'{each}'" for each in tasks)
+    counted = f"select count(*) from reviews_job where id in ({ids})"
+    what = f"{', '.join(tasks)} took effect, as the {owner} knows"
+    until(lambda: int(running.sql(counted, *RECORDS[owner])) == len(tasks), what, seconds=60)
+
+
 def test_a_killed_service_loses_nothing_that_it_acknowledged(running: Running) -> None:
     with customers(running) as writing:
-        move(running, "cutover", "service")
+        running.move("cutover", "reviews", "service")
         for victim in ("reviews", "services-database", "reviews"):
             running.kill(victim)
             running.until_healthy("services-database", "reviews")
             writing.until_more("writes are acknowledged again")
-        move(running, "rollback", "monolith")
+        running.move("rollback", "reviews", "monolith")
     found = writing.judged()
     told = {name: found[name] for name in ("lost", "doubled", "stale_reads", "wrong_ratings")}
     assert set(told.values()) == {0}, found

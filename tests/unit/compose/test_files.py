@@ -61,7 +61,9 @@ def test_every_network_but_the_way_in_is_internal_and_the_proxy_alone_is_in_that
     assert SERVICES["proxy"]["ports"][0].startswith("127.0.0.1:")
 
 
-@pytest.mark.parametrize("name", ["catalog", "reviews", "wishlist", "recommendations"])
+@pytest.mark.parametrize(
+    "name", ["catalog", "reviews", "reviews-worker", "reviews-beat", "wishlist", "recommendations"]
+)
 def test_a_service_shares_no_network_with_the_monoliths_database(name: str) -> None:
     assert not set(SERVICES[name]["networks"]) & set(SERVICES["shop-database"]["networks"])
 
@@ -78,7 +80,7 @@ def test_the_files_of_secrets_are_made_once_and_belong_together(tmp_path: Path) 
     stack.make_secrets(tmp_path / "secrets")
     assert made == {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "secrets").iterdir()}
     assert set(made) >= set(WHOLE["secrets"])
-    assert set(made) - set(WHOLE["secrets"]) <= {"service_secret"}
+    assert set(made) - set(WHOLE["secrets"]) <= {"service_secret", "reviews_broker_password"}
     assert made["shop_database_url"] == f"postgresql://shop:{made['shop_password']}@shop-database:5432/shop"
     assert made["callers"] == f"monolith={made['service_secret']}"
     assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
