@@ -13,17 +13,12 @@ from typing import Final
 import pytest
 
 from compose import stack
-from strangler.regression.addresses import StackAddresses
-from strangler.routing.keys import Keys
-from strangler_proxy.vouch import Signer
-from tests.compose.running import COMPOSE, InContainer, Running
+from tests.compose.running import COMPOSE, Running
 from tests.fixtures.ports import free_port
 from tests.fixtures.reviewed import PRODUCTS, REVIEWS
 from tests.fixtures.shop import DIFFICULT
-from tests.regression.people import People
-from tests.regression.stacks import PUBLIC_NAME
 
-collect_ignore_glob: list[str] = [] if os.environ.get("STRANGLER_COMPOSE") else ["test_*.py"]
+collect_ignore_glob: list[str] = [] if os.environ.get("STRANGLER_COMPOSE") else ["test_*.py", "regression"]
 PROJECT: Final = "strangler-test"
 
 
@@ -48,17 +43,3 @@ def running() -> Iterator[Running]:
     finally:
         if not keep:
             stack.down(engine, volumes=True)
-
-
-@pytest.fixture(scope="session")
-def stack_addresses(running: Running) -> StackAddresses:
-    services = {name: running.direct(name) for name in ("catalog", "reviews")}
-    return StackAddresses(
-        monolith=running.direct("monolith"), services=services, proxy=running.address, asked_as=PUBLIC_NAME
-    )
-
-
-@pytest.fixture(scope="session")
-def credentials(running: Running) -> People:
-    secret = (stack.SECRETS / "strangler_secret").read_text(encoding="utf-8")
-    return People(InContainer(running), Signer(Keys.derive(secret).identity))

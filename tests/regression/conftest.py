@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,12 +15,14 @@ from strangler.regression.plugin import capability_of
 from strangler.regression.record import Record
 from strangler.regression.stack import Stack
 from strangler.regression.surface import Surface
+from strangler.routing.keys import Keys
+from tests.fixtures.proxy import KEYS
 from tests.fixtures.reviewed import left, restore_over
 from tests.fixtures.shop import Shop, shop, shop_project
 from tests.regression.people import People
 from tests.regression.promised import surfaces
 from tests.regression.stacks import PUBLIC_NAME, SIGNER, Share, ShopStacks
-from tests.regression.through import SHARES, Remembered, Through
+from tests.regression.through import SHARES, Remembered, Through, by_stack
 
 __all__ = ["shop", "shop_project"]
 
@@ -55,6 +58,18 @@ def proxied(stack_addresses: ShopStacks, credentials: People) -> Iterator[Proxie
     yield ask
     for each in stacks.values():
         each.close()
+
+
+@pytest.fixture(scope="session")
+def keys() -> Keys:
+    """By which the proxies know their visitors again."""
+    return KEYS
+
+
+@pytest.fixture
+def answered(stack_addresses: ShopStacks) -> Callable[[Share], Counter[str]]:
+    """Tell how many requests each stack has answered through the proxy at some share."""
+    return lambda share: by_stack(stack_addresses.proxy(share).metric("strangler_proxy_requests_total"))
 
 
 @pytest.fixture(params=SHARES, ids=str)

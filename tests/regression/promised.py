@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from strangler.project import Project
 from strangler.regression.surface import Page, Surface
 from strangler.routing.table import RoutingTable
-from tests.fixtures.shop import MONOLITH, Shop
+from tests.fixtures.shop import MONOLITH
+from tests.regression.people import Runs
 
 # Run inside the monolith, which alone knows: the toolkit imports nothing of it.
 _SCRIPT: Final = r"""
@@ -38,6 +39,12 @@ print(json.dumps({
     "documents": [Generator(api_version=each).get_schema(public=True) for each in HeaderVersioning.allowed_versions],
 }, default=str))
 """
+
+
+class Shop(Runs, Protocol):
+    """A shop, and the project whose monolith it is."""
+
+    project: Project
 
 
 def surfaces(shop: Shop) -> dict[str, Surface]:

@@ -3,52 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from strangler.capability import WHOLE
 from strangler.regression import Case
 from strangler.routing.bucket import bucket
-from strangler.routing.keys import sign_visitor
-from tests.fixtures.proxy import KEYS, ProxyProcess
+from strangler.routing.keys import Keys, sign_visitor
 from tests.regression.conftest import Proxied
-from tests.regression.stacks import Share, ShopStacks
+from tests.regression.stacks import Share
 from tests.regression.through import SHARES
 
 TARGET = "/api/catalog/categories/?page_size=1"
 
 
-def answered(process: ProxyProcess) -> Counter[str]:
-    """Return how many requests each stack has answered."""
-    counts: Counter[str] = Counter()
-    for labels, number in process.metric("strangler_proxy_requests_total").items():
-        stack = next(part for part in labels.strip("{}").split(",") if part.startswith("stack="))
-        counts[stack.partition("=")[2].strip('"')] += int(number)
-    return counts
+Answered = Callable[[Share], Counter[str]]
 
 
 @pytest.mark.parametrize("share", [each.share for each in SHARES])
 def test_a_share_of_the_visitors_is_answered_by_the_service(
-    stack_addresses: ShopStacks, proxied: Proxied, share: int
+    answered: Answered, proxied: Proxied, keys: Keys, share: int
 ) -> None:
     place = Share(capability="catalog", share=share)
-    proxy, process = proxied(place), stack_addresses.proxy(place)
-    before = answered(process)
+    proxy = proxied(place)
+    before = answered(place)
     visitors = [f"visitor-number-{number:03}" for number in range(40)]
     for visitor in visitors:
-        cookie = f"strangler_visitor={sign_visitor(visitor, KEYS)}"
+        cookie = f"strangler_visitor={sign_visitor(visitor, keys)}"
         assert proxy.ask(Case(target=TARGET, headers={"Cookie": cookie})).status == 200
     below = sum(bucket("catalog", visitor) < share for visitor in visitors)
     assert below in {0: [0], WHOLE: [40]}.get(share, range(10, 31))
-    assert answered(process) - before == +Counter(service=below, monolith=40 - below)
+    assert answered(place) - before == +Counter(service=below, monolith=40 - below)
 
 
-def test_a_visitor_is_told_a_cookie_once_and_stays(stack_addresses: ShopStacks, proxied: Proxied) -> None:
+def test_a_visitor_is_told_a_cookie_once_and_stays(answered: Answered, proxied: Proxied) -> None:
     place = Share(capability="catalog", share=WHOLE // 2)
-    proxy, process = proxied(place), stack_addresses.proxy(place)
+    proxy = proxied(place)
     first = proxy.ask(Case(target=TARGET))
     (cookie,) = first.all("set-cookie")
-    before = answered(process)
+    before = answered(place)
     again = [proxy.ask(Case(target=TARGET, headers={"Cookie": cookie.partition(";")[0]})) for _ in range(10)]
     assert [answer.all("set-cookie") for answer in again] == [()] * 10
-    assert list((answered(process) - before).values()) == [10]
+    assert list((answered(place) - before).values()) == [10]

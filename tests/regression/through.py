@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
@@ -17,7 +18,7 @@ from strangler.regression.case import Case
 from strangler.regression.pair import BothStacks, Comparison, Disagreement, Note, compared
 from strangler.regression.stack import Stack
 from strangler.routing.bucket import bucket
-from strangler.routing.keys import sign_visitor
+from strangler.routing.keys import Keys, sign_visitor
 from tests.fixtures.proxy import KEYS
 from tests.regression.stacks import Share
 
@@ -66,6 +67,7 @@ class Through:
     service: Stack
     note: Note
     directly: Remembered = field(default_factory=Remembered)
+    keys: Keys = field(default=KEYS, repr=False)
 
     def agree(self, case: Case, before: Before = lambda: None) -> None:
         """Assert that a visitor is told what the stack says that answers them. Raises ``Disagreement``.
@@ -101,7 +103,7 @@ class Through:
     def _visited(self, case: Case, below: bool) -> Case:
         if not self._divided:
             return case
-        cookie = _visitor(self.share.capability, self.share.share, below)
+        cookie = _visitor(self.keys, self.share.capability, self.share.share, below)
         given = case.headers.get("Cookie")
         return replace(case, headers={**case.headers, "Cookie": f"{cookie}; {given}" if given else cookie})
 
@@ -113,8 +115,17 @@ def _as_passed_on(case: Case) -> Case:
 
 
 @lru_cache
-def _visitor(capability: str, share: int, below: bool) -> str:
+def _visitor(keys: Keys, capability: str, share: int, below: bool) -> str:
     """Return the cookie of a visitor whom the service answers at ``share`` (below), or the monolith."""
     names = (f"{number:032x}" for number in count())
     found = next(name for name in names if (bucket(capability, name) < share) is below)
-    return f"strangler_visitor={sign_visitor(found, KEYS)}"
+    return f"strangler_visitor={sign_visitor(found, keys)}"
+
+
+def by_stack(samples: Mapping[str, float]) -> Counter[str]:
+    """Return how many requests each stack has answered, of the samples of a counter by their labels."""
+    counts: Counter[str] = Counter()
+    for labels, number in samples.items():
+        stack = next(part for part in labels.strip("{}").split(",") if part.startswith("stack="))
+        counts[stack.partition("=")[2].strip('"')] += int(number)
+    return counts

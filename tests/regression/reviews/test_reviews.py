@@ -34,6 +34,9 @@ UNSEEN: Final = {
     for field in ("", " $.detail")
 }
 LEFT: Final = tuple(f"/api/catalog/products/{number}/reviews/?page_size=100" for number in (CUP, PLATE, BARE))
+_DELETED: Final = Case(target=f"{REVIEWS}{ANNS}/", method="DELETE", as_user="ann")
+_WRITTEN: Final = next(case for case in WRITES if case.target == REVIEWS and case.as_user == "ann")
+AGAIN: Final = ((204, _DELETED), (404, _DELETED), (201, _WRITTEN), (400, replace(_WRITTEN, exempt={})))
 OF_A_LIST: Final = {
     "$.results[*].created_at": "the moment of a write",
     "$.results[*].photos[*].image": "a name that nobody can guess",
@@ -93,13 +96,7 @@ def test_the_pages_of_a_list_hold_every_review_once(both_stacks: BothStacks, lis
 
 def test_a_review_that_was_deleted_may_be_written_again(both_stacks: BothStacks, rows: Rows) -> None:
     rows.again()
-    again = next(case for case in WRITES if case.target == REVIEWS and case.as_user == "ann")
-    for expected, case in (
-        (204, Case(target=f"{REVIEWS}{ANNS}/", method="DELETE", as_user="ann")),
-        (404, Case(target=f"{REVIEWS}{ANNS}/", method="DELETE", as_user="ann")),
-        (201, again),
-        (400, replace(again, exempt={})),
-    ):
+    for expected, case in AGAIN:
         assert both_stacks.agree(case).status == expected
 
 
