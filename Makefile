@@ -140,7 +140,9 @@ images:  ## Build an image of each part (BUILD_ARGS go to the engine)
 	  --label org.opencontainers.image.revision=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
 	  --label org.opencontainers.image.version=$(STRANGLER_TAG) $(BUILD_ARGS) --tag $(STRANGLER_IMAGES)/$$part:$(STRANGLER_TAG) .; done
 
-compose-up: $(COMPOSE_VENV)/.ready images  ## Start both stacks in containers, and wait until all is healthy
+compose-up: $(COMPOSE_VENV)/.ready  ## Start both stacks in containers, and wait until all is healthy
+	@$(COMPOSE_VENV)/bin/python compose/stack.py see
+	@$(MAKE) --no-print-directory images
 	@$(COMPOSE_VENV)/bin/python compose/stack.py up $(ARGS)
 
 compose-down: $(COMPOSE_VENV)/.ready  ## Stop them; ARGS=--volumes takes their data away, too

@@ -1,6 +1,6 @@
 """Start and stop what compose.yaml says, on whichever engine there is.
 
-    python compose/stack.py up|down [COMPOSE-FILE ...]
+    python compose/stack.py see|up|down [COMPOSE-FILE ...]
 
 Docker Compose starts a container when those that it depends on are healthy. podman runs health checks by timers of
 systemd, and podman-compose does not wait for what its podman cannot tell (before 4.6), so there the containers are
@@ -14,11 +14,13 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -160,14 +162,15 @@ def runs_once(service: Mapping[str, Any]) -> bool:
 def make_secrets(folder: Path) -> None:
     """Make the files that compose.yaml names under ``secrets``, with random contents; what is there stays.
 
-    The folder is for its owner alone; in it, files may be read by whoever they are mounted for, who is not root.
+    What is made of others is made anew where they have changed. The folder is for its owner alone; in it, files may be
+    read by whoever they are mounted for, who is not root.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     for name in _KEYS:
         _keep(folder, name, secrets.token_urlsafe(32))
     for name, (role, base, server) in _DATABASES.items():
         word = (folder / f"{role}_password").read_text(encoding="utf-8")
-        _keep(folder, name, f"postgresql://{role}:{word}@{server}:5432/{base}")
+        _write(folder, name, f"postgresql://{role}:{word}@{server}:5432/{base}")
     for name, server in (("valkey", "valkey"), ("shop_valkey", "shop-valkey")):
         word = secrets.token_urlsafe(32)
         # A cache and queues of what is asked for again: nothing is kept over a restart.
@@ -175,11 +178,11 @@ def make_secrets(folder: Path) -> None:
         word = _said(folder / f"{name}_conf")
         bases = {"redis_url": 0} if name == "valkey" else {"shop_cache_url": 0, "shop_broker_url": 1}
         for file, number in bases.items():
-            _keep(folder, file, f"redis://:{word}@{server}:6379/{number}")
+            _write(folder, file, f"redis://:{word}@{server}:6379/{number}")
     word = (folder / "reviews_broker_password").read_text(encoding="utf-8")
-    _keep(folder, "shop_valkey_users", f"user reviews on >{word} {_QUEUES_ALONE}\n")
-    _keep(folder, "reviews_broker_url", f"redis://reviews:{word}@shop-valkey:6379/1")
-    _keep(folder, "callers", "monolith=" + (folder / "service_secret").read_text(encoding="utf-8"))
+    _write(folder, "shop_valkey_users", f"user reviews on >{word} {_QUEUES_ALONE}\n")
+    _write(folder, "reviews_broker_url", f"redis://reviews:{word}@shop-valkey:6379/1")
+    _write(folder, "callers", "monolith=" + (folder / "service_secret").read_text(encoding="utf-8"))
 
 
 # Keys under the prefix that both sides' Celery gives them, and the channels by which workers are asked.
@@ -205,12 +208,71 @@ _KEYS: Final = (
 
 def _keep(folder: Path, name: str, contents: str) -> None:
     if not (folder / name).exists():
-        (folder / name).write_text(contents, encoding="utf-8")
-        (folder / name).chmod(0o444)
+        _write(folder, name, contents)
+
+
+def _write(folder: Path, name: str, contents: str) -> None:
+    file = folder / name
+    if file.exists() and file.read_text(encoding="utf-8") == contents:
+        return
+    file.unlink(missing_ok=True)  # nobody may write to it
+    file.write_text(contents, encoding="utf-8")
+    file.chmod(0o444)
 
 
 def _said(conf: Path) -> str:
     return conf.read_text(encoding="utf-8").split("\n")[0].removeprefix("requirepass ")
+
+
+# --- what would be in the way ---
+
+
+def see(engine: Engine) -> None:
+    """Look for what keeps the stack from starting, before anything is built or started. Raises ``StackFailed``."""
+    see_port(engine)
+    see_volumes(engine, SECRETS)
+
+
+def see_port(engine: Engine) -> None:
+    """Look whether the shop's port can be had. Raises ``StackFailed``."""
+    said = os.environ.get("STRANGLER_PORT") or "8000"
+    if not said.isdecimal() or not 0 < int(said) < 65536:
+        raise StackFailed(f"STRANGLER_PORT is {said!r}; a number from 1 to 65535 is wanted")
+    if said in (_port_of(engine.inspect(each)) for each in engine.containers("proxy")):
+        return
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", int(said)))
+        except OSError as exc:
+            raise StackFailed(
+                f"the shop's address 127.0.0.1:{said} cannot be had ({exc.strerror}): end what listens there, or name"
+                " another port, as in STRANGLER_PORT=8010 make compose-up"
+            ) from exc
+
+
+def _port_of(proxy: Mapping[str, Any]) -> str:
+    """Return the port of this machine that a proxy has, empty where it does not run."""
+    bound = proxy["HostConfig"]["PortBindings"] or {}
+    return str(bound["8000/tcp"][0]["HostPort"]) if proxy["State"]["Running"] and "8000/tcp" in bound else ""
+
+
+def see_volumes(engine: Engine, folder: Path) -> None:
+    """Look whether the databases that are there belong together, and to these secrets. Raises ``StackFailed``."""
+    anew = "have all data made anew, with make compose-down ARGS=--volumes"
+    wanted = {f"{engine.project}_{server}": server for _, server, _ in _ROLES.values()}
+    there = sorted(wanted.keys() & set(_of_project(engine, "volume")))
+    if there and (gone := sorted(wanted.keys() - set(there))):
+        raise StackFailed(
+            f"of volumes that belong together there is {', '.join(there)} and not {', '.join(gone)}: what one database"
+            f" says of the others is not so any more. Bring it back, or {anew}"
+        )
+    for role, (_, server, _) in _ROLES.items():
+        if there and not (folder / f"{role}_password").exists():
+            raise StackFailed(
+                f"the volume {engine.project}_{server} holds a database that was made with the password of"
+                f" compose/{folder.name}/{role}_password, and there is no such file: bring it back, or {anew}"
+            )
 
 
 # --- up and down ---
@@ -218,13 +280,14 @@ def _said(conf: Path) -> str:
 
 def up(engine: Engine, files: Sequence[Path]) -> None:
     """Start everything and return when all of it is healthy. Raises ``StackFailed``."""
+    see(engine)
     make_secrets(SECRETS)
     services = services_of(files)
+    remove_outdated(engine, services)
     if engine.program == "docker":
         engine.up(files, [])
         wait(engine, services, list(services))
     else:
-        remove_outdated(engine)
         for step in steps(services):
             engine.up(files, step, "--no-deps")
             wait(engine, services, step)
@@ -245,13 +308,30 @@ def wait(engine: Engine, services: Services, names: Sequence[str], seconds: floa
         print(f"✓ {name} ({time.monotonic() - began:.1f} s)", flush=True)
 
 
-def remove_outdated(engine: Engine) -> None:
-    """Remove containers whose image was built anew: podman-compose would start them again as they were."""
+def remove_outdated(engine: Engine, services: Services) -> None:
+    """Remove containers that would be started again as they were: of an image that was built anew, or of a secret.
+
+    Docker Compose sees to images itself. No engine sees that a file has other contents.
+    """
+    more = () if engine.program == "docker" else ("--depend",)  # podman keeps what others wait for
     for container in engine.containers():
-        made_of = engine.inspect(container)
-        named = engine.call("image", "inspect", "--format", "{{.Id}}", made_of["ImageName"], check=False).stdout.strip()
-        if named.removeprefix("sha256:") != made_of["Image"].removeprefix("sha256:"):
-            engine.call("rm", "--force", container)
+        found = engine.call("inspect", container, check=False)
+        if found.returncode != 0:  # gone with one that it waited for
+            continue
+        made = json.loads(found.stdout)[0]
+        if has_older_secrets(made, services, SECRETS) or (engine.program != "docker" and has_older_image(engine, made)):
+            engine.call("rm", "--force", *more, container)
+
+
+def has_older_image(engine: Engine, made: Mapping[str, Any]) -> bool:
+    named = engine.call("image", "inspect", "--format", "{{.Id}}", made["ImageName"], check=False).stdout.strip()
+    return named.removeprefix("sha256:") != str(made["Image"]).removeprefix("sha256:")
+
+
+def has_older_secrets(made: Mapping[str, Any], services: Services, folder: Path) -> bool:
+    service = services.get(made["Config"]["Labels"]["com.docker.compose.service"], {})
+    when = datetime.fromisoformat(made["Created"]).timestamp()
+    return any((folder / name).stat().st_mtime > when for name in service.get("secrets", ()))
 
 
 def begin_streams(engine: Engine) -> None:
@@ -267,16 +347,22 @@ def begin_streams(engine: Engine) -> None:
 
 def down(engine: Engine, *, volumes: bool) -> None:
     """Take away the project's containers and networks, and with ``volumes`` its data."""
-    if found := engine.containers():
+    found = engine.containers()
+    if found:
         engine.call("stop", "--time", "20", *found)
+        print("stopped")
+    else:
+        print("nothing of it is there to be stopped")
     # Of the volumes that goes with a container only the unnamed one.
     for kind, more in (("container", ["--force", "--volumes"]), ("pod", ["--force"]), ("network", []), ("volume", [])):
         if (kind == "pod" and engine.program == "docker") or (kind == "volume" and not volumes):
             continue
-        found = _of_project(engine, kind)
-        if found:
-            engine.call(kind, "rm", *more, *found)
-    print("stopped, and its data gone" if volumes else "stopped; its data stays in its volumes")
+        if names := _of_project(engine, kind):
+            engine.call(kind, "rm", *more, *names)
+    if volumes:
+        print("its data is gone")
+    elif left := _of_project(engine, "volume"):
+        print(f"its data stays in {len(left)} volumes")
 
 
 def _of_project(engine: Engine, kind: str) -> list[str]:
@@ -290,13 +376,15 @@ def _of_project(engine: Engine, kind: str) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=["up", "down"])
+    parser.add_argument("verb", choices=["see", "up", "down"])
     parser.add_argument("files", nargs="*", type=Path, default=[HERE / "compose.yaml"])
     parser.add_argument("--volumes", action="store_true", help="with down: its data, too")
     asked = parser.parse_args(arguments)
     try:
         engine = Engine.found()
-        if asked.verb == "down":
+        if asked.verb == "see":
+            see(engine)
+        elif asked.verb == "down":
             down(engine, volumes=asked.volumes)
         else:
             up(engine, asked.files)
