@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import httpx
 from playwright.sync_api import ViewportSize, sync_playwright
 from rich.text import Text
 
@@ -37,8 +38,13 @@ FROM_CODE: Final[Mapping[Path, Callable[[], str]]] = {
     page.PLOT: lambda: page.plot(page.rates(page.read(page.RAW))),
 }
 FROM_A_DEMO: Final = (STATUS, CUTOVER, PLAYBOOK)
+FROM_CONTAINERS: Final = DOCS / "how-to" / "containers.png"
 # The upper part of a page: what is next, what can go wrong, how to go back.
 _SHEET: Final = ViewportSize(width=900, height=1000)
+_SHOP: Final = ViewportSize(width=900, height=730)
+# Pictures further down are fetched by whoever scrolls there.
+_LOADED: Final = """[...document.images].every(image => image.getBoundingClientRect().top > innerHeight
+  || image.complete && image.naturalWidth > 0)"""
 
 
 def typed(demo: Demo, *words: str) -> str:
@@ -104,6 +110,25 @@ def of_a_demo() -> None:
         terminal(CUTOVER, f"strangler cutover reviews --unobserved --reason '{reason}'", typed(demo, *words))
 
 
+def of_containers() -> bool:
+    """Photograph the shop of ``make compose-up``; return whether it runs."""
+    base = f"http://127.0.0.1:{os.environ.get('STRANGLER_PORT', '8000')}"
+    try:
+        there = "Fernweh" in httpx.get(f"{base}/en/", timeout=10).text  # and not somebody else at that port
+    except httpx.TransportError:
+        return False
+    if not there:
+        return False
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+        visitor = browser.new_page(viewport=_SHOP)
+        visitor.goto(f"{base}/en/")
+        visitor.wait_for_function(_LOADED)
+        visitor.screenshot(path=FROM_CONTAINERS)
+        browser.close()
+    return True
+
+
 def main() -> int:
     for path, draw in FROM_CODE.items():
         path.write_text(draw())
@@ -111,7 +136,9 @@ def main() -> int:
         print("no Chromium on this machine; Debian: apt-get install chromium", file=sys.stderr)
         return 1
     of_a_demo()
-    for path in (*FROM_CODE, *FROM_A_DEMO):
+    if not of_containers():
+        print(f"{FROM_CONTAINERS.relative_to(ROOT)} stays as it is: make compose-up before")
+    for path in (*FROM_CODE, *FROM_A_DEMO, FROM_CONTAINERS):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
     return 0
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.pictures import DOCS, FROM_A_DEMO, FROM_CODE
+from tests.e2e.pictures import DOCS, FROM_A_DEMO, FROM_CODE, FROM_CONTAINERS
 
 PICTURES: Final = sorted(each for each in DOCS.rglob("*") if each.suffix in (".svg", ".png"))
 # What somebody on the road loads with a page.
@@ -36,7 +36,7 @@ def test_a_picture_of_code_is_what_the_code_draws(path: Path, draw: Callable[[],
 
 
 def test_one_command_draws_all_that_there_are_and_pages_show_each() -> None:
-    assert sorted({*FROM_CODE, *FROM_A_DEMO}) == PICTURES
+    assert sorted({*FROM_CODE, *FROM_A_DEMO, FROM_CONTAINERS}) == PICTURES
     assert sorted(shown()) == PICTURES
 
 
