@@ -32,9 +32,9 @@ from strangler.project import ProjectInvalid
 from strangler_proxy.errors import ProxyError, WorkersFail
 from strangler_proxy.exposition import Total
 from strangler_proxy.notify import Notice
+from strangler_proxy.orders import LEAVE, Orders
 from strangler_proxy.places import Place, deal, places
 from strangler_proxy.settings import Settings
-from strangler_proxy.worker import LEAVE, Orders
 
 _LOG: Final = logging.getLogger("strangler_proxy")
 

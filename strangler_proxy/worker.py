@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import uvloop
@@ -29,8 +29,9 @@ from strangler.routing.table import unseal
 from strangler_proxy.entrance import Entrances
 from strangler_proxy.errors import OrdersUnreadable
 from strangler_proxy.lag import Lag
+from strangler_proxy.orders import LEAVE, Orders
 from strangler_proxy.report import report
-from strangler_proxy.settings import PIPE, Settings
+from strangler_proxy.settings import PIPE
 from strangler_proxy.subscription import Subscription
 from strangler_proxy.switchboard import Switchboard
 
@@ -45,43 +46,6 @@ _LOOK: Final = 0.02  # how often a drain looks whether it is over
 _LAST_HANDSHAKES: Final = 2.0
 # The end of a kept connection is told, and awaited for two seconds (downstream.py), before the drain's own end.
 _LAST_WORDS: Final = 3.0
-
-_PLAIN: Final = "127.0.0.1:0"
-
-LEAVE: Final = b"leave\n"
-"""The supervisor's word that others serve on the same sockets: to drain without haste."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """What a worker is started with. ``listeners`` are descriptors of listening sockets, ``addresses`` theirs."""
-
-    settings: Settings
-    listeners: tuple[int, ...]
-    addresses: tuple[str, ...]
-
-    def to_line(self) -> bytes:
-        raw = {
-            "settings": self.settings.to_json(),
-            "listeners": list(self.listeners),
-            "addresses": list(self.addresses),
-        }
-        return json.dumps(raw).encode() + b"\n"
-
-    @classmethod
-    def from_line(cls, line: bytes) -> Orders:
-        """Return what ``to_line`` wrote, here or in an earlier release. Raises ``OrdersUnreadable``.
-
-        The two differ where a worker is started again after the files on disk were replaced.
-        """
-        try:
-            raw = json.loads(line)
-            settings, listeners = Settings.from_json(raw["settings"]), tuple(raw["listeners"])
-        except (KeyError, TypeError, ValueError) as exc:
-            raise OrdersUnreadable(f"what the supervisor says cannot be read: {exc!r}") from exc
-        # Before addresses were told there was one socket for each of them, and before that only plain ones.
-        usual = settings.entry.addresses or (_PLAIN,) * len(listeners)
-        return cls(settings=settings, listeners=listeners, addresses=tuple(raw.get("addresses", usual)))
 
 
 class Worker:

@@ -18,9 +18,9 @@ from strangler.service.jwks import Keyring
 from strangler_django import channel
 from strangler_proxy.errors import OrdersUnreadable
 from strangler_proxy.exposition import COUNTERS, LATENCIES, Total
+from strangler_proxy.orders import Orders
 from strangler_proxy.question import Unanswered, read_answer
 from strangler_proxy.vouch import Signer, jwks
-from strangler_proxy.worker import Orders
 
 BEFORE = Path(__file__).parents[2] / "vectors" / "before"
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strangler.project.limits import By, Limits, Rate, Shed, Timeouts
+from strangler_proxy.orders import Orders
 from strangler_proxy.settings import Asking, Entry, Links, Settings, StackTls, Tracing
-from strangler_proxy.worker import Orders
 
 
 def test_orders_survive_the_pipe() -> None:
