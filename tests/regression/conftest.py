@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Final
 
 import psycopg
 import pytest
@@ -22,7 +23,7 @@ from tests.fixtures.shop import Shop, shop, shop_project
 from tests.regression.people import People
 from tests.regression.promised import surfaces
 from tests.regression.stacks import PUBLIC_NAME, SIGNER, Share, ShopStacks
-from tests.regression.through import SHARES, Remembered, Through, by_stack
+from tests.regression.through import HALF, SHARES, Remembered, Through, by_stack
 
 __all__ = ["shop", "shop_project"]
 
@@ -72,7 +73,12 @@ def answered(stack_addresses: ShopStacks) -> Callable[[Share], Counter[str]]:
     return lambda share: by_stack(stack_addresses.proxy(share).metric("strangler_proxy_requests_total"))
 
 
-@pytest.fixture(params=SHARES, ids=str)
+AT_EACH_SHARE: Final = [
+    pytest.param(share, marks=() if share is HALF else (pytest.mark.another_share,)) for share in SHARES
+]
+
+
+@pytest.fixture(params=AT_EACH_SHARE, ids=str)
 def through(
     request: pytest.FixtureRequest,
     monolith: Stack,
