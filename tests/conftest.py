@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "pytester",
@@ -21,8 +21,8 @@ pytest_plugins = [
     "tests.fixtures.browser",
 ]
 
-# Two cores are shared by everything that runs: how long one example takes says nothing.
-settings.register_profile("strangler", deadline=None)
+# Two cores are shared by everything that runs: how long an example takes, or to make one, says nothing.
+settings.register_profile("strangler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("strangler")
 
 # Folders whose modules take long come first, so that no worker is left alone with one when the others have ended;

@@ -106,7 +106,9 @@ toml_values = st.recursive(
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), toml_values), min_size=1, max_size=3))
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_any_value_at_any_place_gives_a_project_or_its_problems(
     tmp_path: Path, changes: list[tuple[Place, object]]
 ) -> None:
@@ -166,7 +168,9 @@ SECRETS = [
 
 
 @given(st.sampled_from(PLACES), st.sampled_from(SECRETS), st.sampled_from([str, lambda x: [x], lambda x: {"x": x}]))
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_a_secret_is_never_told_wherever_it_stands(tmp_path: Path, place: Place, text: str, shape: Any) -> None:
     assert PASSWORD not in told(loaded(tmp_path, changed((place, shape(text)))))
 

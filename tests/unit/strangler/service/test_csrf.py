@@ -192,7 +192,7 @@ TOKENS = st.sampled_from(
     cookie=SECRET,
     form_token=None,
 )
-@profile(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@profile(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_every_request_is_judged_as_by_django(
     method: str,
     secure: bool,
