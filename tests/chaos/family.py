@@ -38,7 +38,7 @@ def kills() -> Iterator[Kill]:
         with ExitStack() as stack:
             control = stack.enter_context(Postgres(folder=folder / "control", port=free_port()))
             stack.enter_context(_environment("STRANGLER_DATABASE_URL", _control_url(control)))
-            demo = stack.enter_context(Demo(copied(folder / "demo"), free_base()))
+            demo = stack.enter_context(Demo(copied(folder / "demo", scale=0.1), free_base()))
             done = demo.run("set", "catalog", "--reads", "100%", "--allow-stale", "--reason", "chaos")
             assert done.returncode == 0, done.stderr
             yield from _kills(demo, control, stack.enter_context(Traffic(port=demo.base, kinds=KINDS)))

@@ -64,7 +64,7 @@ CASES: Final = {
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    folder = copied(tmp_path_factory.mktemp("identity"))
+    folder = copied(tmp_path_factory.mktemp("identity"), scale=0.1)
     capability = folder / "migrations" / "reviews" / "capability.toml"
     text = capability.read_text().replace('service = "reviews"\n', 'service = "reviews"\nborn = "service"\n')
     capability.write_text(text.partition("[[cohort]]")[0])

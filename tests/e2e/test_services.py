@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    with Demo(copied(tmp_path_factory.mktemp("services")), free_base()) as running:
+    with Demo(copied(tmp_path_factory.mktemp("services"), scale=0.1), free_base()) as running:
         yield running
 
 

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def demo(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    with Demo(copied(tmp_path_factory.mktemp("demo")), free_base()) as running:
+    with Demo(copied(tmp_path_factory.mktemp("demo"), scale=0.1), free_base()) as running:
         yield running
 
 
