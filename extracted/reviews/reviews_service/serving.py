@@ -42,8 +42,9 @@ class DrainingWorker(ThreadWorker):
 
     def finish_request(self, conn, fs):
         super().finish_request(conn, fs)
-        if self.wsgi.readiness.draining and conn in self.keepalived_conns:
-            # It was told that its connection stays, a moment before we knew: the next request may be on its way.
+        if self.wsgi.readiness.draining and (conn in self.keepalived_conns or conn in self.pending_conns):
+            # Either it was told that its connection stays, a moment before we knew, and the next request may be on its
+            # way; or its head is, and gunicorn would close it at once, for no connection is kept any more.
             conn.timeout = time.monotonic() + LINGER_SECONDS
 
     def murder_pending(self):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -172,6 +174,22 @@ def test_sigterm_tells_that_it_is_not_ready_and_ends_it_well(served: Process) ->
     until(lambda: served.status("/health/ready") == 503, "it says that it is not ready")
     assert served.client.get(f"/api/reviews/{ANNS}/").headers["connection"] == "close"
     assert all(json.loads(line)["service"] == "reviews" for line in served.end().splitlines())
+    assert served.process.returncode == 0
+
+
+def test_a_head_that_is_under_way_when_it_stops_is_waited_for_and_answered(served: Process) -> None:
+    with socket.create_connection(("127.0.0.1", served.client.base_url.port or 0), timeout=10) as slow:
+        slow.sendall(b"GET /health/live HTTP/1.1\r\n")
+        assert served.status("/health/live") == 200
+        served.process.send_signal(signal.SIGTERM)
+        until(lambda: served.status("/health/ready") == 503, "it says that it is not ready")
+        slow.sendall(b"Host: reviews\r\n")
+        assert select.select([slow], [], [], 0.3)[0] == [], "it has closed the connection, or answered half a head"
+        slow.sendall(b"\r\n")
+        said = slow.makefile("rb").read()
+    assert said.startswith(b"HTTP/1.1 200 OK\r\n"), said
+    assert b"Connection: close\r\n" in said
+    served.end()
     assert served.process.returncode == 0
 
 
