@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,9 +28,10 @@ _BASES: Final = range(10_000, 24_000, 1_000)
 _LAST: Final = 999  # of a family's thousand; whoever is bound to it has the family
 _held: Final[list[int]] = []
 _WHOLE: Final = '"seed", "--scale", "1"'
-_START_S: Final = 90.0
-_STOP_S: Final = 15.0
-_GONE_S: Final = 15.0  # they end in order, beside other tests
+# Some 30 s of a core beside whatever else runs: two that started side by side on a busy machine took more than 90.
+_START_S: Final = 300.0
+_STOP_S: Final = 60.0  # they end in order: in 8 s where as much else ran
+_GONE_S: Final = 15.0
 _RUN_S: Final = 300  # a copy of all rows is the longest of them
 
 
@@ -76,7 +76,6 @@ class Demo:
         self.folder, self.base = folder, base
         self.said = folder / "said.txt"
         self.process: subprocess.Popen[bytes] | None = None
-        self.seconds = 0.0
 
     def __enter__(self) -> Self:
         try:
@@ -93,11 +92,9 @@ class Demo:
 
     def start(self, *words: str) -> None:
         """Start it and wait until it says that it is ready."""
-        begun = time.monotonic()
         self.begin(*words)
         until(lambda: "ready after" in self.text() or self.ended(), "the demo is ready", _START_S)
         assert not self.ended(), self.text()
-        self.seconds = time.monotonic() - begun
 
     def begin(self, *words: str) -> None:
         """Start it, and wait for nothing."""
