@@ -34,8 +34,8 @@ WHOLE_WAY = [
     "both sides",
     "all kept",
 ]
-# Ten on a machine of its own; here, other tests run on the same two cores, and have made it 20.3.
-SECOND_START_S = 30
+# What makes a first start long. How long a start takes says more of what runs beside it: ten seconds, or twenty.
+ONCE = ("monolith: rows", "streams begun", "rows copied to its service", "both sides compared")
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,9 @@ def test_answers_pages_and_api_through_the_proxy(demo: Demo) -> None:
     assert "text/html" in page.headers["content-type"]
 
 
-def test_says_what_runs_where_and_what_to_try(demo: Demo) -> None:
+def test_says_what_was_done_what_runs_where_and_what_to_try(demo: Demo) -> None:
     said = demo.text()
+    assert [step for step in ONCE if step not in said] == []
     for name in ("PostgreSQL", "Valkey", "monolith", "catalog", "proxy"):
         assert name in said
     assert f"http://127.0.0.1:{demo.base}" in said
@@ -151,7 +152,7 @@ def test_a_second_demo_in_the_same_folder_is_refused(demo: Demo) -> None:
     assert _answers(demo, "/en/")
 
 
-def test_ctrl_c_stops_the_family_and_the_second_start_is_quick(demo: Demo) -> None:
+def test_ctrl_c_stops_the_family_and_the_second_start_makes_nothing_anew(demo: Demo) -> None:
     # What was killed before is back, and the stream that readers rely on follows again within moments.
     until(lambda: demo.run("set", "catalog", "--reads", "40%", "--reason", "test").returncode == 0, "it is set", 30)
     family = demo.family()
@@ -162,7 +163,8 @@ def test_ctrl_c_stops_the_family_and_the_second_start_is_quick(demo: Demo) -> No
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", demo.base + POSTGRES))
     demo.start()
-    assert demo.seconds < SECOND_START_S
+    assert "monolith answers" in demo.text()
+    assert [step for step in ONCE if step in demo.text()] == []
     assert demo.status()["capabilities"]["catalog"]["share"] == 4_000
 
 
@@ -198,7 +200,8 @@ def test_a_small_tour_holds(demo: Demo) -> None:
     for step in told["steps"]:
         assert step["failures"] == 0
         assert step["visitors"] >= 30
-        assert abs(step["observed_share"] - step["asked_share"]) < 0.12
+        # A hundred visitors at 25 % are off by 12 points once in two hundred times: 3.5 deviations are 15 of them.
+        assert abs(step["observed_share"] - step["asked_share"]) <= step["tolerance"] < 0.16
         assert 0 < step["p50_ms"] <= step["p99_ms"]
         if "found" in step:
             assert step["found"]["holds"], step
