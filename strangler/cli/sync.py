@@ -15,7 +15,7 @@ from rich.text import Text
 
 from strangler.capability import Stage
 from strangler.cli import map as mapping
-from strangler.cli import repair, streams, sync_check, verify
+from strangler.cli import refill, repair, streams, sync_check, verify
 from strangler.cli.shell import CapabilityName, Failure, err, files_of, out, shell, show_data, who
 from strangler.ledger import Publisher
 from strangler.project import Project
@@ -38,6 +38,7 @@ app.command("map")(mapping.draft_map)
 app.command("check")(sync_check.check)
 app.command()(verify.verify)
 app.command()(repair.repair)
+app.command()(refill.refill)
 app.command()(streams.start)
 app.command()(streams.run)
 app.command("status")(streams.show_status)

@@ -72,12 +72,12 @@ def finish(direction: Direction, since: int) -> bool:
         if wanting:
             return False
         before = _applied(target, direction.name)
-        _refuse_broken(direction, target, projections)
+        refuse_broken(direction, target, projections)
         with target.transaction():
             # The applier takes this row before anything else: its next batch knows that the copy has ended.
             target.execute("update strangler_sync.stream set copying = false where name = %s", [direction.name])
             if _applied(target, direction.name) != before:  # which no constraint has looked at
-                _refuse_broken(direction, target, projections)
+                refuse_broken(direction, target, projections)
             ended = not _amended(target, direction.name)
             if not ended:
                 raise psycopg.Rollback
@@ -236,7 +236,7 @@ def _applied(target: psycopg.Connection, stream: str) -> int:
     return row[0] if row else 0
 
 
-def _refuse_broken(direction: Direction, target: psycopg.Connection, projections: Sequence[Projection]) -> None:
+def refuse_broken(direction: Direction, target: psycopg.Connection, projections: Sequence[Projection]) -> None:
     """Raise ``SyncError`` for rows that a constraint forbids, which did not look while tables were copied."""
     mapped = [each.target.oid for each in projections]
     for each in projections:

@@ -20,9 +20,10 @@ from strangler.sync.fencing import Fence
 from strangler.sync.filling import MORE_ORIGINS, origins
 from strangler.sync.landing import land
 from strangler.sync.mapping import Projection
+from strangler.sync.outline import Outline
 from strangler.sync.rights import as_owner, rights, sentence
 from strangler.sync.telling import brief
-from strangler.sync.walsender import Walsender
+from strangler.sync.walsender import WITH_FAILOVER, Walsender
 
 SLOT_PATIENCE_S: Final = 30
 """How long a slot waits for transactions that were writing when it was asked for."""
@@ -66,7 +67,6 @@ _SLOT_CURES: Final = {
 _LOCK: Final = 0x7374_7261_6E67
 _OBJECTS: Final = files("strangler.sync") / "objects.sql"
 _ADDITIONS: Final = files("strangler.sync") / "additions.sql"
-_WITH_FAILOVER: Final = 170_000
 _UPGRADE_PATIENCE_S: Final = 3
 """Whoever is to apply waits behind an upgrade that waits; the next session tries again within seconds."""
 
@@ -78,21 +78,15 @@ def install(direction: Direction, *, copying: bool) -> None:
     """
     with direction.open() as (source, target):
         projections = direction.projections(source, target)
-        _refuse_identities(source, projections, direction.file)
+        refuse_identities(source, projections, direction.file)
         prepare(source)
         prepare(target)
         if watermark.standing(target, direction.name) is not None:
             return
-        fencing.install(target, fencing.fence_of(direction))
-        reacting.install(target, direction)
-        drop_slot(source, direction.name)
-        _publish(source, direction)
-        landings = [land(each, number, target) for number, each in enumerate(projections)]
-        outline = outlining.outlined(source, landings)  # before the slot: nothing changes unseen between them
+        outline = make_ready(direction, source, target, projections)
         with rights(target):
-            for name in (direction.name, *origins(direction.name)):
+            for name in origins(direction.name):
                 make_origin(target, name)
-            _reserve(target, direction.name)
         with Walsender(direction.source_url, f"strangler {direction.capability} start") as sender:
             server = sender.server()
             with rights(source):
@@ -111,6 +105,22 @@ def install(direction: Direction, *, copying: bool) -> None:
                 outlining.dumped(outline),
             ],
         )
+
+
+def make_ready(
+    direction: Direction, source: psycopg.Connection, target: psycopg.Connection, projections: Sequence[Projection]
+) -> Outline:
+    """Make what a stream needs before its slot, whose predecessor goes; return what the source's tables are like."""
+    fencing.install(target, fencing.fence_of(direction))
+    reacting.install(target, direction)
+    drop_slot(source, direction.name)
+    _publish(source, direction)
+    landings = [land(each, number, target) for number, each in enumerate(projections)]
+    outline = outlining.outlined(source, landings)  # before the slot: nothing changes unseen between them
+    with rights(target):
+        make_origin(target, direction.name)
+        _reserve(target, direction.name)
+    return outline
 
 
 def remove(direction: Direction) -> None:
@@ -189,7 +199,7 @@ def _publish(source: psycopg.Connection, direction: Direction) -> None:
         )
 
 
-def _refuse_identities(source: psycopg.Connection, projections: Sequence[Projection], file: str) -> None:
+def refuse_identities(source: psycopg.Connection, projections: Sequence[Projection], file: str) -> None:
     """Raise ``MappingInvalid`` for tables whose changes would not tell the mapping's key.
 
     Without any identity a published table refuses its own application's updates and deletes.
@@ -238,21 +248,26 @@ def _make_slot(source: psycopg.Connection, name: str) -> str:
     By the function, since no timeout ends the walsender's own command.
     """
     query = "select lsn::text from pg_create_logical_replication_slot(%s, 'pgoutput'{})"
-    # Where standbys are told to, they keep this slot, too, and the stream goes on with whichever is promoted.
-    along = ", failover => true" if source.info.server_version >= _WITH_FAILOVER else ""
+    along = ", failover => true" if source.info.server_version >= WITH_FAILOVER else ""
     source.execute(sql.SQL("set statement_timeout = {}").format(sql.Literal(1000 * SLOT_PATIENCE_S)))
     try:
         row = source.execute(query.format(along).encode(), [name]).fetchone()
     except psycopg.errors.QueryCanceled as exc:
-        raise TimedOut(_waiting(source, name)) from exc
+        raise TimedOut(waiting(source, name)) from exc
     except (psycopg.errors.ConfigurationLimitExceeded, psycopg.errors.ObjectNotInPrerequisiteState) as exc:
-        raise SyncError(f"slot {name} cannot be made: {sentence(exc)}{_SLOT_CURES.get(_cause(str(exc)), '')}") from exc
+        raise SyncError(unmade(name, sentence(exc))) from exc
     finally:
         source.execute("set statement_timeout = 0")
     return str(row[0]) if row else ""
 
 
-def _waiting(source: psycopg.Connection, name: str) -> str:
+def unmade(name: str, why: str) -> str:
+    """Return why a slot could not be made, with what mends it where that is known."""
+    return f"slot {name} cannot be made: {why}{_SLOT_CURES.get(_cause(why), '')}"
+
+
+def waiting(source: psycopg.Connection, name: str) -> str:
+    """Return whom a slot waits for, for a person."""
     return (
         f"slot {name} waits for transactions that write, {SLOT_PATIENCE_S} s already: {writers(source)};"
         " end them, or run this again at a quieter hour"
@@ -290,6 +305,8 @@ def _reserve(target: psycopg.Connection, name: str) -> None:
     try:
         target.execute("select pg_replication_origin_session_setup(%s)", [name])
         target.execute("select pg_replication_origin_session_reset()")
+    except psycopg.errors.ObjectInUse:
+        pass  # whoever applied until now has one still
     except psycopg.errors.ConfigurationLimitExceeded as exc:
         raise SyncError(f"the target's server has no room for another replication origin; {MORE_ORIGINS}") from exc
 

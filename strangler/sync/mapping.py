@@ -83,7 +83,7 @@ class Projection:
     @property
     def condition(self) -> sql.Composable:
         """Which of the source's rows are projected."""
-        return _condition(self.mapping.where)
+        return condition(self.mapping.where)
 
     def casts(self) -> Iterator[sql.Composable]:
         """Yield the expression of each of ``columns``, in the type that the target's column is sent as."""
@@ -204,7 +204,7 @@ def _wrong_sql(projection: Projection, source: psycopg.Connection, target: psyco
         ),
     ]
     if mapping.where:
-        query = sql.SQL("select from {} where {} limit 0").format(identifier(here.name), _condition(mapping.where))
+        query = sql.SQL("select from {} where {} limit 0").format(identifier(here.name), condition(mapping.where))
         refusal = _refusal(source, query)
         if refusal:
             found.append(f"where = {mapping.where!r} is no condition: {refusal}")
@@ -257,7 +257,8 @@ def cast(expression: sql.Composable, type_name: str) -> sql.Composed:
     return sql.SQL("({})::{}").format(expression, sql.SQL(type_name))
 
 
-def _condition(where: str | None) -> sql.Composable:
+def condition(where: str | None) -> sql.Composable:
+    """Return a mapping's condition as SQL: which of the source's rows it takes."""
     return sql.SQL("({})").format(_trusted(where)) if where else sql.SQL("true")
 
 

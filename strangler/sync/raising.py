@@ -36,14 +36,16 @@ class Raised:
     drift: tuple[str, ...]
 
 
-def raise_anew(asked: Asked, project: Project, publisher: Publisher) -> Raised:
+def raise_anew(asked: Asked, project: Project, publisher: Publisher, *, epoch: int | None = None) -> Raised:
     """Raise the fence of the stack that does not own, as its tables are now; run again, it does so again.
 
     The ledger is told first: a move of the owner whose gates were looked at before does not begin any more. Raises
-    ``Refused`` where the owner is being moved or nothing is streamed, ``Unfenced`` where the fence would not hold,
-    ``StaleEpoch``, ``TimedOut``, ``RightMissing``.
+    ``Refused`` where the owner is being moved or nothing is streamed, ``Conflict`` where the ledger is not at the
+    ``epoch`` that is given, ``Unfenced`` where the fence would not hold, ``StaleEpoch``, ``TimedOut`` and
+    ``RightMissing``.
     """
     state = publisher.ledger.state(asked.capability)
+    wanted = state.epoch if epoch is None else epoch
     transit(state, RaiseFence())
     forward, back = directions(project.capabilities[asked.capability], project)
     direction = back if state.owner is Stack.SERVICE else forward
@@ -55,16 +57,16 @@ def raise_anew(asked: Asked, project: Project, publisher: Publisher) -> Raised:
             command=RaiseFence(),
             who=asked.who,
             reason=asked.reason,
-            epoch=state.epoch,
+            epoch=wanted,
             evidence=evidence,
         )
         publication, _ = publisher.change(change, project, wait_s=None)  # for proxies nothing changes
-        epoch = state.epoch if publication.after is None else publication.after.epoch
-        fence.claim(database, asked.capability, epoch)
-        fence.raise_fence(database, fence_of(direction), epoch=epoch, owner=state.owner, budget_s=_BUDGET_S)
+        now = state.epoch if publication.after is None else publication.after.epoch
+        fence.claim(database, asked.capability, now)
+        fence.raise_fence(database, fence_of(direction), epoch=now, owner=state.owner, budget_s=_BUDGET_S)
     # Once more: a comparison that was begun before it was raised has not seen what was written until then.
     publisher.ledger.note(Line(asked.capability, "fence-raised", asked.who, asked.reason, evidence))
-    return Raised(stack=direction.stack, epoch=epoch, drift=found)
+    return Raised(stack=direction.stack, epoch=now, drift=found)
 
 
 def _drift(database: psycopg.Connection, direction: Direction) -> tuple[str, ...]:

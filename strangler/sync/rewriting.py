@@ -103,7 +103,7 @@ def rewrite(direction: Direction, wanted: Wanted) -> Iterator[Rewritten]:
     target refuses a row.
     """
     until = time.monotonic() + PATIENCE_S
-    with direction.open() as (source, target), _tagged(target, direction.name):
+    with direction.open() as (source, target), tagged(target, direction.name):
         install.bring_up(target)
         reacting.note(target)
         target.execute("select set_config('application_name', %s, false)", [_unheard_of()])
@@ -118,7 +118,7 @@ def _unheard_of() -> str:
 
 
 @contextmanager
-def _tagged(target: psycopg.Connection, stream: str) -> Iterator[None]:
+def tagged(target: psycopg.Connection, stream: str) -> Iterator[None]:
     """Write under an origin that is made for it, and dropped again: each keeps a place among the server's few."""
     name = origins(stream)[0]
     row = target.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchone()
@@ -328,17 +328,18 @@ def _write(source: psycopg.Connection, target: psycopg.Connection, tables: Seque
 
 def _exchange(source: psycopg.Connection, target: psycopg.Connection, tables: Sequence[_Rows]) -> None:
     """Write rows that have each other's unique values: all of them go first, and no foreign key looks at that."""
-    _act_as(target, "replica")
+    act_as(target, "replica")
     for each in tables:
         _delete(target, each.projection, each.present)
-    _act_as(target, "origin")
+    act_as(target, "origin")
     for each in reversed(tables):
         _let_go(target, each)
     for each in tables:
         _overwrite(source, target, each)
 
 
-def _act_as(target: psycopg.Connection, role: str) -> None:
+def act_as(target: psycopg.Connection, role: str) -> None:
+    """Have the rest of the transaction be in a replication role. Raises ``RightMissing`` with the statement."""
     try:
         target.execute(sql.SQL("set local session_replication_role = {}").format(sql.SQL(role)))
     except psycopg.errors.InsufficientPrivilege as exc:
@@ -381,15 +382,24 @@ def _let_go(target: psycopg.Connection, rows: _Rows) -> None:
     ]
     listed = _listed(rows.projection.target, key, rows.gone)
     gone = sql.SQL("select {} from {}").format(sql.SQL(", ").join(parts), listed)
-    for policy in rows.policies if rows.gone else ():
+    if rows.gone:
+        carry_out(target, rows.projection, rows.policies, gone)
+    _delete(target, rows.projection, rows.gone)
+
+
+def carry_out(
+    target: psycopg.Connection, projection: Projection, policies: Sequence[Policy], gone: sql.Composable
+) -> None:
+    """Do what is declared of rows outside that refer to those whose keys ``gone`` selects. Raises ``SyncError``."""
+    key = tuple(projection.mapping.key)
+    for policy in policies:
         if policy.on_delete.writes:
             target.execute(policy.written(gone, key))
             continue
         refused = target.execute(policy.refused(gone, key)).fetchone()
         if refused is not None:
-            named = f"{rows.projection.target.name} ({', '.join(refused[0])})"
+            named = f"{projection.target.name} ({', '.join(refused[0])})"
             raise SyncError(f"{policy.refusal(named)}; nothing of it was written")
-    _delete(target, rows.projection, rows.gone)
 
 
 def _delete(target: psycopg.Connection, projection: Projection, keys: Sequence[Key]) -> None:

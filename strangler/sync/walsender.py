@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,18 +13,21 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from strangler.sync.errors import RightMissing, StreamBroken, Unreachable
+from strangler.sync.errors import RightMissing, StreamBroken, SyncError, TimedOut, Unreachable
 from strangler.sync.pgoutput import lsn_of, lsn_text
 
 _CONNECT_TIMEOUT_S: Final = 5
 _IN_USE: Final = b"55006"
+_CANCELLED: Final = b"57014"
+WITH_FAILOVER: Final = 170_000
+"""From here on a standby can keep slots that are marked for it, and a stream goes on with whichever is promoted."""
 _SHUT_DOWN: Final = b"57P"  # by an administrator, a crash, or while it starts
 _REFUSED: Final = ("permission denied to start WAL sender", "superuser or replication role")
 # Values come as text, printed by this session's settings and read by another database's.
 _SESSION: Final = (
     "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex -c timezone=UTC"
     " -c lc_monetary=C -c client_encoding=UTF8"
-    " -c statement_timeout=0 -c idle_session_timeout=0"
+    " -c statement_timeout=0 -c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0"
 )
 
 
@@ -83,6 +87,40 @@ class Walsender:
         server = self.server()
         _, history = self._row(f"TIMELINE_HISTORY {server.timeline}")
         return left_at(history, timeline)
+
+    def make_slot(self, slot: str, patience_s: float) -> tuple[str, str]:
+        """Make a slot; return its position, and the name of a snapshot that sees what was committed up to there.
+
+        The snapshot is to be had until this session does anything else, or ends. The server waits for transactions that
+        write: raises ``TimedOut`` when they do so for longer than ``patience_s``, and ``SyncError`` with its words when
+        it refuses.
+        """
+        along = ", FAILOVER" if self._session.server_version >= WITH_FAILOVER else ""
+        command = f"CREATE_REPLICATION_SLOT {quoted(slot)} LOGICAL pgoutput (SNAPSHOT 'export'{along})"
+        self._session.send_query(command.encode())
+        # No timeout of the server's ends a walsender's command, so it is cancelled from here.
+        if not self._answers(time.monotonic() + patience_s):
+            self._session.get_cancel().cancel()
+        answer = self._session.get_result()
+        while self._session.get_result() is not None:
+            pass
+        if answer is None or answer.status != pq.ExecStatus.TUPLES_OK:
+            state = None if answer is None else answer.error_field(pq.DiagnosticField.SQLSTATE)
+            words = self._said() if answer is None else _first_line(answer.error_message)
+            if state == _CANCELLED:
+                raise TimedOut(words)
+            if state is None or state.startswith(_SHUT_DOWN):
+                raise Unreachable(f"the replication session broke off: {words}")
+            raise SyncError(words)
+        _, position, snapshot, _ = [(answer.get_value(0, column) or b"").decode() for column in range(answer.nfields)]
+        return position, snapshot
+
+    def _answers(self, until: float) -> bool:
+        """Wait for the answer to what was sent, and return whether it is there by ``until``."""
+        while self._session.is_busy():
+            if not self.wait(until - time.monotonic()):
+                return False
+        return True
 
     def start(self, slot: str, position: int, options: Mapping[str, str]) -> None:
         """Have the changes after ``position`` sent. Raises ``StreamBroken`` with the server's words when it refuses."""
