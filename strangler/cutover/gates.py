@@ -150,7 +150,8 @@ def _compared(facts: Facts) -> Verdict:
     age = f"all rows compared {duration(found.age_s)} ago"
     if not found.equal:
         repair = f"strangler sync repair {facts.capability}"
-        mend = repair if facts.state.owner is Stack.MONOLITH else "make them in the monolith what the service has"
+        refill = f"make them in the monolith what the service has: strangler sync refill {facts.capability}"
+        mend = repair if facts.state.owner is Stack.MONOLITH else refill
         cure = f"{mend}, then {again}"
         return Verdict(gate="verify", outcome=Outcome.FAIL, measured=f"{age}, and some differed", cure=cure)
     if found.changed is None or found.changed > MOST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from strangler.capability import (
@@ -11,6 +12,7 @@ from strangler.capability import (
     ForceMove,
     Kill,
     Phase,
+    RaiseFence,
     Stack,
     Stage,
     State,
@@ -21,7 +23,8 @@ from strangler.cutover.watching import GRACE_S
 from strangler.playbook.facts import Facts, Recorded, Unseen, is_bare, is_read_there
 from strangler.playbook.step import Key, Other, Step
 from strangler.playbook.telling import sentence
-from strangler.playbook.typed import typed
+from strangler.playbook.typed import Typed, typed
+from strangler.sync.refilling import hold_words
 from strangler.sync.status import Status, Sync
 from strangler.sync.telling import duration
 
@@ -190,7 +193,13 @@ def _broken(facts: Facts, state: State) -> Step | None:
     if is_read_there(state):
         return _readers_back(facts, f"The {why}. Readers of the service see its copy as it was")
     is_over = any(not each.begun or _ANEW in (each.problem or "") for each in broken)
-    if is_over and state.stage in (Stage.SYNCING, Stage.SHADOW):
+    is_left = any(hold_words(facts.name) == each.problem for each in broken)
+    if is_left or (is_over and state.stage is Stage.SERVICE):
+        return _refill(facts, state, f"The {why}")
+    if is_over and state.stage is Stage.SHADOW:
+        other = Other(when="To leave its rows where they are, and write what differs", typed=_refilling(facts))
+        return replace(_remove(facts, f"The {why}"), others=(other,))
+    if is_over and state.stage is Stage.SYNCING:
         return _remove(facts, f"The {why}")
     return Step(
         key=Key.STREAM,
@@ -209,6 +218,23 @@ def _remove(facts: Facts, why: str) -> Step:
         typed=typed("sync", "remove", facts.name, reason="the copy is made anew"),
         asks=(StopSync(),),
     )
+
+
+def _refill(facts: Facts, state: State, why: str) -> Step:
+    owner, other = state.owner, state.owner.other
+    return Step(
+        key=Key.STREAM,
+        title=f"Fill the {other}'s tables from the {owner}'s",
+        does=f"{why}. The {owner} lacks nothing, and nobody waits for it. This fences the {other}'s tables, makes them"
+        f" what the {owner}'s are, and begins both streams anew; until then no move of the owner begins.",
+        typed=_refilling(facts),
+        asks=(RaiseFence(),),
+        notes=(f"Where it is the {owner}'s own database that was put back, it refuses, and says so.",),
+    )
+
+
+def _refilling(facts: Facts) -> Typed:
+    return typed("sync", "refill", facts.name, reason="a stream could not go on")
 
 
 def _nobody_applies(facts: Facts, state: State) -> Step | None:

@@ -25,7 +25,10 @@ _SLOT = """
 select plugin, database = current_database(), confirmed_flush_lsn::text, wal_status
 from pg_replication_slots where slot_name = %s
 """
-_ANEW = "rows between may be missing; remove this sync and start it anew"
+_ANEW = (
+    "rows between may be missing: strangler sync refill fills the tables from the owner's; or remove this sync and"
+    " start it anew"
+)
 
 
 def publication(source: psycopg.Connection, name: str) -> Any:

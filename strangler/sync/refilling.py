@@ -135,13 +135,14 @@ def refill(
 
 
 def prove(capability: str, project: Project, tell: Tell) -> Generator[Comparing, None, Verdict]:
-    """Compare all rows as the stream from the owner makes them, once it goes on, and keep the verdict."""
+    """Compare all rows as the stream from the owner makes them, once both go on, and keep the verdict."""
     stream = leading(capability, project)
+    for each in directions(project.capabilities[capability], project):
+        filling.catch_up(each)
 
     def settle() -> None:
         filling.catch_up(stream)
 
-    settle()  # until then nobody knows whether anybody applies it
     asked = Verifying(capability=capability, settle=settle, proving=True, way=stream.way)
     return (yield from keeping(asked, project, tell))
 

@@ -76,8 +76,8 @@ def _followed(capability: str, project: Project) -> Direction:
     forward = leading(capability, project)
     if forward.way is Way.REVERSE:
         raise SyncError(
-            f"the service owns {capability}, and only a service's copy is repaired; go back first: strangler rollback"
-            f" {capability}"
+            f"the service owns {capability}, and only a service's copy is repaired; what the monolith has is made what"
+            f" the service has by strangler sync refill {capability}"
         )
     found = status.once_running(forward)
     if found.problem is not None:

@@ -146,7 +146,8 @@ def last_position(control: psycopg.Connection, capability: str, way: Way) -> int
         raise SyncError(f"no comparison of all rows of {capability} is known; {_ALL}")
     equal, position = last
     if not equal:
-        mend = "see strangler sync repair" if way is Way.FORWARD else "make them in the monolith what the service has"
+        back = f"make them in the monolith what the service has: strangler sync refill {capability}"
+        mend = "see strangler sync repair" if way is Way.FORWARD else back
         raise SyncError(
             f"when all rows of {capability} were compared last, some differed, and others may have changed since;"
             f" {mend}, then {_ALL}"

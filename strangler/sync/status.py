@@ -29,6 +29,7 @@ FRESH_S: Final = 10.0
 _PATIENCE_S: Final = 3.0
 _LOOK_S: Final = 0.1
 _ABREAST: Final = 32
+_ANEW: Final = "strangler sync refill fills the tables from the owner's; or remove this sync and start it anew"
 _STREAM: Final = """
 select lsn::text, copying, heartbeat_at, heartbeat_xid, applied_at, transactions, changes, stopped, given_up
 from strangler_sync.stream where name = %s
@@ -189,8 +190,8 @@ def _between(direction: Direction, source: psycopg.Connection, target: psycopg.C
     position, copying, heartbeat, xid, applied, transactions, changes, stopped, given_up = row
     asked = {"lsn": position, "heartbeat": heartbeat, "xid": xid, "name": direction.name}
     lag, seconds, begun_since, active, kept, wal = source.execute(_SLOT, asked).fetchone() or (None,) * 6
-    gone = None if wal is not None else f"slot {direction.name} is gone: remove this sync and start it anew"
-    lost = "the server has given up the slot: remove this sync and start it anew" if wal == "lost" else None
+    gone = None if wal is not None else f"slot {direction.name} is gone: {_ANEW}"
+    lost = f"the server has given up the slot: {_ANEW}" if wal == "lost" else None
     return Status(
         way=direction.way,
         begun=True,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from strangler.capability import Stack
 from strangler.local import Postgres
 from tests.fixtures.books import ALL, Shop
 from tests.fixtures.moving import ADD, WHY, in_shadow, may, owners, same
+from tests.fixtures.restoring import dumped, restored
 from tests.fixtures.runbook import Section, Typed, every, runs
 from tests.fixtures.waiting import until
 
@@ -32,23 +30,6 @@ def typed(request: pytest.FixtureRequest) -> Iterator[Typed]:
     found = Typed(request.param)
     yield found
     assert found.left == []
-
-
-def dumped(server: Postgres, url: str, file: Path) -> Path:
-    """Dump a database as its administrator does each night."""
-    name = str(conninfo_to_dict(url)["dbname"])
-    subprocess.run([server.program("pg_dump"), "-Fc", "-f", str(file), server.url(name)], check=True)
-    return file
-
-
-def restored(server: Postgres, url: str, file: Path) -> None:
-    """Put a database back, as its administrator does: dropped, made, and filled."""
-    parts = conninfo_to_dict(url)
-    name, owner = parts["dbname"], parts["user"]
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(f'drop database "{name}" with (force)')
-        connection.execute(f'create database "{name}" owner "{owner}"')
-    subprocess.run([server.program("pg_restore"), "-d", server.url(str(name)), str(file)], check=True)
 
 
 def words(shop: Shop) -> str:
@@ -69,7 +50,7 @@ def test_every_section_with_commands_is_tried() -> None:
 
 
 @runs(CLAIMED, (PAGE, "The service's database, while the monolith owns"))
-def test_the_copy_is_made_anew(apart: Shop, service_server: Postgres, tmp_path: Path, typed: Typed) -> None:
+def test_the_copy_is_filled(apart: Shop, service_server: Postgres, tmp_path: Path, typed: Typed) -> None:
     shop, [section] = apart, typed.claimed
     url = shop.pair.forward.target_url
     with in_shadow(shop):
@@ -135,36 +116,44 @@ def test_the_service_shows_what_the_backup_lacks(apart: Shop, postgres: Postgres
     assert shop.pair.target(NEWER) == []
 
 
+@pytest.mark.parametrize("backup", ["before the cutover", "after it"])
 @runs(CLAIMED, (PAGE, "The monolith's database, while the service owns"))
-def test_both_can_be_written_until_the_fence_is_raised_and_rows_are_put_back(
-    apart: Shop, postgres: Postgres, tmp_path: Path, typed: Typed
+def test_the_monolith_is_filled_from_the_service_and_may_own_again(
+    apart: Shop, postgres: Postgres, tmp_path: Path, typed: Typed, backup: str
 ) -> None:
     shop, [section] = apart, typed.claimed
-    look, raise_, read_only, *on = typed.of(*section)
+    look, raise_, refill, rehearse = typed.of(*section)
     url = shop.pair.forward.source_url
     with in_shadow(shop):
-        file = dumped(postgres, url, tmp_path / "dump")
+        early = dumped(postgres, url, tmp_path / "early")
         assert shop.say("cutover", "books", *WHY)[0] == 0
         assert may(shop, Stack.SERVICE, ADD.format(600, 600))
+        same(shop, ALL)
+        file = early if backup == "before the cutover" else dumped(postgres, url, tmp_path / "late")
+        assert may(shop, Stack.SERVICE, ADD.format(601, 601))
+        assert may(shop, Stack.SERVICE, "update book set title = 'Later' where id = 7")
+        assert may(shop, Stack.SERVICE, "delete from book where id = 8")
         same(shop, ALL)
     restored(postgres, url, file)
     with shop.running():
         until(lambda: "slot strangler_books_forward is gone" in words(shop), "it is seen")
         said = " ".join(typed(shop, look)[1].split())
-        assert "the service owns, and the monolith's database is open: who writes there is not refused" in said
+        is_open = "the service owns, and the monolith's database is open: who writes there is not refused"
+        assert (is_open in said) == (backup == "before the cutover")
         until(lambda: "past the" in words(shop), "the way back tells that its slot is a day further")
-        assert owners(shop) == ["monolith", "service"]
-        assert "→ strangler fence raise books" in " ".join(shop.say("rollback", "books", *WHY)[1].split())
+        assert shop.say("rollback", "books", *WHY)[0] == 1
         assert typed(shop, raise_)[0] == 0
         assert owners(shop) == ["service"]
         assert "is open" not in words(shop)
-        assert may(shop, Stack.SERVICE, ADD.format(601, 601))
-        assert typed(shop, read_only)[0] == 0
-        assert shop.say("sync", "verify", "books")[0] == 1
-        for row in shop.pair.target("select id, author_id, title from book where id >= 600"):
-            shop.pair.source("insert into book values ({}, {}, '{}')".format(*row))
-        go_on(shop, typed, on)
+        assert may(shop, Stack.SERVICE, ADD.format(602, 602))
+        code, out, err = typed(shop, refill)
+        assert (code, "books: equal" in out) == (0, True), (out, err)
+        assert typed(shop, rehearse)[0] == 0
+        assert may(shop, Stack.SERVICE, ADD.format(603, 603))
+        assert shop.say("rollback", "books", *WHY)[0] == 0
+        assert owners(shop) == ["monolith"]
         same(shop, ALL)
-        assert shop.pair.source(NEWER) == [(600,), (601,)]
+        assert shop.pair.source(NEWER) == [(600,), (601,), (602,), (603,)]
+        assert shop.pair.source("select id, title from book where id in (7, 8)") == [(7, "Later")]
         assert shop.say("cutover", "books", *WHY)[0] == 0
         same(shop, ALL)

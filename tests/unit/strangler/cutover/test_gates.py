@@ -250,7 +250,8 @@ def test_rows_that_the_monolith_has_otherwise_are_mended_there_before_one_goes_b
     owned = replace(SHADOW, stage=Stage.SERVICE, owner=Stack.SERVICE, share=10_000)
     facts = replace(FACTS, state=owned, compared=Compared(equal=False, age_s=9))
     [found] = [each for each in verdicts(facts) if each.gate == "verify"]
-    assert found.cure == "make them in the monolith what the service has, then strangler sync verify books"
+    refill = "make them in the monolith what the service has: strangler sync refill books"
+    assert found.cure == f"{refill}, then strangler sync verify books"
 
 
 def test_a_gap_that_is_open_counts_until_now() -> None:

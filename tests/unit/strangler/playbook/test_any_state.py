@@ -88,6 +88,7 @@ _PLAIN: Final[Mapping[str, tuple[Command, ...]]] = {
     "sync backfill": (CompleteSync(),),
     "sync remove": (StopSync(),),
     "fence raise": (RaiseFence(),),
+    "sync refill": (RaiseFence(),),
 }
 
 

@@ -12,6 +12,7 @@ from strangler.capability import WHOLE, Data, Move, Phase, Stack, Stage, State
 from strangler.cutover.gates import Outcome, Verdict
 from strangler.playbook import Facts, Measured, Recorded, Unseen, playbook
 from strangler.sync.direction import Way
+from strangler.sync.refilling import hold_words
 from strangler.sync.status import Status, Sync
 from strangler.sync.writers import Report
 from tests.fixtures.playbooks import FOLLOWING, NOW, healthy, observation, proposal
@@ -97,8 +98,14 @@ SITUATIONS: Mapping[str, tuple[State, dict[str, Any], str]] = {
     "the way back of a service that owns has stopped": (
         SERVICE,
         {"sync": streams(problem="slot s is gone: remove this sync and start it anew")},
+        "sync refill books",
+    ),
+    "the way back of a service that owns waits for a row": (
+        SERVICE,
+        {"sync": streams(problem="public.book (id = 7) cannot be applied")},
         "sync status books",
     ),
+    "tables that somebody has begun to fill": (SHADOW, {"sync": streams(problem=hold_words("books"))}, "sync refill"),
     "somebody has proposed to retire it": (SERVICE, {"ledger": proposed(SERVICE)}, "retire books --confirm"),
     "what was proposed has expired": (SERVICE, {"ledger": proposed(SERVICE, left_s=-1.0)}, "retire books --reason"),
     "a copy that is kept": (RETIRED, {"sync": KEPT}, "sync remove books"),
