@@ -9,6 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from strangler.capability import Refused
 from strangler.cli import verify
 from strangler.cli.shell import CapabilityName, Failure, Reason, complain, err, files_of, out, shell, who
 from strangler.ledger import LedgerError, Publisher
@@ -49,7 +50,7 @@ def refill(
             steps = refilling.refill(asked, project, publisher, accept_loss=accept_loss, chunk_rows=chunk_rows)
             _tell(capability, _watched(steps, capability))
         verdict = verify.watched(refilling.prove(capability, project, verify.warn))
-    except (SyncError, LedgerError, ProjectInvalid, Failure) as exc:
+    except (SyncError, LedgerError, ProjectInvalid, Refused, Failure) as exc:
         complain(exc)
         raise typer.Exit(_NOT_DONE) from exc
     out.print(verify.view(verdict, out.width))

@@ -29,6 +29,7 @@ PAGE: Final = "failover"
 CLAIMED: Final[set[Section]] = set()
 MONOLITH_OWNS: Final = (PAGE, "The monolith's server fails over, while the monolith owns")
 SERVICE_OWNS: Final = (PAGE, "The monolith's server fails over, while the service owns")
+SERVICE_MOVES: Final = (PAGE, "The service's server fails over")
 BEFORE: Final = (PAGE, "Before a major upgrade")
 AFTER: Final = (PAGE, "After it")
 Make = Callable[[str, Postgres], Shop]
@@ -252,6 +253,34 @@ def test_a_standby_that_lacks_what_was_applied_stops_the_stream(
         with shop.running() as told:
             until(lambda: any("and lacks what was applied from" in each for each in told), "it is seen")
             assert shop.pair.target("select count(*) from book where id = 601") == [(1,)]
+
+
+@runs(CLAIMED, SERVICE_MOVES)
+def test_what_the_service_has_comes_to_the_monolith_while_it_goes_on_as_the_owner(
+    postgres: Postgres, make_database: MakeDatabase, make_shop: Callable[..., Shop], typed: Typed
+) -> None:
+    with ExitStack() as there:
+        server = there.enter_context(running(Postgres))
+        standby = there.enter_context(beside(server, Postgres))
+        copied(server, standby)
+        shop = there.enter_context(between("service", server, (postgres, make_database), make_shop))
+        with in_shadow(shop):
+            assert shop.say("cutover", "books", *WHY)[0] == 0
+            write(shop, 600)
+            same(shop, ALL)
+        fail_over(server, standby)
+        with shop.running() as told:
+            until(lambda: any("the server was promoted or restored since" in each for each in told), "it is seen")
+            assert owners(shop) == ["service"]
+            write(shop, 601)
+            assert shop.say("rollback", "books", *WHY)[0] == 1
+            go_on(shop, typed, SERVICE_MOVES)
+            assert owners(shop) == ["service"]
+            write(shop, 602)
+            same(shop, ALL)
+            assert shop.say("rollback", "books", *WHY)[0] == 0
+            same(shop, ALL)
+        assert shop.pair.source("select id from book where id >= 600 order by id") == [(600,), (601,), (602,)]
 
 
 @pytest.mark.skipif(not Postgres15.PROGRAMS.exists(), reason="PostgreSQL 15 is not installed")

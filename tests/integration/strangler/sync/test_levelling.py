@@ -122,8 +122,8 @@ def test_a_row_that_went_gives_its_unique_value_to_one_that_came(shop: Pair) -> 
 def test_unique_values_go_round_within_ranges_and_between_them(shop: Pair, chunk_rows: int | None) -> None:
     shop.source(
         "update book set title = title || '-' where id in (1, 2, 3, 20, 39)",
-        "update book set title = 'Book ' || there from (values (1, 2), (2, 1), (3, 39), (20, 3), (39, 20)) v (here, there)"
-        " where id = here",
+        "update book set title = 'Book ' || there"
+        " from (values (1, 2), (2, 1), (3, 39), (20, 3), (39, 20)) as moved (here, there) where id = here",
     )
     assert levelled(shop, chunk_rows=chunk_rows) == {"book": Rewritten(updated=5)}
     equal(shop)
