@@ -257,30 +257,36 @@ title = "title"
 [table.reverse]
 author_id = "author_id"
 title = "title"
+[[table.reaction]]
+name = "index"
+stack = "monolith"
+columns = ["title"]
 """
 
 
-def test_what_is_copied_for_reading_comes_from_a_monolith_that_was_put_back(
-    pair: Paired,
-    postgres: Postgres,
-    ledger_project: Project,
-    tmp_path: Path,
-    command: Callable[[Path], Run],
-) -> None:
+@pytest.fixture
+def reading(pair: Paired, ledger_project: Project, tmp_path: Path, command: Callable[[Path], Run]) -> Shop:
+    """A shop whose books have authors that are copied for reading, and a reaction where they come back."""
     ends = pair(AUTHORS, AUTHORS, BOOK, begin=False, capability="books")
     ends.source(
         "insert into author select n, 'Author ' || n from generate_series(1, 30) n",
         "insert into book select n, 1 + n % 30, 'Book ' || n from generate_series(1, 500) n",
     )
-    shop, url = begin(ends, MAPPING, ledger_project, tmp_path, command), ends.forward.source_url
+    return begin(ends, MAPPING, ledger_project, tmp_path, command)
+
+
+def test_what_is_copied_for_reading_comes_from_a_monolith_that_was_put_back(
+    reading: Shop, postgres: Postgres, tmp_path: Path
+) -> None:
+    shop, ends = reading, reading.pair
     with in_shadow(shop):
-        file = dumped(postgres, url, tmp_path / "dump")
+        file = dumped(postgres, ends.forward.source_url, tmp_path / "dump")
         assert shop.say("cutover", "books", *WHY)[0] == 0
         ends.source("update author set name = 'of today' where id = 3", "insert into author values (77, 'of today')")
         assert may(shop, Stack.SERVICE, ADD.format(600, 600))
         same(shop, ALL)
         same(shop, WRITERS)
-    restored(postgres, url, file)
+    restored(postgres, ends.forward.source_url, file)
     with shop.running():
         code, out, err = shop.say("sync", "refill", "books", *WHY)
         assert (code, "author: 0 inserted, 1 updated, 1 deleted" in out) == (0, True), (out, err)
@@ -288,3 +294,15 @@ def test_what_is_copied_for_reading_comes_from_a_monolith_that_was_put_back(
         same(shop, ALL)
         ends.source("update author set name = 'later' where id = 3")
         same(shop, WRITERS)
+
+
+def test_what_is_written_is_noted_for_reactions(reading: Shop, postgres: Postgres, tmp_path: Path) -> None:
+    day = (ADD.format(600, 600), "delete from book where id = 8", "update book set title = 'Later' where id = 7")
+    with put_back(reading, postgres, reading.pair.forward.source_url, tmp_path, *day):
+        assert reading.say("sync", "refill", "books", *WHY)[0] == 0
+    noted = "select op, key ->> 'id', old ->> 'title', new ->> 'title' from strangler_sync.reaction order by 2, id"
+    assert reading.pair.source(noted) == [
+        ("insert", "600", None, "New 600"),
+        ("update", "7", "Book 7", "Later"),
+        ("delete", "8", "Book 8", None),
+    ]
