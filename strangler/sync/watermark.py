@@ -161,11 +161,12 @@ def _way_on(direction: Direction) -> str:
     if direction.way is Way.REVERSE:
         return (
             "begin the sync anew; but where the service does own it (strangler status), the monolith's database was"
-            f" restored from before that: undo nothing, and run strangler fence raise {name}"
+            f" restored from before that: undo nothing, and run strangler fence raise {name}, then strangler sync refill"
+            f" {name}"
         )
     return (
-        f"run strangler fence raise {name}; where the service owns it, the stream goes on when the monolith does again:"
-        f" strangler kill {name}"
+        f"run strangler fence raise {name}; where the service owns it, strangler sync refill {name} undoes it and"
+        " begins the streams anew"
     )
 
 
