@@ -196,7 +196,10 @@ def _fenced_anew(facts: Facts) -> str:
     """Return what has the side fenced that does not own. Streams of what a service owns cannot be begun anew."""
     name = facts.capability
     if facts.state.owner is Stack.SERVICE:
-        return f"strangler fence raise {name}; somebody may have written there since its database was restored"
+        return (
+            f"strangler fence raise {name}; somebody may have written there since its database was restored, which"
+            f" strangler sync refill {name} undoes"
+        )
     return f"where the ledger is whole: strangler sync remove {name}, strangler sync start {name} --replace"
 
 

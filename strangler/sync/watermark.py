@@ -161,8 +161,8 @@ def _way_on(direction: Direction) -> str:
     if direction.way is Way.REVERSE:
         return (
             "begin the sync anew; but where the service does own it (strangler status), the monolith's database was"
-            f" restored from before that: undo nothing, and run strangler fence raise {name}, then strangler sync refill"
-            f" {name}"
+            f" restored from before that: undo nothing, and run strangler fence raise {name}, then strangler sync"
+            f" refill {name}"
         )
     return (
         f"run strangler fence raise {name}; where the service owns it, strangler sync refill {name} undoes it and"
