@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from strangler.sync import identity, install, outlining, watermark
+from strangler.sync import identity, install, outlining
 from strangler.sync.direction import Direction
 from strangler.sync.errors import StreamBroken, SyncError, TimedOut
 from strangler.sync.mapping import Projection
@@ -92,12 +92,6 @@ def hold(target: psycopg.Connection, name: str, why: str) -> None:
         " on conflict (name) do update set epoch = stream.epoch + 1, given_up = %(why)s, stopped = %(why)s",
         {"name": name, "why": why},
     )
-
-
-def held(target: psycopg.Connection, name: str, why: str) -> bool:
-    """Return whether a stream was held with these words, by whoever did not come to the end."""
-    at = watermark.standing(target, name) if watermark.exists(target) else None
-    return at is not None and at.given_up == why
 
 
 def _made(source: psycopg.Connection, sender: Walsender, name: str) -> tuple[str, str]:

@@ -41,7 +41,7 @@ class Seen:
 
     ``claims`` are those of the stacks' databases, None where there is none. Of the stream into the owner's,
     ``applied`` is how far that database knows it to be, None where it knows of none, ``confirmed`` how far its slot is,
-    None where that is gone. Where a refill was ``begun`` before, neither says anything any more.
+    None where that is gone. Where a refill has ``begun`` that stream anew, and was cut short, neither says anything.
     """
 
     claims: Mapping[Stack, Claim | None]
@@ -129,7 +129,7 @@ def refill(
                 done |= yield from _filled(begun, tables, _wheres(forward, direction), chunk_rows)
             begun.open()
     found = Refilled(stack=state.owner.other, tables=done)
-    evidence = {"stack": str(found.stack), **asdict(found.whole)}
+    evidence = {"stack": str(found.stack), **asdict(found.whole), "accept_loss": accept_loss}
     publisher.ledger.note(Line(asked.capability, "sync-refill", asked.who, asked.reason, evidence))
     return found
 
@@ -151,15 +151,16 @@ def _look(ahead: Direction, into: Direction, words: str) -> Seen:
     with ahead.open() as (owner, other):
         own = into.stack
         claims = {own: fence.standing(owner, ahead.capability), own.other: fence.standing(other, ahead.capability)}
-        at = watermark.standing(owner, into.name) if watermark.exists(owner) else None
+        # The slot first: what is confirmed meanwhile was applied before.
         row = other.execute(
             "select confirmed_flush_lsn::text from pg_replication_slots where slot_name = %s", [into.name]
         ).fetchone()
+        at = watermark.standing(owner, into.name) if watermark.exists(owner) else None
         return Seen(
             claims=claims,
             applied=None if at is None else at.lsn,
             confirmed=lsn_of(row[0]) if row is not None and row[0] is not None else None,
-            begun=any((beginning.held(owner, into.name, words), beginning.held(other, ahead.name, words))),
+            begun=at is not None and at.given_up == words,
         )
 
 
