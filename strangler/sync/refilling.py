@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+import psycopg
+
 from strangler.capability import RaiseFence, Refused, Stack, State, transit
 from strangler.ledger import Line, Publisher
 from strangler.project import Project, TableMapping
@@ -41,12 +43,14 @@ class Seen:
 
     ``claims`` are those of the stacks' databases, None where there is none. Of the stream into the owner's,
     ``applied`` is how far that database knows it to be, None where it knows of none, ``confirmed`` how far its slot is,
-    None where that is gone. Where a refill has ``begun`` that stream anew, and was cut short, neither says anything.
+    None where that is gone; the one that ``leads`` from the owner has its slot there still, or not. Where a refill has
+    ``begun`` the first anew, and was cut short, none of it says anything.
     """
 
     claims: Mapping[Stack, Claim | None]
     applied: int | None
     confirmed: int | None
+    leads: bool
     begun: bool = False
 
 
@@ -100,6 +104,12 @@ def refuse(state: State, seen: Seen, *, accept_loss: bool) -> None:
             f" What only the {other} has since would go; look at that first (strangler sync verify), and say"
             " --accept-loss where the owner's rows count all the same"
         )
+    if seen.confirmed is None and not seen.leads:
+        raise Refused(
+            f"neither stream has its slot any more, and nothing tells whose database was put back: that of the {owner},"
+            f" which owns, or the {other}'s; look at what only the {other} has (strangler sync verify), and say"
+            " --accept-loss where the owner's rows count"
+        )
 
 
 def refill(
@@ -152,16 +162,25 @@ def _look(ahead: Direction, into: Direction, words: str) -> Seen:
         own = into.stack
         claims = {own: fence.standing(owner, ahead.capability), own.other: fence.standing(other, ahead.capability)}
         # The slot first: what is confirmed meanwhile was applied before.
-        row = other.execute(
-            "select confirmed_flush_lsn::text from pg_replication_slots where slot_name = %s", [into.name]
-        ).fetchone()
+        confirmed = _confirmed(other, into.name)
         at = watermark.standing(owner, into.name) if watermark.exists(owner) else None
         return Seen(
             claims=claims,
             applied=None if at is None else at.lsn,
-            confirmed=lsn_of(row[0]) if row is not None and row[0] is not None else None,
+            confirmed=confirmed,
+            leads=_confirmed(owner, ahead.name) is not None,
             begun=at is not None and at.given_up == words,
         )
+
+
+def _confirmed(source: psycopg.Connection, slot: str) -> int | None:
+    """Return how far a slot of this database is, None where it has none of that name."""
+    row = source.execute(
+        "select confirmed_flush_lsn::text from pg_replication_slots"
+        " where slot_name = %s and database = current_database()",
+        [slot],
+    ).fetchone()
+    return lsn_of(row[0]) if row is not None and row[0] is not None else None
 
 
 def _shut(asked: Asked, project: Project, publisher: Publisher, ahead: Direction, epoch: int) -> None:

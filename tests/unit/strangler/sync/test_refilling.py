@@ -27,7 +27,7 @@ def claim(epoch: int = 7, *, raised: bool = False) -> Claim:
 
 
 def seen(service: Claim | None, monolith: Claim | None, **more: Any) -> Seen:
-    values = {"applied": 100, "confirmed": 100, **more}
+    values = {"applied": 100, "confirmed": 100, "leads": True, **more}
     return Seen(claims={Stack.SERVICE: service, Stack.MONOLITH: monolith}, **values)
 
 
@@ -39,6 +39,7 @@ def seen(service: Claim | None, monolith: Claim | None, **more: Any) -> Seen:
         seen(claim(), None),  # a new one
         seen(claim(), claim(), confirmed=None),  # its slot went with it
         seen(claim(), claim(), confirmed=90),
+        seen(claim(), claim(), leads=False),  # the owner has failed over
         seen(claim(), claim(), applied=None, begun=True),  # a refill was cut short
     ],
 )
@@ -67,6 +68,7 @@ def test_an_owner_that_is_not_what_it_was_is_never_followed(found: Seen, why: st
     [
         (seen(claim(), claim(), confirmed=101), "it knows 0/64, and its slot is at 0/65"),
         (seen(claim(), claim(), applied=None, confirmed=None), "it knows nothing"),
+        (seen(claim(), claim(), confirmed=None, leads=False), "neither stream has its slot any more"),
     ],
 )
 def test_one_that_knows_less_than_was_confirmed_is_followed_only_at_a_loss_that_is_accepted(
