@@ -1,5 +1,17 @@
-"""``python -m strangler``: the command line, where the script is not on the path."""
+"""The command line's beginning: ``strangler``, and ``python -m strangler`` where the script is not on the path."""
 
-from strangler.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line. Loading it takes up to a second or two, in which Ctrl-C ends it without a word, too."""
+    try:
+        from strangler.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

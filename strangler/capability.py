@@ -595,7 +595,7 @@ def _refuse_writes(state: State, command: RefuseWrites) -> State:
 
 def _clear(state: State) -> State:
     if state.killed is None and state.read_only is None:
-        raise Refused("it is not killed")
+        raise Refused("there is no kill to clear, and writes are taken")
     back = state if state.read_only is None else replace(state, share=WHOLE, cohorts={})
     return replace(back, killed=None, read_only=None)
 

@@ -385,7 +385,10 @@ class Supervisor:
         descriptors = tuple(place.listener.fileno() for place in slot.places)
         try:
             process = subprocess.Popen(  # noqa: ASYNC220 -- a fork takes a millisecond, and nobody waits here
-                [sys.executable, "-P", "-m", "strangler_proxy.worker"], stdin=theirs.fileno(), pass_fds=descriptors
+                [sys.executable, "-P", "-m", "strangler_proxy.worker"],
+                stdin=theirs.fileno(),
+                pass_fds=descriptors,
+                process_group=0,  # Ctrl-C reaches the supervisor alone, who decides; a worker may be loading yet
             )
         except OSError:
             ours.close()

@@ -70,7 +70,7 @@ class Worker:
     async def run(self) -> None:
         """Serve until asked to stop, or until the supervisor is gone."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the whole group; the supervisor decides
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor decides
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         await self._subscription.start(_FIRST_TABLE)

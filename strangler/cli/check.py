@@ -29,13 +29,13 @@ _MARKS: Final[Mapping[Verdict, str]] = {
 def check(
     context: typer.Context,
     service: Annotated[
-        str, typer.Option("--service", metavar="NAME", help="Ask this service whether it may stand behind the proxy")
+        str, typer.Option("--service", metavar="NAME", help="Ask this service whether it may stand behind the proxy.")
     ] = "",
     run: Annotated[
-        str, typer.Option("--run", metavar="COMMAND", help="Start the service by this, and see how it stops, too")
+        str, typer.Option("--run", metavar="COMMAND", help="Start the service by this, and see how it stops, too.")
     ] = "",
     grace: Annotated[
-        float, typer.Option("--grace", min=1, max=600, help="Seconds in which it has to end after SIGTERM")
+        float, typer.Option("--grace", min=1, max=600, help="Seconds in which it has to end after SIGTERM.")
     ] = Bounds().grace,
     as_json: AsJson = False,
 ) -> None:

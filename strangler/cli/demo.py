@@ -34,6 +34,9 @@ def demo(
         from strangler.local import EngineError
     except ImportError as exc:
         raise Failure(f"the demo wants more: pip install 'strangler[local,jobs,proxy]' ({exc})") from exc
+    file = shell(context).project_file.parent / "demo.toml"
+    if not file.exists():
+        raise Failure(f"there is no {file}; run it in a clone of the repository, or write one (docs/reference/demo.md)")
     show = Show(project_file=shell(context).project_file.resolve(), port_base=port_base, console=out)
     good = None if tour else True
     try:

@@ -14,6 +14,7 @@ from strangler.cli.shell import (
     CapabilityName,
     Failure,
     Reason,
+    UsualReason,
     complete_capability,
     files_of,
     out,
@@ -32,7 +33,7 @@ from strangler.sync.syncing import Asked
 from strangler.sync.telling import duration
 from strangler.sync.writers import Found, FoundBoth, Place, Report
 
-app = typer.Typer(help="Who writes a capability's tables, and who may.", no_args_is_help=True)
+app = typer.Typer(help="See who writes a capability's tables, and keep out who may not.", no_args_is_help=True)
 _LONGEST_S: Final = 90 * 86_400
 _STYLES: Final = {
     Place.INSIDE: "[green]inside[/]",
@@ -45,7 +46,7 @@ _TIME: Final = "%Y-%m-%d %H:%M"
 
 @app.callback()
 def fence() -> None:
-    """Who writes a capability's tables, and who may."""
+    """See who writes a capability's tables, and keep out who may not."""
 
 
 def parse_writer(text: str) -> tuple[Kind, str]:
@@ -73,7 +74,7 @@ def observe(
     capability: CapabilityName,
     lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long; it ends by itself.")] = "7d",
     off: Annotated[bool, typer.Option("--off", help="End it now.")] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")] = "to see who writes",
+    reason: UsualReason = "to see who writes",
 ) -> None:
     """Have every statement that writes the capability's tables told, with who ran it; all of them pass."""
     project = shell(context).project()
@@ -129,7 +130,9 @@ def raise_fence(context: typer.Context, capability: CapabilityName, reason: Reas
 @app.command("status")
 def show_status(
     context: typer.Context,
-    capability: Annotated[str | None, typer.Argument(help="One alone.", autocompletion=complete_capability)] = None,
+    capability: Annotated[
+        str | None, typer.Argument(metavar="CAPABILITY", help="Only this one's.", autocompletion=complete_capability)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show where writers are kept out, and where they are observed."""

@@ -10,20 +10,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from strangler.capability import State
-from strangler.cli.shell import AsJson, out, print_json, shell, show_share
+from strangler.cli.shell import AsJson, complete_capability, files_of, out, print_json, shell, show_share
 from strangler.ledger import Entry, Ledger
 from strangler.routing.table import state_to_json
 
 
 def history(
     context: typer.Context,
-    capability: Annotated[str | None, typer.Argument(metavar="[CAPABILITY]", help="Only this one's.")] = None,
+    capability: Annotated[
+        str | None, typer.Argument(metavar="CAPABILITY", help="Only this one's.", autocompletion=complete_capability)
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, the newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show the ledger: every transition, the newest first."""
-    with Ledger.open(shell(context).project()) as ledger:
+    project = shell(context).project()
+    with Ledger.open(project) as ledger:
         entries = ledger.history(capability, limit)
+    if capability is not None and not entries:  # one that has left the files has its history yet
+        files_of(project, capability)
     if as_json:
         print_json([_plain(entry) for entry in entries])
         return

@@ -12,9 +12,7 @@ from strangler.cli.shell import Failure, out, shell
 
 def local(
     context: typer.Context,
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="The databases; one for the ledger comes along.")
-    ],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="The databases; one for the ledger comes along.")],
     port_base: Annotated[
         int, typer.Option("--port-base", min=1024, max=64_000, help="PostgreSQL is at 432 above it, Valkey at 379.")
     ] = 8000,

@@ -15,6 +15,7 @@ from strangler.cli import (
     check,
     cutover,
     demo,
+    examples,
     fence,
     history,
     kill,
@@ -40,6 +41,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    epilog=examples.paragraphs(*examples.WAY),
 )
 
 
@@ -62,25 +64,27 @@ def root(
     context.obj = Shell(project)
 
 
+# As the page of help has them, panel by panel.
 app.command()(check.check)
-app.command()(cutover.cutover)
-app.command()(demo.demo)
-app.command()(history.history)
-app.command()(kill.kill)
-app.command()(local.local)
-app.command()(reads.override)
-app.command()(playbook.playbook)
-app.command()(proxy.proxy)
 app.command()(publish.publish)
+app.command()(proxy.up)
+app.command()(proxy.proxy)
+app.command()(local.local)
+app.command()(demo.demo)
+app.command()(status.status)
+app.command()(playbook.playbook)
+app.command()(top.top)
+app.command()(history.history)
+app.command("set")(reads.set_reads)
+app.command()(reads.override)
+app.command()(cutover.cutover)
 app.command()(cutover.resume)
 app.command()(retire.retire)
+app.command()(kill.kill)
 app.command()(cutover.rollback)
-app.command("set")(reads.set_reads)
-app.command()(status.status)
-app.command()(top.top)
-app.command()(proxy.up)
-app.add_typer(fence.app, name="fence")
 app.add_typer(sync.app, name="sync")
+app.add_typer(fence.app, name="fence")
+examples.furnish(app)
 
 
 def main() -> None:

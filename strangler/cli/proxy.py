@@ -43,6 +43,11 @@ def proxy(
     if origin is not None:
         raise typer.Exit(serve_origin(origin=origin, listen=[listen], admin=admin, workers=workers))
     file = shell(context).project_file.resolve()
+    if not file.exists():
+        wanted = "for a first look none is wanted: strangler proxy --origin http://127.0.0.1:8001, or where yours is"
+        raise Failure(
+            f"there is no {shell(context).project_file}; name it with strangler --project FILE proxy. Or {wanted}"
+        )
     raise typer.Exit(serve(shell(context).project(), again=lambda: load(file), takeover=takeover))
 
 
@@ -64,7 +69,7 @@ def _checked(context: typer.Context, problems: Callable[[Project], list[str]]) -
 
 
 def up(context: typer.Context) -> None:
-    """Bring the files into force, then run the proxy and the background worker, until Ctrl-C."""
+    """Bring the files into force, then run the proxy, the background worker and the streams, until Ctrl-C."""
     project_file = shell(context).project_file.resolve()
     project = shell(context).project()
     try:

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from strangler.cli.reads import say_arrival
-from strangler.cli.shell import NoWait, out, shell, who
+from strangler.cli.shell import NoWait, UsualReason, out, shell, who
 from strangler.ledger import Publisher
 from strangler.ledger.publish import WAIT_S
 
 
 def publish(
     context: typer.Context,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")] = "files published",
+    reason: UsualReason = "files published",
     drop: Annotated[
         list[str] | None,
         typer.Option(

@@ -8,7 +8,8 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -65,6 +66,13 @@ def complain(exc: Exception) -> None:
     for problem in exc.problems if isinstance(exc, ProjectInvalid) else [exc]:
         err.print("[red]strangler:[/]", end=" ")
         err.print(str(problem), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Let Ctrl-C end what is inside: it is how one leaves what is watched, and no failure."""
+    with suppress(KeyboardInterrupt):
+        yield
 
 
 def who() -> str:
@@ -148,7 +156,18 @@ def print_json(value: Any) -> None:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the history.", show_default=False)]
+
+
+def _said(reason: str) -> str:
+    if not reason.strip():
+        raise typer.BadParameter("it is empty; say why, in a few words")
+    return reason
+
+
+_WHY: Final = "Why; it goes into the history."
+Reason = Annotated[str, typer.Option("--reason", help=_WHY, show_default=False, callback=_said)]
+UsualReason = Annotated[str, typer.Option("--reason", help=_WHY, callback=_said)]
+"""One that need not be said."""
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return when it is committed, not when proxies route by it.")]
 
 

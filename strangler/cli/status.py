@@ -13,7 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from strangler.capability import Phase, State
-from strangler.cli.shell import AsJson, out, print_json, shell, show_data, show_owner, show_share, show_stage
+from strangler.cli.shell import (
+    AsJson,
+    out,
+    print_json,
+    shell,
+    show_data,
+    show_owner,
+    show_share,
+    show_stage,
+    until_interrupted,
+)
 from strangler.ledger import Publisher, Worker
 from strangler.ledger.publish import LIVE_S
 from strangler.project import Project
@@ -40,7 +50,7 @@ def status(
 
 
 def _watch(publisher: Publisher) -> None:
-    with Live(_view(publisher), console=out, auto_refresh=False) as live:
+    with until_interrupted(), Live(_view(publisher), console=out, auto_refresh=False) as live:
         while True:
             time.sleep(_REFRESH_S)
             live.update(_view(publisher), refresh=True)

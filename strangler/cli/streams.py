@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
 import typer
@@ -32,6 +32,7 @@ from strangler.cli.shell import (
     shell,
     show_share,
     show_stage,
+    until_interrupted,
     who,
 )
 from strangler.cutover.watching import Watching
@@ -106,7 +107,7 @@ def show_status(
     context: typer.Context,
     capability: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CAPABILITY]...", help="Only these.", autocompletion=complete_capability),
+        typer.Argument(metavar="CAPABILITY", help="Only these.", autocompletion=complete_capability),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and show every change; Ctrl-C leaves.")] = False,
     as_json: AsJson = False,
@@ -118,18 +119,12 @@ def show_status(
         states = _states(project)
         print_json([_plain(each, states.get(each.capability)) for each in status(project, names)])
     elif watch:
-        with _until_interrupted(), Live(_view(project, names), console=out, auto_refresh=False) as live:
+        with until_interrupted(), Live(_view(project, names), console=out, auto_refresh=False) as live:
             while True:
                 time.sleep(_REFRESH_S)
                 live.update(_view(project, names), refresh=True)
     else:
         out.print(_view(project, names))
-
-
-@contextmanager
-def _until_interrupted() -> Iterator[None]:
-    with suppress(KeyboardInterrupt):
-        yield
 
 
 def remove(context: typer.Context, capability: CapabilityName, reason: Reason) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 from strangler.capability import Stage
 from strangler.cli import map as mapping
 from strangler.cli import refill, repair, streams, sync_check, verify
-from strangler.cli.shell import CapabilityName, Failure, err, files_of, out, shell, show_data, who
+from strangler.cli.shell import CapabilityName, Failure, UsualReason, err, files_of, out, shell, show_data, who
 from strangler.ledger import Publisher
 from strangler.project import Project
 from strangler.sync import syncing
@@ -24,32 +24,23 @@ from strangler.sync.backfill import Submit
 from strangler.sync.copying import Copying, copy
 from strangler.sync.plan import Progress, Throttle
 
-app = typer.Typer(help="The service's copy of a capability's tables.", no_args_is_help=True)
+app = typer.Typer(
+    help="Keep the service's copy of a capability's tables equal: begin, copy, follow, prove, end.",
+    no_args_is_help=True,
+)
 
 _SILENCE_S: Final = 10.0
 
 
 @app.callback()
 def sync() -> None:
-    """The service's copy of a capability's tables."""
+    """Keep the service's copy of a capability's tables equal: begin, copy, follow, prove, end."""
 
 
-app.command("map")(mapping.draft_map)
-app.command("check")(sync_check.check)
-app.command()(verify.verify)
-app.command()(repair.repair)
-app.command()(refill.refill)
-app.command()(streams.start)
-app.command()(streams.run)
-app.command("status")(streams.show_status)
-app.command()(streams.remove)
-
-
-@app.command()
 def backfill(
     context: typer.Context,
     capability: CapabilityName,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")] = "backfill",
+    reason: UsualReason = "backfill",
     replace: Annotated[bool, typer.Option("--replace", help="Empty the service's tables and copy anew.")] = False,
     inline: Annotated[bool, typer.Option("--inline", help="Copy in this process, without Celery.")] = False,
     chunk_rows: Annotated[
@@ -182,3 +173,16 @@ class _Pace(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.0f} rows/s" if speed else "", style="dim")
+
+
+# In the order in which a capability comes to them.
+app.command("map")(mapping.draft_map)
+app.command("check")(sync_check.check)
+app.command()(streams.start)
+app.command()(streams.run)
+app.command()(backfill)
+app.command("status")(streams.show_status)
+app.command()(verify.verify)
+app.command()(repair.repair)
+app.command()(refill.refill)
+app.command()(streams.remove)

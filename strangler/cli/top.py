@@ -22,7 +22,7 @@ from rich.text import Text
 
 from strangler.cli.frame import Frame, Reading, frame, parse, to_json
 from strangler.cli.screen import SORTS, screen
-from strangler.cli.shell import AsJson, Failure, out, shell
+from strangler.cli.shell import AsJson, Failure, out, shell, until_interrupted
 
 # A proxy that takes longer to tell how it is counts as away.
 _PATIENCE_S: Final = 2.0
@@ -62,11 +62,13 @@ def top(
 
         if once:
             _once(names, look, interval, _NAMES[sort], as_json)
-        elif as_json or not out.is_terminal:
-            for each in _frames(names, look, interval):
-                _say(each, _NAMES[sort], as_json)
-        else:
-            _live(names, look, interval, _NAMES[sort])
+            return
+        with until_interrupted():
+            if as_json or not out.is_terminal:
+                for each in _frames(names, look, interval):
+                    _say(each, _NAMES[sort], as_json)
+            else:
+                _live(names, look, interval, _NAMES[sort])
 
 
 def _base(admin: str) -> str:

@@ -83,12 +83,11 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Project:
     problems: list[Problem] = []
     root = path.parent.resolve()
     if not path.exists():
-        wanted = "the installation's file; name it with --project"
-        raise ProjectInvalid((Problem(file=str(path), key="", found="no such file", wanted=wanted),))
+        raise ProjectInvalid((Problem(file=str(path), key="", found="no such file", wanted=_elsewhere(path, root)),))
     top = read(path, path.name, Environment(env), problems)
     if problems:
         raise ProjectInvalid(tuple(problems))
-    top.environment = Environment(env, _env_file(top, root))
+    top.environment = _environment(top, root, env)
     services = _services(top)
     monolith = top.section("monolith")
     project = Project(
@@ -109,20 +108,31 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Project:
     return project
 
 
-def _env_file(top: Section, root: Path) -> dict[str, str]:
+def _elsewhere(path: Path, root: Path) -> str:
+    """Return what to do where there is no file: it may be in a folder above."""
+    above = next((folder for folder in root.parents if (folder / path.name).is_file()), None)
+    there = "" if above is None else f", as in --project {os.path.relpath(above / path.name)}"
+    return f"the installation's file; name it with --project{there}, or write it (docs/reference/configuration.md)"
+
+
+def _environment(top: Section, root: Path, env: Mapping[str, str]) -> Environment:
     name = top.text("env_file", "the path of a file with NAME=value lines", default="")
     if not name:
-        return {}
+        return Environment(env)
     try:
         lines = (root / name).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:  # it is for one's own machine; where there is none, the environment has everything
-        return {}
+        return Environment(env, lacking=mask(name))
     except (OSError, UnicodeDecodeError) as exc:
         reason = (
             "cannot be read as UTF-8" if isinstance(exc, UnicodeDecodeError) else f"cannot be read: {reason_of(exc)}"
         )
         top.problem("env_file", f"{mask(name)}, which {reason}", "a file with NAME=value lines")
-        return {}
+        return Environment(env)
+    return Environment(env, _variables(top, name, lines))
+
+
+def _variables(top: Section, name: str, lines: list[str]) -> dict[str, str]:
     variables: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         match = _ASSIGNMENT.fullmatch(line.strip())

@@ -41,6 +41,8 @@ class Environment:
 
     variables: Mapping[str, str]
     fallback: Mapping[str, str] = field(default_factory=dict)
+    lacking: str = ""
+    """The file that the ``fallback`` would come from, where there is none."""
 
     def resolve(self, text: str) -> str:
         """Return ``text`` with ``$NAME``, ``${NAME}`` and ``${NAME:-default}`` replaced. Raises ``Unset``."""
@@ -53,8 +55,11 @@ class Environment:
             if value:
                 return value
         if match[3] is None:
-            raise Unset(name)
+            raise Unset(f"{name} is not set{self._nor_file()}")
         return match[3]
+
+    def _nor_file(self) -> str:
+        return f" (nor is there the env_file, {self.lacking})" if self.lacking else ""
 
 
 def _from_file(name: str, path: str | None) -> str | None:
@@ -66,7 +71,7 @@ def _from_file(name: str, path: str | None) -> str | None:
         reason = reason_of(exc)
     except ValueError as exc:  # not UTF-8, or no path at all
         reason = "no text in UTF-8" if isinstance(exc, UnicodeDecodeError) else "no path"
-    raise Unset(f"{name} ({name}_FILE names {mask(path)}: {reason})")
+    raise Unset(f"{name} ({name}_FILE names {mask(path)}: {reason}) is not set")
 
 
 @dataclass(slots=True)
@@ -155,7 +160,7 @@ class Section:
         try:
             value = self.environment.resolve(raw)
         except Unset as exc:
-            return Secret(value=None, problem=self._problem(key, f"{mask(raw)}, and {exc} is not set", wanted))
+            return Secret(value=None, problem=self._problem(key, f"{mask(raw)}, and {exc}", wanted))
         if "\0" in value or not valid(value):
             return Secret(value=None, problem=self.problem(key, _unfit(raw), wanted))
         return Secret(value=value)
@@ -211,7 +216,7 @@ class Section:
                 _refuse_nul(value)
                 check(value)
         except Unset as exc:
-            self.problem(key, f"{mask(raw)}, and {exc} is not set", wanted)
+            self.problem(key, f"{mask(raw)}, and {exc}", wanted)
             return None
         except ValueError as exc:
             told = f"{shown(raw)} ({exc})".removesuffix(" ()")

@@ -85,7 +85,10 @@ class Direction:
 def directions(files: CapabilityFiles, setting: Project) -> tuple[Direction, Direction]:
     """Return the way forward and the way back of a capability with tables. Raises ``SyncError`` without any."""
     if not files.tables:
-        raise SyncError(f"{files.name} has no mapping.toml: there is nothing to keep equal")
+        raise SyncError(
+            f"{files.name} has no mapping.toml: it has no rows to keep equal, and no owner that moves;"
+            " strangler set moves its readers"
+        )
     service = setting.services[files.service]
     forward = Direction(
         capability=files.name,

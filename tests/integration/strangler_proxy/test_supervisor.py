@@ -44,7 +44,9 @@ def test_serves_an_origin_with_nothing_configured() -> None:
         status = proxy.status()
         assert (status["ready"], status["restarts"], status["valkey"], status["postgres"]) == (True, 0, None, None)
         assert (status["table"]["version"], status["table"]["source"]) == (0, "bootstrap")
-        assert len({worker["pid"] for worker in status["workers"]}) == 2
+        workers = {worker["pid"] for worker in status["workers"]}
+        assert len(workers) == 2
+        assert {os.getpgid(pid) for pid in workers} == workers, "Ctrl-C at a terminal would reach workers, too"
         proxy.process.send_signal(signal.SIGTERM)
         assert proxy.end() == 0
         assert proxy.errors == ""

@@ -249,7 +249,7 @@ def test_every_command_is_legal_in_some_stage() -> None:
         ),
         (KILLED, SetReads(share=0), "it is killed (smoke); clear that first, with a reason"),
         (CANARY, Kill(reason=" \n"), "a kill wants a reason"),
-        (PLAIN, Clear(), "it is not killed"),
+        (PLAIN, Clear(), "there is no kill to clear, and writes are taken"),
         (CANARY, Clear(), "there is no kill to clear in stage canary"),
         (
             CANARY,

@@ -70,7 +70,7 @@ def test_check_says_every_problem_at_once_and_fails(run: Run) -> None:
 def test_a_failure_is_one_sentence_without_a_traceback(run: Run) -> None:
     for words, sentence in (
         (("set", "bokks", "--reads", "1%", "--reason", "x"), "there is no capability named 'bokks'; there: books"),
-        (("kill", "books", "--clear", "--reason", "x"), "it is not killed"),
+        (("kill", "books", "--clear", "--reason", "x"), "there is no kill to clear, and writes are taken"),
         (("set", "books", "--cohort", "nobody=service", "--reason", "x"), "no cohort named 'nobody'"),
         (("set", "books", "--reads", "0%", "--epoch", "7", "--reason", "x"), "went from epoch 7 to 0"),
     ):
@@ -82,7 +82,13 @@ def test_a_failure_is_one_sentence_without_a_traceback(run: Run) -> None:
 
 
 def test_a_misuse_says_how_it_is_used(run: Run) -> None:
-    for words in (("set", "books", "--reason", "x"), ("set", "books", "--reads", "25", "--reason", "x"), ("nonsense",)):
+    for words in (
+        ("set", "books", "--reason", "x"),
+        ("set", "books", "--reads", "25", "--reason", "x"),
+        ("set", "books", "--reads", "25%", "--reason", " "),
+        ("publish", "--reason", ""),
+        ("nonsense",),
+    ):
         code, _, err = run(*words)
         assert code == 2
         assert "Usage:" in err
@@ -99,7 +105,33 @@ def test_a_project_that_is_not_there_is_named(run: Run, project_file: Path) -> N
     project_file.unlink()
     code, _, err = run("status")
     assert code == 1
-    assert "no such file; wanted the installation's file; name it with --project" in err
+    assert "no such file; wanted the installation's file; name it with --project, or write it (docs/" in err
+
+
+def test_a_project_in_a_folder_above_is_named(
+    command: Callable[[Path], Run], project_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project_file.parent / "shop" / "app").mkdir(parents=True)
+    monkeypatch.chdir(project_file.parent / "shop" / "app")
+    code, _, err = command(Path(project_file.name))("status")
+    assert code == 1
+    assert f"name it with --project, as in --project ../../{project_file.name}, or write it" in err
+
+
+def test_a_proxy_and_a_demo_without_files_say_what_would_do(run: Run, project_file: Path) -> None:
+    project_file.unlink()
+    code, _, err = run("proxy")
+    assert code == 1
+    assert "strangler proxy --origin http://127.0.0.1:8001" in err
+    code, _, err = run("demo")
+    assert code == 1
+    assert f"there is no {project_file.parent / 'demo.toml'}; run it in a clone of the repository" in err
+
+
+def test_the_history_of_what_nobody_knows_is_a_failure(run: Run) -> None:
+    code, out, err = run("history", "bokks")
+    assert (code, out) == (1, "")
+    assert "there is no capability named 'bokks'; there: books" in err
 
 
 def test_an_override_is_a_header_that_can_be_pasted(run: Run) -> None:

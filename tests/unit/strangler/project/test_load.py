@@ -216,7 +216,7 @@ def test_a_problem_stays_on_its_line_and_moves_no_cursor(tmp_path: Path) -> None
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = tmp_path / "strangler.toml"
-    wanted = "the installation's file; name it with --project"
+    wanted = "the installation's file; name it with --project, or write it (docs/reference/configuration.md)"
     assert problems(path) == [f"{path}: found no such file; wanted {wanted}"]
 
 

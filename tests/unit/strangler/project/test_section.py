@@ -56,7 +56,12 @@ PLACE = "strangler.toml: [control] redis"
 
 @pytest.mark.parametrize("env", [{}, {"A": ""}])
 def test_an_unset_variable_is_a_problem_of_whoever_needs_it(env: dict[str, str], tmp_path: Path) -> None:
-    assert redis(tmp_path, "redis://$A", env) == f"{PLACE}: found redis://$A, and A is not set; {WANTED}"
+    assert redis(tmp_path, "redis://$A", env, "B=x") == f"{PLACE}: found redis://$A, and A is not set; {WANTED}"
+
+
+def test_an_env_file_that_is_not_there_is_named_beside_what_is_unset(tmp_path: Path) -> None:
+    nor = "nor is there the env_file, demo.env"
+    assert redis(tmp_path, "$A", {}) == f"{PLACE}: found $A, and A is not set ({nor}); {WANTED}"
 
 
 def test_a_value_left_out_is_a_problem_of_whoever_needs_it(tmp_path: Path) -> None:
