@@ -325,6 +325,8 @@ def _drop_origin(target: psycopg.Connection, name: str) -> None:
             if time.monotonic() > until:
                 raise SyncError(f"origin {name} is in use: {sentence(exc)}; stop what applies, run this again") from exc
             time.sleep(_LOOK_S)
+        except psycopg.errors.UndefinedObject:
+            return  # whoever wrote under it has dropped it just now
         else:
             return
 
