@@ -25,6 +25,9 @@ _BLANK: Final = "[...document.querySelectorAll('article img')].filter(each => !e
 _WIDE: Final = """[...document.querySelectorAll('article table')].map(each => each.parentElement)
   .filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.innerText.split("\\n")[0])"""
 
+_CUT: Final = """[...document.querySelectorAll('article .highlight:not(.drawn) pre > code')]
+  .filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.innerText.split("\\n")[0])"""
+
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: Any, **__: Any) -> None:
@@ -70,10 +73,15 @@ def test_every_page_fits_its_window_and_is_whole(browser: Browser, site: Path, a
 
 
 def _looked_at(page: Page) -> Iterator[str]:
-    """Yield what is wrong with a page: on a desk every table fits, on a phone those that are wide are moved aside."""
+    """Yield what is wrong with a page: on a desk every table fits, on a phone those that are wide are moved aside.
+
+    Commands go on in the next line there; what is drawn by characters (``drawn``) is moved aside, too.
+    """
     for name, size in (("phone", PHONE), ("desktop", DESKTOP)):
         page.set_viewport_size({"width": size["width"], "height": size["height"]})
         if (overflow := page.evaluate(_OVERFLOW)) > 0:
             yield f"{overflow} px wider than a {name}"
+        if size == PHONE:
+            yield from (f"a command is cut on a phone: {first}" for first in page.evaluate(_CUT))
     yield from (f"a table is wider than the page: {first}" for first in page.evaluate(_WIDE))
     yield from (f"a picture is not there: {source}" for source in page.evaluate(_BLANK))

@@ -79,6 +79,14 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_begins_with_what_it_is_about(page: Path) -> None:
+    title, _, rest = page.read_text().partition("\n")
+    assert title.startswith("# ")
+    assert re.match(r"[A-Z\"`\[*]", rest.lstrip("\n")), "a sentence comes before headings, commands and tables"
+    assert not rest.lstrip("\n").startswith("```")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_anchors_lead_to_headings(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
