@@ -62,7 +62,9 @@ def _tell(capability: str, found: Refilled) -> None:
     for name, rows in found.tables.items():
         counts = f"{rows.inserted:,} inserted, {rows.updated:,} updated, {rows.deleted:,} deleted"
         out.print(f"{capability}: {name}: {counts}", markup=False, soft_wrap=True)
-    out.print(f"{capability}: the {found.stack}'s tables are filled, and both streams begun anew; comparing", style="dim")
+    out.print(
+        f"{capability}: the {found.stack}'s tables are filled, and both streams begun anew; comparing", style="dim"
+    )
 
 
 def _watched(steps: Generator[Progress, None, Refilled], capability: str) -> Refilled:
