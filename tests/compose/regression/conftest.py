@@ -47,12 +47,14 @@ _SAMPLE: Final = re.compile(r"^strangler_proxy_requests_total(\{.*\}) (\S+)$", r
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests of each module: reads by the share, then writes by the owner, then what looks at both."""
-    places = [number for number, item in enumerate(items) if HERE in item.path.parents]
-    order = {path: number for number, path in enumerate(dict.fromkeys(items[number].path for number in places))}
-    ours = sorted((items[number] for number in places), key=lambda item: (order[item.path], *_wanted(item)))
-    for number, item in zip(places, ours, strict=True):
-        items[number] = item
+    """Sort the tests of each module: reads by the share, then writes by the owner, then what looks at both.
+
+    They come after all others, since containers rest from then on.
+    """
+    ours = [item for item in items if HERE in item.path.parents]
+    order = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in ours))}
+    others = [item for item in items if HERE not in item.path.parents]
+    items[:] = [*others, *sorted(ours, key=lambda item: (order[item.path], *_wanted(item)))]
 
 
 def _wanted(item: pytest.Item) -> tuple[bool, bool, bool, int]:
