@@ -52,6 +52,11 @@ class Suspect:
         return any(image in self.monolith[: look + 2] for look, image in enumerate(self.service))
 
     @property
+    def moving(self) -> bool:
+        """Whether both sides were written between the last two looks: nobody can tell yet whether it differs."""
+        return all(len(side) > 1 and side[-1] != side[-2] for side in (self.monolith, self.service))
+
+    @property
     def kind(self) -> Kind:
         if not self.service[-1]:
             return Kind.MISSING

@@ -72,7 +72,8 @@ class Difference:
 class TableVerdict:
     """What was found in one table. ``unseen`` ranges differ too; there was too much to look at each row.
 
-    ``keys`` are those of the differing rows, as many as were asked for.
+    ``keys`` are those of the differing rows, as many as were asked for. ``moving`` of them were written on both sides
+    at the last look still: what is to come of them decides.
     """
 
     source: str
@@ -85,6 +86,7 @@ class TableVerdict:
     extra: int
     differing: int
     in_flight: int
+    moving: int
     unseen_ranges: int
     unseen_rows: int
     differences: tuple[Difference, ...]
@@ -127,6 +129,11 @@ class Verdict:
         return all(table.equal for table in self.tables)
 
     @property
+    def undecided(self) -> bool:
+        """Whether what differs is nothing but rows that were written on both sides while they were looked at."""
+        return all(table.found == table.moving and not table.unseen_ranges for table in self.tables)
+
+    @property
     def keys(self) -> dict[str, tuple[Key, ...]]:
         """The keys of differing rows by target table, as many as were asked for."""
         return {table.target: table.keys for table in self.tables if table.keys}
@@ -162,7 +169,7 @@ def to_json(verdict: Verdict, width: int) -> dict[str, Any]:
 
 def _table_json(table: TableVerdict, width: int) -> dict[str, Any]:
     values = asdict(replace(table, differences=(), keys=()))
-    del values["keys"]
+    del values["keys"], values["moving"]
     return {
         **values,
         "differences": [_difference_json(each, width) for each in table.differences],

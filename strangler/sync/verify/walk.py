@@ -19,6 +19,10 @@ from strangler.sync.verify.verdict import Cell, Difference, Progress, TableVerdi
 _WAYS: Final = 16
 _LEAF: Final = 100
 _LOOKS: Final = 4
+# Rows that are written all the time are looked at in quick succession, if they are few: so often, in so many turns.
+_CHASED: Final = 100
+_GLANCES: Final = 30
+_TURNS: Final = 20
 # Where more rows than this differ, what more there are is not looked at one by one: the answer is known.
 _SUSPECTS: Final = 10_000
 # Keys in one statement.
@@ -89,6 +93,7 @@ class Walk:
             extra=kinds.count(Kind.EXTRA) + sum(service.rows for _, _, service in self._absent),
             differing=kinds.count(Kind.DIFFERING),
             in_flight=self._in_flight,
+            moving=sum(each.moving for each in self._suspects),
             unseen_ranges=len(self._unseen),
             unseen_rows=sum(max(monolith.rows, service.rows) for _, monolith, service in self._unseen),
             differences=tuple(differences),
@@ -164,7 +169,8 @@ class Walk:
         for look in range(_LOOKS):
             if not self._suspects:
                 return
-            monolith = self._checksums(self.pair.monolith, self.table.monolith)
+            keys = [each.key for each in self._suspects]
+            monolith = self._checksums(self.pair.monolith, self.table.monolith, keys)
             if (
                 look
                 and self.proving
@@ -172,9 +178,33 @@ class Walk:
             ):
                 return  # the service has had all the time that the stream takes, and there is nothing else to come to
             self.settle()
-            service = self._checksums(self.pair.service, self.table.service)
+            service = self._checksums(self.pair.service, self.table.service, keys)
             self._suspects, arrived = look_again(self._suspects, monolith, service)
             self._in_flight += arrived
+        self._chase()
+
+    def _chase(self) -> None:
+        """Tell rows apart that change faster than looks come: what the service shows the monolith must have shown."""
+        moving = [each.key for each in self._suspects if each.moving]
+        if not 0 < len(moving) <= _CHASED:
+            return
+        seen: dict[Key, set[Image]] = {key: set() for key in moving}
+        for _ in range(_TURNS):
+            for _ in range(_GLANCES):
+                monolith = self._checksums(self.pair.monolith, self.table.monolith, moving)
+                for key in moving:
+                    seen[key].add(monolith.get(key, ()))
+            service = self._checksums(self.pair.service, self.table.service, moving)
+            arrived = {key for key in moving if service.get(key, ()) in seen[key]}
+            self._suspects = [each for each in self._suspects if each.key not in arrived]
+            self._in_flight += len(arrived)
+            moving = [key for key in moving if key not in arrived]
+            if not moving:
+                return
+        self._suspects = [
+            each.again(monolith.get(each.key, ()), service.get(each.key, ())) if each.key in moving else each
+            for each in self._suspects
+        ]
 
     def _settle_ranges(self) -> None:
         """Compare once more what was not looked at row by row."""
@@ -186,8 +216,7 @@ class Walk:
                 self._in_flight += max(tally.rows for tally in rows)
             self._descend(*each)
 
-    def _checksums(self, side: Side, reading: Reading) -> dict[Key, Image]:
-        keys = [each.key for each in self._suspects]
+    def _checksums(self, side: Side, reading: Reading, keys: Sequence[Key]) -> dict[Key, Image]:
         asked = [side.ask(reading.checksums_of(part), reading) for part in _parts(keys)]
         return {key: image for each in asked for key, image in _by_key(each.result()).items()}
 

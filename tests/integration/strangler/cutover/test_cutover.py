@@ -230,6 +230,29 @@ def test_rows_that_differ_keep_the_owner_where_it_is_and_nobody_waits(shop: Shop
         assert owners(shop) == ["monolith"]
 
 
+def test_a_row_that_is_written_all_the_time_keeps_nobody(shop: Shop) -> None:
+    over, written = threading.Event(), [0]
+
+    def write_on() -> None:
+        with psycopg.connect(shop.pair.forward.source_url, autocommit=True) as source:
+            while not over.is_set():
+                source.execute("update author set name = 'Name ' || %s where id = 1", [written[0] + 1])
+                written[0] += 1
+
+    with in_shadow(shop), ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write_on)
+        try:
+            until(lambda: written[0] > 100, "it is written")
+            assert shop("verify")[0] == 0
+            assert shop.say("cutover", "books", *WHY)[0] == 0
+            with pytest.raises(psycopg.Error) as refused:
+                writing.result(20)
+            assert refused.value.sqlstate == fencing.STATE
+        finally:
+            over.set()
+        assert shop.pair.target("select name from author where id = 1") == [(f"Name {written[0]}",)]
+
+
 def test_what_changes_while_the_proof_is_made_ready_is_compared_under_the_fence(shop: Shop) -> None:
     asked = Asked(capability="books", who="ann", reason="trying")
     with in_shadow(shop), Publisher.open(shop.project) as publisher:

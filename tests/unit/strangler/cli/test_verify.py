@@ -27,6 +27,7 @@ def verdict(*differences: Difference) -> Verdict:
         extra=kinds.count(Kind.EXTRA),
         differing=kinds.count(Kind.DIFFERING),
         in_flight=0,
+        moving=0,
         unseen_ranges=0,
         unseen_rows=0,
         differences=differences,

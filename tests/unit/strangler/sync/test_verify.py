@@ -118,6 +118,13 @@ def test_a_row_that_stands_still_differs_however_often_the_monolith_changes_it()
     assert stuck.kind is Kind.EXTRA
 
 
+def test_a_row_that_both_sides_wrote_at_the_last_look_is_not_decided() -> None:
+    assert looked((2, 1), (4, 3)).moving
+    assert not looked((2, 1)).moving
+    assert not looked((2, 1), (4, 1)).moving  # it stands still
+    assert not looked((2, 1), (4, 3), (4, 5)).moving  # nothing else is to come
+
+
 def test_what_the_monolith_wrote_back_later_does_not_excuse_an_earlier_look() -> None:
     assert not looked((2, 1), (2, 3), (1, 3)).in_flight
 
