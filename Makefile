@@ -74,7 +74,7 @@ has-compiler:
 	@command -v cc >/dev/null && $(PYTHON) -c 'import sysconfig, pathlib, sys; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
 
 test-compiled: $(COMPILED)/.ready  ## Run the tests of the proxy and the sync with their hot paths compiled, but for those that are slow
-	@rm -rf $(COMPILED)/tests $(COMPILED)/docs && cp -r tests docs pyproject.toml $(COMPILED)
+	@rm -rf $(COMPILED)/tests $(COMPILED)/docs && cp -r tests docs compose pyproject.toml $(COMPILED)
 	@cd $(COMPILED) && export PYTHONPATH=$$PWD && \
 	  ../../$(BIN)/python -c 'import strangler_proxy.forward as hot; assert hot.__file__.endswith(".so"), hot.__file__' && \
 	  ../../$(BIN)/python -m pytest -n $(WORKERS) -m "not interpreted and not slow" $(ARGS) \
