@@ -36,7 +36,8 @@ LOOK_S: Final = 0.02
 """How often it looks; the streams tell no more often."""
 # Each stream tells once a second, since it carries a heartbeat.
 _SILENT_S: Final = 3.0
-# As many writes at once as browsers have connections, twice; what is beyond may lie outside of the promise.
+# As many writes at once as browsers have connections, twice; what is beyond may lie outside of the promise. The last of
+# them: browsers tell what was set last at the end (RFC 6265, section 5.4).
 _MOST_COOKIES: Final = 12
 _MOST_STREAMS: Final = 20_000
 # A client is told to forget no name but those that a proxy draws.
@@ -88,7 +89,7 @@ def _token_in(cookie: bytes, keys: Keys) -> Token | None:
 
 def token_in(cookies: dict[bytes, bytes], keys: Keys, now: float) -> Token | None:
     """Return what still counts at ``now`` (Unix seconds) of the tokens in a request's ``cookies``, None for nothing."""
-    few = [value for value in cookies.values() if len(value) <= LONGEST][:_MOST_COOKIES]
+    few = [value for value in cookies.values() if len(value) <= LONGEST][-_MOST_COOKIES:]
     tokens = [token for value in few if (token := _token_in(value, keys)) is not None]
     if len(tokens) == 1 and all(mark.counts(now) for mark in tokens[0].marks):
         return tokens[0]  # mostly it is so: 2 us less
@@ -114,7 +115,7 @@ def cookie_lines(mark: Mark, before: Token | None, cookies: Iterable[bytes], key
     token = merged([*tokens, Token(marks=(mark,))], mark.at)
     if token is None:
         return b""
-    names = list(cookies)[:_MOST_COOKIES]
+    names = list(cookies)[-_MOST_COOKIES:]
     attributes = b"; Path=/; HttpOnly; SameSite=Lax" + (b"; Secure" if secure else b"")
     name = CAUSAL_COOKIE + b"%08x" % getrandbits(32)
     value = sign_token(token, keys).encode("ascii")

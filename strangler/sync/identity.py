@@ -56,20 +56,39 @@ def prove_history(sender: Walsender, source: psycopg.Connection, server: Server,
     A standby that has become the server goes on from all that it had: where that is more than was applied, and the slot
     came along with it, nothing is missing.
     """
+    lacks = lacking(sender, server, at)
+    if lacks is not None:
+        raise StreamBroken(f"{lacks}; {_ANEW}")
     if server.timeline == at.timeline:
         return
-    since = f"the server was promoted or restored since (timeline {server.timeline} after {at.timeline})"
-    left = sender.left_at(at.timeline)
-    if left is None:
-        raise StreamBroken(f"{since}, from another past than this stream's; {_ANEW}")
-    if at.lsn > left:
-        raise StreamBroken(
-            f"{since} at {lsn_text(left)}, and lacks what was applied from there to {lsn_text(at.lsn)}; {_ANEW}"
-        )
+    since = _since(server, at)
+    if at.copying:  # a chunk is ahead of the stream, and may have what the new server lacks
+        raise StreamBroken(f"{since}, while its tables were copied; {_ANEW}")
     try:
         prove_slot(source, at)
     except StreamBroken as exc:
         raise StreamBroken(f"{since}, and {exc}") from exc
+
+
+def lacking(sender: Walsender, server: Server, at: Standing) -> str | None:
+    """Return why a server lacks something that was applied; None where it has all of it, as far as that can be told.
+
+    Two standbys that were promoted from one server, one after the other, may call their timelines alike.
+    """
+    if server.timeline == at.timeline:
+        if at.lsn <= server.position:
+            return None
+        return f"the server ends at {lsn_text(server.position)}, before the {lsn_text(at.lsn)} that was applied"
+    left = sender.left_at(at.timeline, server.timeline) if server.timeline > at.timeline else None
+    if left is None:
+        return f"{_since(server, at)}, from another past than this stream's"
+    if at.lsn > left:
+        return f"{_since(server, at)} at {lsn_text(left)}, and lacks what was applied from there to {lsn_text(at.lsn)}"
+    return None
+
+
+def _since(server: Server, at: Standing) -> str:
+    return f"the server was promoted or restored since (timeline {server.timeline} after {at.timeline})"
 
 
 def prove_publication(source: psycopg.Connection, at: Standing) -> None:

@@ -11,7 +11,8 @@ whatever tells of that is looked at first.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 import psycopg
@@ -21,10 +22,11 @@ from strangler.ledger import Line, Publisher
 from strangler.project import Project, TableMapping
 from strangler.project.referred import going_back
 from strangler.sync import anew as beginning
-from strangler.sync import fence, fencing, filling, install, raising, reacting, watermark
+from strangler.sync import fence, fencing, filling, identity, install, raising, reacting, transfer, watermark
 from strangler.sync.anew import Anew, anew
 from strangler.sync.check import policies_of
 from strangler.sync.direction import Direction, Way, directions
+from strangler.sync.errors import SyncError
 from strangler.sync.fence import Claim
 from strangler.sync.levelling import Levelled, Levelling
 from strangler.sync.mapping import condition
@@ -35,6 +37,7 @@ from strangler.sync.syncing import Asked, leading
 from strangler.sync.verdicts import Tell, keeping
 from strangler.sync.verify import Progress as Comparing
 from strangler.sync.verify import Verdict, Verifying
+from strangler.sync.walsender import Walsender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,8 @@ class Seen:
     ``claims`` are those of the stacks' databases, None where there is none. Of the stream into the owner's,
     ``applied`` is how far that database knows it to be, None where it knows of none, ``confirmed`` how far its slot is,
     None where that is gone; the one that ``leads`` from the owner has its slot there still, or not. Where a refill has
-    ``begun`` the first anew, and was cut short, none of it says anything.
+    ``begun`` the first anew, and was cut short, none of it says anything. ``doubt`` is what the other database knows of
+    the owner's server, and does not fit it: it had more from there than there is.
     """
 
     claims: Mapping[Stack, Claim | None]
@@ -52,6 +56,7 @@ class Seen:
     confirmed: int | None
     leads: bool
     begun: bool = False
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,11 @@ def refuse(state: State, seen: Seen, *, accept_loss: bool) -> None:
         )
     if seen.begun or accept_loss:
         return
+    if seen.doubt is not None:
+        raise Refused(
+            f"{was} was put back itself, as it seems: {seen.doubt}. What only the {other} has since would go; look at"
+            " that first (strangler sync verify), and say --accept-loss where the owner's rows count all the same"
+        )
     if seen.applied is None or (seen.confirmed is not None and seen.confirmed > seen.applied):
         applied = "nothing" if seen.applied is None else lsn_text(seen.applied)
         confirmed = "" if seen.confirmed is None else f", and its slot is at {lsn_text(seen.confirmed)}"
@@ -125,19 +135,20 @@ def refill(
     forward, back = directions(project.capabilities[asked.capability], project)
     ahead, into = (forward, back) if state.owner is Stack.MONOLITH else (back, forward)
     words = hold_words(asked.capability)
-    refuse(state, _look(ahead, into, words), accept_loss=accept_loss)
-    _shut(asked, project, publisher, ahead, state.epoch)
-    with ahead.open() as ends:
-        for database, direction in zip(ends, (into, ahead), strict=True):
-            beginning.hold(database, direction.name, words)
     done: dict[str, Rewritten] = {}
-    for direction in (into, ahead):
-        # What is a reference is the monolith's always.
-        tables = [each for each in direction.tables if each.reference or direction is ahead]
-        with anew(direction, words) as begun:
-            if tables:
-                done |= yield from _filled(begun, tables, _wheres(forward, direction), chunk_rows)
-            begun.open()
+    with _alone(ahead):
+        refuse(state, _look(ahead, into, words), accept_loss=accept_loss)
+        _shut(asked, project, publisher, ahead, state.epoch)
+        with ahead.open() as ends:
+            for database, direction in zip(ends, (into, ahead), strict=True):
+                beginning.hold(database, direction.name, words)
+        for direction in (into, ahead):
+            # What is a reference is the monolith's always.
+            tables = [each for each in direction.tables if each.reference or direction is ahead]
+            with anew(direction, words) as begun:
+                if tables:
+                    done |= yield from _filled(begun, tables, _wheres(forward, direction), chunk_rows)
+                begun.open()
     found = Refilled(stack=state.owner.other, tables=done)
     evidence = {"stack": str(found.stack), **asdict(found.whole), "accept_loss": accept_loss}
     publisher.ledger.note(Line(asked.capability, "sync-refill", asked.who, asked.reason, evidence))
@@ -170,7 +181,36 @@ def _look(ahead: Direction, into: Direction, words: str) -> Seen:
             confirmed=confirmed,
             leads=_confirmed(owner, ahead.name) is not None,
             begun=at is not None and at.given_up == words,
+            doubt=_doubt(owner, other, ahead),
         )
+
+
+def _doubt(owner: psycopg.Connection, other: psycopg.Connection, ahead: Direction) -> str | None:
+    """Return what the stream from the owner has brought to the other database, and the owner's server lacks."""
+    at = watermark.standing(other, ahead.name) if watermark.exists(other) else None
+    if at is None or not at.system:  # none was begun, or it is held only
+        return None
+    with Walsender(ahead.source_url, f"strangler {ahead.capability} refill") as sender:
+        server = sender.server()
+        if server.system != at.system:
+            return f"the stream from it was begun on another server ({at.system}, and this is {server.system})"
+        lacks = identity.lacking(sender, server, at)
+    # A database that is made anew and filled from a dump has lost its slots, and has its publications anew.
+    if _confirmed(owner, ahead.name) is None and identity.publication(owner, ahead.name) != at.publication:
+        lacks = lacks or "neither the slot nor the publication of the stream from it is there as it was"
+    return lacks
+
+
+@contextmanager
+def _alone(ahead: Direction) -> Iterator[None]:
+    """Keep a second refill off. Raises ``SyncError``."""
+    with transfer.open_database(ahead.target_url, ahead.target, "strangler refill") as other:
+        row = other.execute(
+            "select pg_try_advisory_lock(hashtextextended(%s, 0))", [f"strangler refill {ahead.capability}"]
+        ).fetchone()
+        if row is None or not row[0]:
+            raise SyncError(f"{ahead.capability} is being refilled by somebody else; nothing was changed")
+        yield
 
 
 def _confirmed(source: psycopg.Connection, slot: str) -> int | None:

@@ -82,11 +82,10 @@ class Walsender:
         system, timeline, position, _ = self._row("IDENTIFY_SYSTEM")
         return Server(system=system, timeline=int(timeline), position=lsn_of(position))
 
-    def left_at(self, timeline: int) -> int | None:
-        """Return where the server's history left an earlier ``timeline``; None where it was never on it."""
-        server = self.server()
-        _, history = self._row(f"TIMELINE_HISTORY {server.timeline}")
-        return left_at(history, timeline)
+    def left_at(self, earlier: int, now: int) -> int | None:
+        """Return where the history of timeline ``now`` left an ``earlier`` one; None where it was never on it."""
+        _, history = self._row(f"TIMELINE_HISTORY {now}")
+        return left_at(history, earlier)
 
     def make_slot(self, slot: str, patience_s: float) -> tuple[str, str]:
         """Make a slot; return its position, and the name of a snapshot that sees what was committed up to there.
@@ -174,7 +173,7 @@ class Walsender:
             if state is None or state.startswith(_SHUT_DOWN):
                 raise Unreachable(f"the replication session broke off: {_first_line(answer.error_message)}")
             raise StreamBroken(_first_line(answer.error_message))
-        return [(answer.get_value(0, column) or b"").decode() for column in range(answer.nfields)]
+        return [(answer.get_value(0, column) or b"").decode(errors="replace") for column in range(answer.nfields)]
 
     def _said(self) -> str:
         return _first_line(self._session.error_message)

@@ -19,10 +19,12 @@ from strangler.sync.verify.verdict import Cell, Difference, Progress, TableVerdi
 _WAYS: Final = 16
 _LEAF: Final = 100
 _LOOKS: Final = 4
-# Rows that are written all the time are looked at in quick succession, if they are few: so often, in so many turns.
+# Rows that are written all the time are looked at in quick succession, if they are few: so often, in so many turns, for
+# so long at most.
 _CHASED: Final = 100
 _GLANCES: Final = 30
 _TURNS: Final = 20
+_CHASE_S: Final = 3.0
 # Where more rows than this differ, what more there are is not looked at one by one: the answer is known.
 _SUSPECTS: Final = 10_000
 # Keys in one statement.
@@ -176,6 +178,7 @@ class Walk:
                 and self.proving
                 and all(monolith.get(each.key, ()) == each.monolith[-1] for each in self._suspects)
             ):
+                self._suspects = [each.again(each.monolith[-1], each.service[-1]) for each in self._suspects]
                 return  # the service has had all the time that the stream takes, and there is nothing else to come to
             self.settle()
             service = self._checksums(self.pair.service, self.table.service, keys)
@@ -186,25 +189,28 @@ class Walk:
     def _chase(self) -> None:
         """Tell rows apart that change faster than looks come: what the service shows the monolith must have shown."""
         moving = [each.key for each in self._suspects if each.moving]
-        if not 0 < len(moving) <= _CHASED:
+        if not (0 < len(moving) <= _CHASED and self.table.walkable):
             return
         seen: dict[Key, set[Image]] = {key: set() for key in moving}
-        for _ in range(_TURNS):
+        until, looks = time.monotonic() + _CHASE_S, list[tuple[dict[Key, Image], dict[Key, Image]]]()
+        while len(looks) < _TURNS and time.monotonic() < until:
             for _ in range(_GLANCES):
                 monolith = self._checksums(self.pair.monolith, self.table.monolith, moving)
                 for key in moving:
                     seen[key].add(monolith.get(key, ()))
             service = self._checksums(self.pair.service, self.table.service, moving)
+            looks.append((monolith, service))
             arrived = {key for key in moving if service.get(key, ()) in seen[key]}
             self._suspects = [each for each in self._suspects if each.key not in arrived]
             self._in_flight += len(arrived)
             moving = [key for key in moving if key not in arrived]
             if not moving:
                 return
-        self._suspects = [
-            each.again(monolith.get(each.key, ()), service.get(each.key, ())) if each.key in moving else each
-            for each in self._suspects
-        ]
+        for monolith, service in looks[-2:]:
+            self._suspects = [
+                each.again(monolith.get(each.key, ()), service.get(each.key, ())) if each.key in moving else each
+                for each in self._suspects
+            ]
 
     def _settle_ranges(self) -> None:
         """Compare once more what was not looked at row by row."""

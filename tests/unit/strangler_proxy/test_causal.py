@@ -68,6 +68,17 @@ def test_writes_at_once_lose_nothing_to_each_other() -> None:
     assert len(jar) == 1
 
 
+def test_of_very_many_writes_at_once_the_last_ones_count() -> None:
+    jar: dict[bytes, bytes] = {}
+    for position in range(1, 31):
+        jar = kept(jar, cookie_lines(mark(position), None, {}, KEYS, secure=False))
+    found = token_in(jar, KEYS, NOON)
+    assert found == Token(marks=(mark(30),))
+    jar = kept(jar, cookie_lines(mark(31), found, jar, KEYS, secure=False))
+    assert token_in(jar, KEYS, NOON) == Token(marks=(mark(31),))
+    assert len(jar) == 30 - 12 + 1
+
+
 def test_cookies_are_secure_where_the_request_was() -> None:
     lines = cookie_lines(mark(9), None, {b"strangler_causal_0123abcd": b"x"}, KEYS, secure=True)
     assert lines.count(b"; Secure\r\n") == lines.count(b"\r\n") == 2

@@ -18,6 +18,7 @@ from strangler.ledger import Publisher
 from strangler.local import Postgres
 from strangler.project import Project
 from strangler.sync import install, refilling
+from strangler.sync.direction import directions
 from strangler.sync.errors import SyncError
 from strangler.sync.refilling import hold_words
 from strangler.sync.syncing import Asked
@@ -216,6 +217,34 @@ def test_who_was_put_back_and_owns_is_not_taken_for_the_truth(shop: Shop, postgr
     with shop.running():
         assert shop.say("sync", "refill", "books", "--accept-loss", *WHY)[0] == 0
     assert shop.pair.source("select id from book where id >= 600") == []
+
+
+def test_an_owner_that_was_put_back_is_known_by_what_came_from_it(
+    apart: Shop, service_server: Postgres, tmp_path: Path
+) -> None:
+    shop, pair = apart, apart.pair
+    with in_shadow(shop):
+        assert shop.say("cutover", "books", *WHY)[0] == 0
+    # The stream into the service stands from here on, so that its slot knows no more than a dump does.
+    file = dumped(service_server, pair.forward.target_url, tmp_path / "dump")
+    pair.keep(directions(shop.project.capabilities["books"], shop.project)[1])
+    assert may(shop, Stack.SERVICE, ADD.format(600, 600))
+    same(shop, ALL)
+    pair.stop()
+    restored(service_server, pair.forward.target_url, file)
+    code, _, err = shop.say("sync", "refill", "books", *WHY)
+    assert (code, "its database was put back itself, as it seems" in " ".join(err.split())) == (2, True), err
+    assert pair.source("select count(*) from book where id = 600") == [(1,)]
+
+
+def test_two_do_not_fill_at_once(shop: Shop) -> None:
+    with in_shadow(shop), psycopg.connect(shop.pair.forward.target_url) as other:
+        other.execute("select pg_advisory_lock(hashtextextended('strangler refill books', 0))")
+        code, _, err = shop.say("sync", "refill", "books", *WHY)
+        assert (code, "is being refilled by somebody else" in " ".join(err.split())) == (2, True), err
+        assert shop.state["stage"] == "shadow"
+        shop.pair.source(ADD.format(600, 600))
+        same(shop, ALL)
 
 
 def test_whoever_writes_for_long_is_waited_for_and_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,7 @@ def test_an_owner_that_is_not_what_it_was_is_never_followed(found: Seen, why: st
         (seen(claim(), claim(), confirmed=101), "it knows 0/64, and its slot is at 0/65"),
         (seen(claim(), claim(), applied=None, confirmed=None), "it knows nothing"),
         (seen(claim(), claim(), confirmed=None, leads=False), "neither stream has its slot any more"),
+        (seen(claim(), claim(), doubt="it ends too early"), "put back itself, as it seems: it ends too early"),
     ],
 )
 def test_one_that_knows_less_than_was_confirmed_is_followed_only_at_a_loss_that_is_accepted(
