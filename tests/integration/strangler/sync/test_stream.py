@@ -539,6 +539,8 @@ def test_what_cannot_be_told_to_a_server_that_is_gone_is_told_as_such(shop: Pair
     """A session tells how far it came while what ended it is raised: no other error must come in its place."""
     shop.keep(shop.forward)
     shop.stop()
+    free = f"select not active from pg_replication_slots where slot_name = '{shop.forward.name}'"
+    until(lambda: shop.source(free) == [(True,)], "the server has missed its reader")
     with Walsender(shop.forward.source_url, "strangler tests") as sender:
         sender.start(shop.forward.name, 0, {"proto_version": "1", "publication_names": quoted(shop.forward.name)})
         ended = "select pg_terminate_backend(pid) from pg_stat_replication where application_name = 'strangler tests'"
