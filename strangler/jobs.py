@@ -69,8 +69,8 @@ def app(project: Project) -> Celery:
         except LedgerError:
             return  # the ledger is down or not made yet: the next tick asks again
 
-    celery.task(name=COPY_CHUNK)(copy_chunk)
-    celery.task(name=REPAIR)(repair)
+    celery.task(name=COPY_CHUNK, shared=False)(copy_chunk)  # shared, every other application would have them, too
+    celery.task(name=REPAIR, shared=False)(repair)
     return celery
 
 

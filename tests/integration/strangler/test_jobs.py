@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from celery import Celery
 
 from strangler import jobs
 from strangler.capability import SetReads
@@ -117,3 +118,10 @@ def test_a_broker_that_is_down_is_said_at_once_and_without_its_password(library:
         list(backfill.follow(project, run, jobs.submitter(project)))
     assert time.monotonic() - began < 10
     assert "hidden" not in str(caught.value)
+
+
+def test_its_tasks_are_no_other_application_s(library: Library) -> None:
+    for _ in range(2):
+        jobs.app(library.project)
+    assert not {jobs.COPY_CHUNK, jobs.REPAIR} & set(Celery("another").tasks)
+    assert {jobs.COPY_CHUNK, jobs.REPAIR} <= set(jobs.app(library.project).tasks)
