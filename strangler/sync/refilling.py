@@ -101,18 +101,11 @@ def refuse(state: State, seen: Seen, *, accept_loss: bool) -> None:
         )
     if seen.begun or accept_loss:
         return
-    if seen.doubt is not None:
+    doubt = seen.doubt or _behind(seen)
+    if doubt is not None:
         raise Refused(
-            f"{was} was put back itself, as it seems: {seen.doubt}. What only the {other} has since would go; look at"
-            " that first (strangler sync verify), and say --accept-loss where the owner's rows count all the same"
-        )
-    if seen.applied is None or (seen.confirmed is not None and seen.confirmed > seen.applied):
-        applied = "nothing" if seen.applied is None else lsn_text(seen.applied)
-        confirmed = "" if seen.confirmed is None else f", and its slot is at {lsn_text(seen.confirmed)}"
-        raise Refused(
-            f"{was} was put back itself, as it seems: of the stream that comes into it, it knows {applied}{confirmed}."
-            f" What only the {other} has since would go; look at that first (strangler sync verify), and say"
-            " --accept-loss where the owner's rows count all the same"
+            f"{was} was put back itself, as it seems: {doubt}. What only the {other} has since would go; look at that"
+            " first (strangler sync verify), and say --accept-loss where the owner's rows count all the same"
         )
     if seen.confirmed is None and not seen.leads:
         raise Refused(
@@ -120,6 +113,15 @@ def refuse(state: State, seen: Seen, *, accept_loss: bool) -> None:
             f" which owns, or the {other}'s; look at what only the {other} has (strangler sync verify), and say"
             " --accept-loss where the owner's rows count"
         )
+
+
+def _behind(seen: Seen) -> str | None:
+    """Return how the owner's database knows less of the stream into it than was confirmed; None where it does not."""
+    if seen.applied is not None and (seen.confirmed is None or seen.confirmed <= seen.applied):
+        return None
+    applied = "nothing" if seen.applied is None else lsn_text(seen.applied)
+    confirmed = "" if seen.confirmed is None else f", and its slot is at {lsn_text(seen.confirmed)}"
+    return f"of the stream that comes into it, it knows {applied}{confirmed}"
 
 
 def refill(
