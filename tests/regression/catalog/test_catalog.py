@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import product
 
+import psycopg
 import pytest
 
 from strangler.regression import BothStacks, Case
+from tests.fixtures.shop import Shop
 from tests.regression.catalog.cases import CASES, CATEGORIES, PRODUCTS
 from tests.regression.named import shown
 from tests.regression.through import Through
@@ -77,3 +79,16 @@ def test_the_pages_of_a_list_hold_every_product_once(both_stacks: BothStacks) ->
         seen += [product["id"] for product in page["results"]]
         target = page["next"] and page["next"].removeprefix("http://localhost:8000")
     assert len(seen) == len(set(seen)) == page["count"]
+
+
+def test_a_product_that_nobody_has_reviewed_has_no_rating(both_stacks: BothStacks, shop: Shop) -> None:
+    assert both_stacks.agree(unreviewed(shop)).json()["rating"] is None
+
+
+def unreviewed(shop: Shop) -> Case:
+    """Return a request for a product without a review; where people buy, any may have one by now."""
+    with psycopg.connect(shop.monolith) as connection:
+        query = "SELECT id FROM catalog_product WHERE rating IS NULL AND is_active ORDER BY id DESC LIMIT 1"
+        row = connection.execute(query).fetchone()
+    assert row is not None, "every product has been reviewed"
+    return Case(target=f"{PRODUCTS}{row[0]}/")

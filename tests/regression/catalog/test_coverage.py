@@ -13,7 +13,7 @@ from strangler.regression.surface import Surface
 from tests.fixtures.shop import Shop
 from tests.regression.catalog.cases import CASES
 from tests.regression.catalog.pages import PAGES, of_products
-from tests.regression.catalog.test_catalog import SHOWN
+from tests.regression.catalog.test_catalog import SHOWN, unreviewed
 
 UNSEEN: Final = {
     "GET /api/catalog/categories/ 400": "a page that is none is not found; nothing else of the list can be wrong",
@@ -24,7 +24,7 @@ UNSEEN: Final = {
 def test_everything_that_the_catalog_promises_has_a_case(
     monolith: Stack, promised: dict[str, Surface], coverage: Judge, shop: Shop
 ) -> None:
-    asked = [(case, monolith.ask(case)) for case in (*CASES, *PAGES, *_product(shop))]
+    asked = [(case, monolith.ask(case)) for case in (*CASES, *PAGES, *_product(shop), unreviewed(shop))]
     for target in SHOWN:
         unchanged = Case(target=target, headers={"If-None-Match": monolith.ask(Case(target=target)).header("etag")})
         asked.append((unchanged, monolith.ask(unchanged)))

@@ -2,6 +2,7 @@
 
 from tests.regression.catalog.test_catalog import (
     pytestmark,
+    test_a_product_that_nobody_has_reviewed_has_no_rating,
     test_both_stacks_answer_alike,
     test_conditional_requests_are_answered_alike,
     test_the_pages_of_a_list_hold_every_product_once,
