@@ -150,7 +150,8 @@ class _Session:
         heard = None if listener is None else listener.take
         self._intake = Intake([_expected(each) for each in landings], at.lsn, self._flush, self._prove, seen, heard)
         self._decoder = Decoder(1)
-        self._beat_at = self._idle_at = self._durable_at = 0.0
+        self._beat_at = self._idle_at = 0.0
+        self._durable_at = time.monotonic() + _DURABLE_S
         self._hand = ThreadPoolExecutor(1, thread_name_prefix=direction.name)
         self._pending: Future[None] | None = None
         self._is_open = False  # something was handed over whose transaction is not whole

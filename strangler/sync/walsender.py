@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -17,6 +18,11 @@ from strangler.sync.errors import RightMissing, StreamBroken, SyncError, TimedOu
 from strangler.sync.pgoutput import lsn_of, lsn_text
 
 _CONNECT_TIMEOUT_S: Final = 5
+# A walsender sends each change by itself, and whoever waits is woken for each, at the cost of both: 104,000 messages
+# took 0.80 s, and 0.38 s of the reader's processor, medians of three. Left to gather for so long they took 0.34 and
+# 0.06; for a millisecond, 0.65, since they fill the socket and the walsender waits. A piece is 16 KB at first.
+_GATHER_S: Final = 0.0003
+_PIECES: Final = 16
 _IN_USE: Final = b"55006"
 _CANCELLED: Final = b"57014"
 WITH_FAILOVER: Final = 170_000
@@ -143,10 +149,16 @@ class Walsender:
             yield bytes(data)
 
     def wait(self, patience: float) -> bool:
-        """Return whether something has come within ``patience`` seconds."""
+        """Return whether something has come within ``patience`` seconds; what follows at once is taken along."""
         if not self._readable.poll(max(0.0, patience * 1000)):
             return False
+        time.sleep(_GATHER_S)
         self._session.consume_input()
+        with suppress(psycopg.OperationalError):  # what came before the end is told first
+            for _ in range(_PIECES):
+                if not self._readable.poll(0):
+                    break
+                self._session.consume_input()
         return True
 
     def _over(self) -> Unreachable | StreamBroken:

@@ -28,7 +28,7 @@ BATCH, BATCHES = 20, 12
 
 @pytest.fixture
 def pair(postgres: Postgres, mortal: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    """A pair whose target can be killed, and whose stream makes small batches; catching up, the first is durable."""
+    """A pair whose target can be killed, and whose stream makes small batches and waits for the disk once an hour."""
     monkeypatch.setattr(stream, "_MOST", BATCH)
     monkeypatch.setattr(stream, "_DURABLE_S", 3_600)
     with between(postgres, mortal) as make:
@@ -46,7 +46,10 @@ class Standstill:
 
 @contextmanager
 def stopped_after(source: Postgres, pair: Pair, monkeypatch: pytest.MonkeyPatch, batches: int) -> Iterator[Standstill]:
-    """Run the forward stream until it has committed so many ``batches`` with rows; let it go at the end."""
+    """Run the forward stream until it has committed so many ``batches`` with rows; let it go at the end.
+
+    The first of them is durable.
+    """
     found, commit, counted = Standstill(), Applier.commit, [0]
 
     def commit_some(self: Applier, load: Load, *, durable: bool = True) -> None:
@@ -56,7 +59,7 @@ def stopped_after(source: Postgres, pair: Pair, monkeypatch: pytest.MonkeyPatch,
         if counted[0] > batches:
             found.stands.set()
             found.goes_on.wait(60)
-        commit(self, load, durable=durable)
+        commit(self, load, durable=durable or counted[0] == 1)
 
     def run() -> None:
         with suppress(psycopg.OperationalError, Unreachable):
