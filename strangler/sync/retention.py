@@ -15,6 +15,7 @@ from strangler.sync import install, status, transfer, watermark
 from strangler.sync.direction import Direction, Way
 from strangler.sync.errors import SyncError, Unreachable
 from strangler.sync.holding import Holders
+from strangler.sync.sessions import Sessions
 from strangler.sync.status import Status
 
 Tell = Callable[[str], None]
@@ -42,14 +43,20 @@ class Retention:
         self._project, self._tell = project, tell
         self._said: dict[str, Verdict] = {}
         self._holders = Holders(tell)
+        self._sessions = Sessions("strangler retention")
 
     def look(self, directions: Sequence[Direction]) -> None:
         """Look at every slot: name what keeps it back, warn of those that keep much, give up those past the budget."""
         for each in directions:
-            found = status.of(each)
+            found = status.of(each, self._sessions)
+            if not found.begun:  # whoever has removed it may be about to drop its database
+                self._sessions.end(each.source_url, each.target_url)
             if found.held is not None:
                 self._holders.hear(each.source, each.name, found.held, time.monotonic())
             self._judge(each, found)
+
+    def close(self) -> None:
+        self._sessions.close()
 
     def _judge(self, direction: Direction, found: Status) -> None:
         budget = self._project.sync.retention

@@ -137,6 +137,7 @@ class _Watches:
     ) -> None:
         retention, routine, observing = Retention(project, told), Routine(project, told), Observing(project, told)
         self._told = told
+        self._retention = retention
         self._looks: dict[str, tuple[float, Look]] = {
             "retention": (_GUARD_S, lambda _: retention.look(chosen)),
             "routine": (_GUARD_S, routine.look),
@@ -156,6 +157,7 @@ class _Watches:
     def end(self) -> None:
         for thread in self._threads:
             thread.join(_END_S)  # a comparison may wait for a stream that does not move; it writes nothing
+        self._retention.close()
 
 
 def _watch(name: str, look: Look, every_s: float, over: threading.Event, told: Callable[[str], None]) -> None:

@@ -22,6 +22,7 @@ from strangler.sync.fence import Claim
 from strangler.sync.holding import Held, held
 from strangler.sync.plan import Progress
 from strangler.sync.reacting import Reacting
+from strangler.sync.sessions import Sessions
 from strangler.sync.verdicts import NOTHING_KNOWN, Last
 
 FRESH_S: Final = 10.0
@@ -164,9 +165,12 @@ def _asked(files: CapabilityFiles, project: Project, hands: Executor) -> Callabl
     return told
 
 
-def of(direction: Direction) -> Status:
-    """Return where one stream stands, whatever state its ends are in."""
+def of(direction: Direction, sessions: Sessions | None = None) -> Status:
+    """Return where one stream stands, whatever state its ends are in; asked in ``sessions`` where there are some."""
     try:
+        if sessions is not None:
+            source = sessions.at(direction.source_url, direction.source)
+            return _between(direction, source, sessions.at(direction.target_url, direction.target))
         with direction.open() as (source, target):
             return _between(direction, source, target)
     except (Unreachable, psycopg.Error) as exc:

@@ -301,15 +301,11 @@ def _off_the_disk(bed: Bed) -> Iterator[None]:
 def _followed(ours: Ours, core: int) -> Iterator[None]:
     """Stream meanwhile, with the walsender on ``core``."""
     slot = ours.bed.forward.name
-    ours.bed.begin()
-    try:
-        with ours.running([OTHER_CORE]):
-            await_reader(ours.bed.source, slot)
-            pin_reader(ours.bed.source, slot, core)
-            _passed(ours.bed)
-            yield
-    finally:
-        ours.bed.end()
+    with ours.bed.following(), ours.running([OTHER_CORE]):
+        await_reader(ours.bed.source, slot)
+        pin_reader(ours.bed.source, slot, core)
+        _passed(ours.bed)
+        yield
 
 
 @contextmanager

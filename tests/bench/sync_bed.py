@@ -139,6 +139,16 @@ class Bed:
     def end(self) -> None:
         install.remove(self.forward)
 
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Have both streams begun meanwhile, on two sides that are equal, as they are where the sync is on."""
+        both = directions(self.project.capabilities[CAPABILITY], self.project)
+        with ExitStack() as stack:
+            for each in both:
+                stack.callback(install.remove, each)
+                install.install(each, copying=False)
+            yield
+
     def program(self, name: str) -> str:
         """Return the path of one of PostgreSQL's own programs, of the servers' version."""
         return self.source.program(name)

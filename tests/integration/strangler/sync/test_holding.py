@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -144,20 +144,20 @@ def test_a_prepared_transaction_is_named_with_what_ends_it() -> None:
 @pytest.mark.usefixtures("at_once")
 def test_whoever_runs_the_streams_says_each_transaction_once(shop: Pair, database_url: str, tmp_path: Path) -> None:
     told: list[str] = []
-    watch = Retention(project_of(shop, tmp_path, database_url), told.append)
     both = (shop.forward, shop.back)  # one server here: a slot of either is kept back
-    with session(shop.forward.source_url, "insert into author values (1, 'Ann')") as other:
+    with closing(Retention(project_of(shop, tmp_path, database_url), told.append)) as watch:
+        with session(shop.forward.source_url, "insert into author values (1, 'Ann')") as other:
+            watch.look(both)
+            watch.look(both)
+            [said] = told
+            pid = other.info.backend_pid
         watch.look(both)
-        watch.look(both)
-        [said] = told
-        pid = other.info.backend_pid
+        with session(shop.forward.source_url, "insert into author values (1, 'Ann')"):
+            watch.look(both)
         assert said.startswith(f"source: slot {shop.forward.name} is kept back, and WAL with it, by process {pid} (")
         assert said.endswith(
             f", idle in transaction; to end it: select pg_terminate_backend({pid}); what it runs: strangler sync status"
         )
-    watch.look(both)
-    with session(shop.forward.source_url, "insert into author values (1, 'Ann')"):
-        watch.look(both)
     assert len(told) == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -201,7 +202,8 @@ def test_a_slot_that_keeps_too_much_is_given_up_and_readers_are_taken_back(shop:
         """Look with so many times the budget of what is kept now; a server has other things to write, too."""
         [found] = printed_json(shop.say("sync", "status", "--json"))
         budget = int(times * found["forward"]["kept_bytes"])
-        retention.Retention(replace(shop.project, sync=Sync(retention=budget)), told.append).look(both[:1])
+        with closing(retention.Retention(replace(shop.project, sync=Sync(retention=budget)), told.append)) as watch:
+            watch.look(both[:1])
 
     look(10)
     assert told == []
@@ -241,11 +243,33 @@ def test_one_that_reads_is_ended_when_its_stream_is_given_up(shop: Shop) -> None
     told = list[str]()
     with shop.running():
         until(lambda: running_slots(shop.pair) == 2, "both streams run")
-        retention.Retention(replace(shop.project, sync=Sync(retention=1)), told.append).look(
-            directions(shop.project.capabilities["books"], shop.project)
-        )
+        with closing(retention.Retention(replace(shop.project, sync=Sync(retention=1)), told.append)) as watch:
+            watch.look(directions(shop.project.capabilities["books"], shop.project))
     assert sum("was given up" in each for each in told) == 2
     assert running_slots(shop.pair) == 0
+
+
+def test_looking_after_slots_keeps_its_sessions_until_nothing_is_streamed(shop: Shop, postgres: Postgres) -> None:
+    both = directions(shop.project.capabilities["books"], shop.project)
+    shop("start")
+    with closing(retention.Retention(shop.project, pytest.fail)) as watch:
+        watch.look(both)
+        first = lookers(shop.pair)
+        watch.look(both)
+        assert lookers(shop.pair) == first
+        assert len(first) == 2
+        with psycopg.connect(postgres.url(), autocommit=True) as superuser:
+            superuser.execute("select pg_terminate_backend(pid) from unnest(%s::integer[]) as pid", [[*first]])
+        until(lambda: not lookers(shop.pair), "they are gone")
+        watch.look(both)
+        assert len(lookers(shop.pair) - first) == 2
+        assert shop("remove")[0] == 0
+        watch.look(both)
+        until(lambda: not lookers(shop.pair), "whoever drops a database now is not kept from it")
+
+
+def lookers(pair: Pair) -> set[int]:
+    return {pid for (pid,) in pair.source("select pid from pg_stat_activity where application_name ~ 'retention$'")}
 
 
 def running_slots(pair: Pair) -> int:
