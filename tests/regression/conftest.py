@@ -11,7 +11,6 @@ from typing import Final
 import psycopg
 import pytest
 
-from strangler.regression.pair import BothStacks, Comparison
 from strangler.regression.plugin import capability_of
 from strangler.regression.record import Record
 from strangler.regression.stack import Stack
@@ -22,10 +21,11 @@ from tests.fixtures.reviewed import left, restore_over
 from tests.fixtures.shop import Shop, shop, shop_project
 from tests.regression.people import People
 from tests.regression.promised import surfaces
+from tests.regression.remembering import both_stacks, remembered
 from tests.regression.stacks import PUBLIC_NAME, SIGNER, Share, ShopStacks
 from tests.regression.through import HALF, SHARES, Remembered, Through, by_stack
 
-__all__ = ["shop", "shop_project"]
+__all__ = ["both_stacks", "remembered", "shop", "shop_project"]
 
 Proxied = Callable[[Share], Stack]
 
@@ -97,22 +97,6 @@ def through(
         note=compared.note,
         directly=remembered,
     )
-
-
-@pytest.fixture(scope="module")
-def remembered() -> Remembered:
-    return Remembered()
-
-
-@pytest.fixture
-def both_stacks(both_stacks: BothStacks, remembered: Remembered) -> BothStacks:
-    """Both stacks; what they say is remembered for the proxy's turn."""
-
-    def note(comparison: Comparison) -> None:
-        both_stacks.note(comparison)
-        remembered.keep(both_stacks, comparison)
-
-    return replace(both_stacks, note=note)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from compose import stack
 from strangler.capability import Stack as Owner
 from strangler.project import Project
 from strangler.regression.addresses import StackAddresses
-from strangler.regression.pair import BothStacks, Comparison
 from strangler.regression.plugin import capability_of
 from strangler.regression.record import Record
 from strangler.regression.stack import Stack
@@ -34,10 +33,11 @@ from tests.compose.running import Running
 from tests.fixtures.shop import shop_project
 from tests.regression.people import People
 from tests.regression.promised import surfaces
+from tests.regression.remembering import both_stacks, remembered
 from tests.regression.stacks import PUBLIC_NAME, Share
 from tests.regression.through import SHARES, Remembered, Through, by_stack
 
-__all__ = ["shop_project"]
+__all__ = ["both_stacks", "remembered", "shop_project"]
 
 HERE: Final = Path(__file__).parent
 # Beats first: what they have sent is done before a worker has stopped.
@@ -154,22 +154,6 @@ def through(
         directly=remembered,
         keys=keys,
     )
-
-
-@pytest.fixture(scope="module")
-def remembered() -> Remembered:
-    return Remembered()
-
-
-@pytest.fixture
-def both_stacks(both_stacks: BothStacks, remembered: Remembered) -> BothStacks:
-    """Both stacks; what they say is remembered for the proxy's turn."""
-
-    def note(comparison: Comparison) -> None:
-        both_stacks.note(comparison)
-        remembered.keep(both_stacks, comparison)
-
-    return replace(both_stacks, note=note)
 
 
 @pytest.fixture(scope="session")
