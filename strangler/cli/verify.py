@@ -203,6 +203,11 @@ def _sentence(verdict: Verdict) -> Text:
     if verdict.equal:
         return Text(f"{verdict.capability}: equal, {rows:,} rows in {verdict.seconds:.1f} s", style="green")
     names = ", ".join(table.target for table in verdict.tables if not table.equal)
+    if verdict.undecided:
+        words = (
+            f"not decided in {names}: such rows are compared again while nobody writes, or under the fence of a cutover"
+        )
+        return Text(f"{verdict.capability}: {words}", style="bold yellow")
     return Text(f"{verdict.capability}: different in {names}", style="bold red")
 
 
@@ -214,6 +219,8 @@ def _differences(table: TableVerdict, width: int) -> Iterator[RenderableType]:
     said = [f"{count:,} {_KINDS[kind]}" for count, kind in zip(counts, Kind, strict=True) if count]
     if table.unseen_ranges:
         said.append(f"and up to {table.unseen_rows:,} more in {table.unseen_ranges:,} ranges that were not looked at")
+    if table.moving:
+        said.append(f"{table.moving:,} of them written on both sides as often as they were looked at")
     yield Text.assemble((table.target, "bold"), " ", (f"(from {table.source})", "dim"), ": ", ", ".join(said))
     rows = [each for each in table.differences if each.cells]
     if rows:

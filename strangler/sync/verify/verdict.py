@@ -169,7 +169,7 @@ def to_json(verdict: Verdict, width: int) -> dict[str, Any]:
 
 def _table_json(table: TableVerdict, width: int) -> dict[str, Any]:
     values = asdict(replace(table, differences=(), keys=()))
-    del values["keys"], values["moving"]
+    del values["keys"]
     return {
         **values,
         "differences": [_difference_json(each, width) for each in table.differences],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,18 @@ def lines(found: Verdict, width: int = 100) -> list[str]:
     with console.capture() as capture:
         console.print(view(found, width))
     return [line.rstrip() for line in capture.get().split("\n")][3:]
+
+
+def test_what_is_written_all_the_time_is_not_said_to_differ() -> None:
+    found = verdict(differing(Cell(column="views", monolith="7", service="8")))
+    [table] = found.tables
+    moving = replace(found, tables=(replace(table, moving=1),))
+    assert lines(found)[-2] == "books: different in title"
+    assert "1 differing, 1 of them written on both sides as often as they were looked at" in "\n".join(
+        lines(moving, 200)
+    )
+    assert lines(moving, 200)[-2].startswith("books: not decided in title: ")
+    assert to_json(moving, 100)["tables"][0]["moving"] == 1
 
 
 def test_a_row_is_shown_column_by_column() -> None:
