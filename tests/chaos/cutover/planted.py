@@ -262,7 +262,7 @@ def plan(name: str, seed: int = 1) -> Plan:
     """Return a short run with a fault in it: no other trouble, and enough traffic that it comes to something."""
     return Plan(
         transitions=3,
-        most=3,
+        most=6,  # one that does not begin, as on a machine that is too busy for the gates, shows nothing
         seed=seed,
         troubled=0.0,
         load=Crowded(clients=16, think_s=0.1, tasks_per_s=20.0, seed=seed),
