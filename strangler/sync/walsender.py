@@ -19,7 +19,7 @@ from strangler.sync.pgoutput import lsn_of, lsn_text
 
 _CONNECT_TIMEOUT_S: Final = 5
 # A walsender sends each change by itself, and whoever waits is woken for each, at the cost of both: 104,000 messages
-# took 0.80 s, and 0.38 s of the reader's processor, medians of three. Left to gather for so long they took 0.34 and
+# took 0.81 s, and 0.38 s of the reader's processor, medians of three. Left to gather for so long they took 0.34 and
 # 0.06; for a millisecond, 0.65, since they fill the socket and the walsender waits. A piece is 16 KB at first.
 _GATHER_S: Final = 0.0003
 _PIECES: Final = 16

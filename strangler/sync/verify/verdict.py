@@ -170,6 +170,7 @@ def to_json(verdict: Verdict, width: int) -> dict[str, Any]:
 def _table_json(table: TableVerdict, width: int) -> dict[str, Any]:
     values = asdict(replace(table, differences=(), keys=()))
     del values["keys"]
+    values["undecided"] = values.pop("moving")
     return {
         **values,
         "differences": [_difference_json(each, width) for each in table.differences],

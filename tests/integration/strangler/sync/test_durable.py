@@ -28,9 +28,16 @@ BATCH, BATCHES = 20, 12
 
 @pytest.fixture
 def pair(postgres: Postgres, mortal: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    """A pair whose target can be killed, and whose stream makes small batches and waits for the disk once an hour."""
+    """A pair whose target can be killed, and whose stream makes small batches; catching up, the first is durable."""
     monkeypatch.setattr(stream, "_MOST", BATCH)
-    monkeypatch.setattr(stream, "_DURABLE_S", 3_600)
+    monkeypatch.setattr(stream, "_DURABLE_S", 0)
+    commit = stream._Session._commit
+
+    def once(self: stream._Session, *, durable: bool = True) -> None:
+        monkeypatch.setattr(stream, "_DURABLE_S", 3_600)  # the next one is due then
+        commit(self, durable=durable)
+
+    monkeypatch.setattr(stream._Session, "_commit", once)
     with between(postgres, mortal) as make:
         yield make(THING, ITEM, MAPPING)
 
@@ -46,10 +53,7 @@ class Standstill:
 
 @contextmanager
 def stopped_after(source: Postgres, pair: Pair, monkeypatch: pytest.MonkeyPatch, batches: int) -> Iterator[Standstill]:
-    """Run the forward stream until it has committed so many ``batches`` with rows; let it go at the end.
-
-    The first of them is durable.
-    """
+    """Run the forward stream until it has committed so many ``batches`` with rows; let it go at the end."""
     found, commit, counted = Standstill(), Applier.commit, [0]
 
     def commit_some(self: Applier, load: Load, *, durable: bool = True) -> None:
@@ -59,7 +63,7 @@ def stopped_after(source: Postgres, pair: Pair, monkeypatch: pytest.MonkeyPatch,
         if counted[0] > batches:
             found.stands.set()
             found.goes_on.wait(60)
-        commit(self, load, durable=durable or counted[0] == 1)
+        commit(self, load, durable=durable)
 
     def run() -> None:
         with suppress(psycopg.OperationalError, Unreachable):

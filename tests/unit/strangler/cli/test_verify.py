@@ -58,7 +58,7 @@ def test_what_is_written_all_the_time_is_not_said_to_differ() -> None:
         lines(moving, 200)
     )
     assert lines(moving, 200)[-2].startswith("books: not decided in title: ")
-    assert to_json(moving, 100)["tables"][0]["moving"] == 1
+    assert to_json(moving, 100)["tables"][0]["undecided"] == 1
 
 
 def test_a_row_is_shown_column_by_column() -> None:
