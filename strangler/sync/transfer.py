@@ -51,6 +51,8 @@ def open_database(url: str, what: str, application: str = "strangler backfill") 
             keepalives_idle=_IDLE_S,
             keepalives_interval=_INTERVAL_S,
             keepalives_count=_COUNT,
+            # No keepalives while an answer is due: a network that swallows all would be waited for for minutes.
+            tcp_user_timeout=1_000 * (_IDLE_S + _INTERVAL_S * _COUNT),
         )
     except psycopg.OperationalError as exc:
         raise Unreachable(f"the {what} does not answer: {str(exc).strip().splitlines()[0]}") from exc
