@@ -13,7 +13,7 @@ again. Whoever is told, and acts on it elsewhere, is told of what is ``durable``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -49,6 +49,7 @@ _BEGIN: Final = sql.SQL(
 _NONE: Final[frozenset[int]] = frozenset()
 _THERE: Final = frozenset([-1])
 
+Compose = Callable[[Landing], sql.Composable]
 Tombstone = tuple[str, str, list[str], bool, list[int]]
 Parts = dict[frozenset[int], tuple[int, int]]
 """By the positions of the columns that did not come: the number of the part, and how many rows are in it.
@@ -110,6 +111,7 @@ class Applier:
         self._guarded: set[str] = set()  # tables that were written, and that only the sync may write
         self._had: set[str] = set()  # tables that had rows already which were to be made
         self._marker: int | None = None
+        self._statements: dict[tuple[str, Compose], bytes] = {}
 
     def prepare(self, batch: Batch, *, alone: bool = False) -> Load:
         """Return ``batch`` as it is sent. Nothing is done with the target, which may be busy with another one."""
@@ -222,13 +224,21 @@ class Applier:
         row = cursor.fetchone()
         return (row[0], row[1], row[2]) if row else (False, False, self.at.fetches)
 
+    def _said(self, landing: Landing, compose: Compose) -> bytes:
+        """Return a statement that is the same for each batch, put together once."""
+        key = (landing.projection.mapping.target, compose)
+        found = self._statements.get(key)
+        if found is None:
+            found = self._statements[key] = compose(landing).as_bytes(self._target)
+        return found
+
     # --- staging ---
 
     def _stage(self, table: Staged) -> None:
         with self._target.cursor() as cursor:
             if self._staged:
-                cursor.execute(table.landing.clearing())
-            with cursor.copy(table.landing.copy()) as copy:
+                cursor.execute(self._said(table.landing, Landing.clearing))
+            with cursor.copy(self._said(table.landing, Landing.copy)) as copy:
                 for block in table.blocks:
                     copy.write(block)
 
@@ -238,9 +248,9 @@ class Applier:
         if changes.emptied:
             self._target.execute(landing.empty())
         if changes.gone:
-            self._target.execute(landing.delete())
+            self._target.execute(self._said(landing, Landing.delete))
         if landing.projection.mapping.where and changes.rows:
-            self._target.execute(landing.leave())
+            self._target.execute(self._said(landing, Landing.leave))
 
     # --- rows that others refer to ---
 
@@ -325,19 +335,19 @@ class Applier:
         """Write whole rows: those of a table that tells apart were made, and should not be in the target yet."""
         table = landing.projection.mapping.target
         if self._copying or not landing.tells_apart or rows < _MANY or table in self._had:
-            self._target.execute(landing.upsert())
+            self._target.execute(self._said(landing, Landing.upsert))
             return
         try:
-            self._target.execute(_TRY.format(landing.make()))
+            self._target.execute(self._said(landing, _trying))
         except psycopg.errors.UniqueViolation:
             self._target.execute(_UNDO)
             self._had.add(table)  # a row went and came back in one batch, or somebody else made it
-            self._target.execute(landing.upsert())
+            self._target.execute(self._said(landing, Landing.upsert))
 
     def _overwrite(self, landing: Landing, rows: int) -> None:
         # Planned each time: what was planned for a small table reads all of it when it has grown.
-        statement = landing.amend(THERE, frozenset())
-        if statement is None or self._target.execute(statement, prepare=False).rowcount < rows:
+        statement = self._said(landing, _overwriting)
+        if not statement or self._target.execute(statement, prepare=False).rowcount < rows:
             self._target.execute(landing.make_anew())  # somebody took some out
 
     def _move(self, landing: Landing, before: RowKey, after: RowKey, *, onto: bool = False) -> None:
@@ -418,6 +428,14 @@ class Applier:
                 "insert into strangler_sync.tombstone (stream, target, key, gone, xids) values (%s, %s, %s, %s, %s)",
                 rows,
             )
+
+
+def _trying(landing: Landing) -> sql.Composable:
+    return _TRY.format(landing.make())
+
+
+def _overwriting(landing: Landing) -> sql.Composable:
+    return landing.amend(THERE, frozenset()) or sql.SQL("")
 
 
 def _guarded(load: Load) -> Iterable[str]:

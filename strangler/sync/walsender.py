@@ -21,7 +21,7 @@ _CONNECT_TIMEOUT_S: Final = 5
 # A walsender sends each change by itself, and whoever waits is woken for each, at the cost of both: 104,000 messages
 # took 0.81 s, and 0.38 s of the reader's processor, medians of three. Left to gather for so long they took 0.34 and
 # 0.06; for a millisecond, 0.65, since they fill the socket and the walsender waits. A piece is 16 KB at first.
-_GATHER_S: Final = 0.0003
+GATHER_S: Final = 0.0003
 _PIECES: Final = 16
 _IN_USE: Final = b"55006"
 _CANCELLED: Final = b"57014"
@@ -148,18 +148,21 @@ class Walsender:
                 raise self._over()
             yield bytes(data)
 
-    def wait(self, patience: float) -> bool:
-        """Return whether something has come within ``patience`` seconds; what follows at once is taken along."""
+    def wait(self, patience: float, gather: float = GATHER_S) -> int:
+        """Return in how many pieces something came within ``patience`` seconds, 0 for nothing.
+
+        What follows within ``gather`` seconds is taken along.
+        """
         if not self._readable.poll(max(0.0, patience * 1000)):
-            return False
-        time.sleep(_GATHER_S)
+            return 0
+        time.sleep(gather)
         self._session.consume_input()
+        pieces = 1
         with suppress(psycopg.OperationalError):  # what came before the end is told first
-            for _ in range(_PIECES):
-                if not self._readable.poll(0):
-                    break
+            while pieces <= _PIECES and self._readable.poll(0):
                 self._session.consume_input()
-        return True
+                pieces += 1
+        return pieces
 
     def _over(self) -> Unreachable | StreamBroken:
         answer = self._session.get_result() if self._session.status == pq.ConnStatus.OK else None

@@ -1,7 +1,7 @@
 """What a stream costs whoever writes the rows: pgbench on the owner's server, with the sync on and off.
 
-The owner's server and pgbench have a core for themselves; the target and the sync have the other one, as they have
-machines of their own elsewhere. So the target does not wait for the one disk either, but for rows that say so. The
+The owner's server and pgbench have a core for themselves, the one that the disk's interrupts come to; the target and
+the sync have the other one, and the target is in memory: elsewhere they have machines and disks of their own. The
 walsender is on the other core, as where a server has one to spare, or on the owner's one, where it takes a part of what
 there is. Every write is of the streamed table, which is the worst case.
 """
@@ -25,12 +25,12 @@ from tests.bench.rounds import percentile
 from tests.bench.sync_bed import Bed
 from tests.bench.sync_peers import surroundings
 
-OWNER_CORE: Final = 0
-OTHER_CORE: Final = 1
 SHARE: Final = 0.6
 """Of what the owner can do at most, by itself: at that rate times are taken."""
 _CLIENTS: Final = 4
 _WARM_S: Final = 2
+_PROBES: Final = 100
+_BLOCK: Final = 4096
 # A customer looks at an order and pays it, and another one is placed: what a shop does all day, in one transaction.
 _SCRIPT: Final = r"""
 \set id random({low}, {high})
@@ -44,10 +44,43 @@ commit;
 
 
 @dataclass(frozen=True, slots=True)
+class Cores:
+    """Which core is the owner's, and which is for everything else."""
+
+    owner: int
+    other: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Cores:
+        """Give the owner the core that interrupts of the disk under ``folder`` come to.
+
+        On the other one they would wait for what is busy there, and the owner with them, as on no server of its own.
+        """
+        before = _interrupts()
+        with tempfile.TemporaryFile(dir=folder) as file:
+            for _ in range(_PROBES):
+                file.write(bytes(_BLOCK))
+                file.flush()
+                os.fsync(file.fileno())
+        came = [after - earlier for after, earlier in zip(_interrupts(), before, strict=True)]
+        chosen = sorted(os.sched_getaffinity(0), key=lambda core: -came[core])
+        return cls(chosen[0], chosen[1])
+
+
+def _interrupts() -> list[int]:
+    """Return how many interrupts of devices each core had (proc_interrupts(5)); others have a word for a number."""
+    head, *lines = Path("/proc/interrupts").read_text().splitlines()
+    cores = len(head.split())
+    devices = [line.split()[1 : 1 + cores] for line in lines if line.split()[0].rstrip(":").isdigit()]
+    return [sum(map(int, each)) for each in zip(*devices, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """The source of a bed as pgbench loads it."""
 
     bed: Bed
+    cores: Cores
     script: Path
     seconds: int
 
@@ -74,7 +107,7 @@ class Owner:
             check=True,
             capture_output=True,
             text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {OWNER_CORE}),
+            preexec_fn=lambda: os.sched_setaffinity(0, {self.cores.owner}),
             timeout=20 * self.seconds,
         )
         return done.stdout
@@ -86,19 +119,18 @@ def owner(bed: Bed, seconds: int) -> Iterator[Owner]:
     bed.run(bed.source, "drop sequence if exists placed")
     [(low, high)] = bed.run(bed.source, "select min(id), max(id) from purchase where id > 1")
     bed.run(bed.source, f"create sequence placed start {high + 1}")
-    cores = sorted(os.sched_getaffinity(0))
+    every, cores = sorted(os.sched_getaffinity(0)), Cores.of(bed.source.folder.parent)
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(_SCRIPT.format(low=low, high=high))
         script.flush()
-        _pin(bed.source, [OWNER_CORE])
-        _pin(bed.target, [OTHER_CORE])
+        _pin(bed.source, [cores.owner])
+        _pin(bed.target, [cores.other])
         try:
-            found = Owner(bed, Path(script.name), seconds)
-            Owner(bed, Path(script.name), _WARM_S).most()
-            yield found
+            Owner(bed, cores, Path(script.name), _WARM_S).most()
+            yield Owner(bed, cores, Path(script.name), seconds)
         finally:
-            _pin(bed.source, cores)
-            _pin(bed.target, cores)
+            _pin(bed.source, every)
+            _pin(bed.target, every)
 
 
 def durations(lines: Sequence[str]) -> Iterator[float]:

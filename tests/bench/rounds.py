@@ -14,6 +14,16 @@ def paired(rounds: int, ours: Callable[[], T], peer: Callable[[], T]) -> list[tu
     return [pair(number, ours, peer) for number in range(rounds)]
 
 
+def in_turns(rounds: int, *sides: Callable[[], T]) -> list[tuple[T, ...]]:
+    """Return what each of ``sides`` measured in each round, in their order; each goes first in its turn."""
+    found = []
+    for number in range(rounds):
+        first = number % len(sides)
+        measured = [side() for side in (*sides[first:], *sides[:first])]
+        found.append((*measured[len(sides) - first :], *measured[: len(sides) - first]))
+    return found
+
+
 def pair(number: int, ours: Callable[[], T], peer: Callable[[], T]) -> tuple[T, T]:
     """Return what both measured in the round of that number.
 

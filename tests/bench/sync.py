@@ -12,17 +12,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 from strangler.sync import filling, watermark
 from strangler.sync.pgoutput import lsn_of
 from tests.bench import sync_peers
-from tests.bench.owner import OTHER_CORE, OWNER_CORE, SHARE, owner
-from tests.bench.rounds import pair, paired, percentile
+from tests.bench.owner import SHARE, Owner, owner
+from tests.bench.rounds import in_turns, pair, paired, percentile
 from tests.bench.row import Row, row, said
-from tests.bench.sync_bed import Bed, made
+from tests.bench.sync_bed import MEMORY, Bed, made
 from tests.bench.sync_load import CHANGES_EACH, CHANGES_IN_TRAFFIC, Traffic, stretch
 from tests.bench.sync_run import COMPILED, ROOT, Ours, await_reader, pin_reader, watched
 from tests.fixtures.waiting import until
@@ -32,6 +32,7 @@ ROWS: Final = int(os.environ.get("ROWS", "1000000"))
 CHANGES: Final = int(os.environ.get("CHANGES", "100000"))
 SECONDS: Final = int(os.environ.get("SECONDS", "5"))
 PACE: Final = 2_000
+_TAILS: Final = 3
 _MOST_LAG_MS: Final = 250.0
 _MOST_MB: Final = 200
 _PATIENCE_S: Final = 600
@@ -45,8 +46,18 @@ def measure(only: str = "") -> Iterator[Row]:
     """
     if not (COMPILED / ".ready").exists():
         raise SystemExit("the sync is measured compiled; make bench compiles it")
+    peaks: list[float] = []
+    if only != "owner":
+        yield from _beside_peers(only, peaks)
+    if only in ("", "owner"):
+        yield from _owner(peaks)
+    if not only:
+        yield _megabytes("memory of sync run, its most in all of this", max(peaks))
+
+
+def _beside_peers(only: str, peaks: list[float]) -> Iterator[Row]:
     with made(ROWS) as bed, made(ROWS // 10) as small:
-        ours, few = Ours(bed), Ours(small)
+        ours, few = Ours(bed, peaks=peaks), Ours(small, peaks=peaks)
         _check(ours)
         if only in ("", "backfill"):
             yield from _backfills(ours, few)
@@ -56,8 +67,6 @@ def measure(only: str = "") -> Iterator[Row]:
         for name, rows in _OF_EQUAL_SIDES.items():
             if only in ("", name):
                 yield from rows(ours, few)
-        if not only:
-            yield _megabytes("memory of sync run, its most in all of this", max(ours.peaks))
 
 
 def _check(ours: Ours) -> None:
@@ -254,66 +263,68 @@ def _equal(ours: Ours) -> None:
 # --- what it costs the owner ---
 
 
-def _owner(ours: Ours, _: Ours) -> Iterator[Row]:
-    """The owner's writes with the sync and without, at the same rate and as fast as they go."""
-    with owner(ours.bed, SECONDS) as writer:
-        rate = SHARE * writer.most()
+def _owner(peaks: list[float]) -> Iterator[Row]:
+    """The owner's writes with the sync, with another reader in its place, and without, at one rate; and its most."""
+    with made(ROWS, MEMORY) as bed:
+        ours = Ours(bed, peaks=peaks)
+        _check(ours)
+        _equal(ours)
+        with owner(bed, SECONDS) as writer:
+            yield from _written(ours, writer)
 
-        def alone() -> tuple[float, float]:
-            return writer.tail(rate), writer.most()
 
-        def beside(reading: AbstractContextManager[None]) -> tuple[float, float]:
-            with reading:
-                return alone()
+def _written(ours: Ours, writer: Owner) -> Iterator[Row]:
+    rate, own, other = SHARE * writer.most(), writer.cores.owner, writer.cores.other
 
-        def apart() -> list[tuple[tuple[float, float], tuple[float, float]]]:
-            return paired(ROUNDS, lambda: beside(_followed(ours, OTHER_CORE)), alone)
+    def tail(beside: AbstractContextManager[None]) -> float:
+        with beside:
+            return writer.tail(rate)
 
-        with _off_the_disk(ours.bed):
-            elsewhere = apart()
-        on_disk = apart()
-        shared = paired(ROUNDS, lambda: beside(_followed(ours, OWNER_CORE)), lambda: beside(_read(ours.bed)))
+    def most(beside: AbstractContextManager[None]) -> float:
+        with beside:
+            return writer.most()
+
+    def followed(core: int) -> AbstractContextManager[None]:
+        return _followed(ours, core, other)
+
+    def read(core: int) -> AbstractContextManager[None]:
+        return _read(ours.bed, core, other)
+
     what = f"the owner's writes at {SHARE:.0%} of its maximum, p99"
-    itself, read = "itself without the sync", "pg_recvlogical in its place"
-    on_one = ", walsender on its one core"
-    for rounds, where, target in ((elsewhere, "", 1.3), (on_disk, ", the target on its disk", None)):
-        yield said(row(what + where, "ms", itself, target, [(on[0], off[0]) for on, off in rounds], at_most=True))
-        rates = [(on[1], off[1]) for on, off in rounds]
-        yield said(row("the owner's maximum" + where, "transactions/s", itself, None, rates))
-    yield said(row(what + on_one, "ms", read, None, [(on[0], other[0]) for on, other in shared], at_most=True))
-    rates = [(on[1], other[1]) for on, other in shared]
-    yield said(row("the owner's maximum" + on_one, "transactions/s", read, None, rates))
+    itself, reader = "itself with neither", "pg_recvlogical in its place"
+    tails = in_turns(
+        _TAILS * ROUNDS, lambda: tail(followed(other)), lambda: tail(read(other)), lambda: tail(nullcontext())
+    )
+    rounds = [(synced, alone) for synced, _, alone in tails]
+    yield said(row(what, "ms", itself, 1.3, rounds, at_most=True))
+    rounds = [(received, alone) for _, received, alone in tails]
+    yield said(row(f"{what}, with pg_recvlogical", "ms", itself, None, rounds, at_most=True))
+    rates = paired(ROUNDS, lambda: most(followed(other)), lambda: most(nullcontext()))
+    yield said(row("the owner's maximum", "transactions/s", itself, None, rates))
+    shared = paired(ROUNDS, lambda: tail(followed(own)), lambda: tail(read(own)))
+    yield said(row(f"{what}, walsender on its one core", "ms", reader, None, shared, at_most=True))
 
 
 @contextmanager
-def _off_the_disk(bed: Bed) -> Iterator[None]:
-    """Have the target not wait for the disk meanwhile, which is the owner's: elsewhere it has one of its own."""
-    bed.run(bed.target, "alter system set fsync = off")
-    bed.run(bed.target, "select pg_reload_conf()")
-    try:
-        yield
-    finally:
-        bed.run(bed.target, "alter system reset fsync")
-        bed.run(bed.target, "select pg_reload_conf()")
-
-
-@contextmanager
-def _followed(ours: Ours, core: int) -> Iterator[None]:
-    """Stream meanwhile, with the walsender on ``core``."""
-    slot = ours.bed.forward.name
-    with ours.bed.following(), ours.running([OTHER_CORE]):
-        await_reader(ours.bed.source, slot)
-        pin_reader(ours.bed.source, slot, core)
-        _passed(ours.bed)
+def _followed(ours: Ours, core: int, other: int) -> Iterator[None]:
+    """Stream meanwhile, with the walsender on ``core`` and all else on the ``other``, as the sync does for hours."""
+    bed, slot = ours.bed, ours.bed.forward.name
+    with bed.following(), ours.running([other]):
+        await_reader(bed.source, slot)
+        pin_reader(bed.source, slot, core)
+        _passed(bed)
+        with bed.looking(bed.source) as source:  # a session that begins takes 7 ms of the owner's core
+            looks = "select from pg_stat_activity where application_name = 'strangler retention'"
+            until(lambda: source.execute(looks).rowcount, "slots are looked after", _PATIENCE_S)
         yield
 
 
 @contextmanager
-def _read(bed: Bed) -> Iterator[None]:
+def _read(bed: Bed, core: int, other: int) -> Iterator[None]:
     """Have PostgreSQL's own program read the same changes meanwhile, and throw them away."""
-    with sync_peers.receiving(bed, OTHER_CORE):
+    with sync_peers.receiving(bed, other):
         await_reader(bed.source, sync_peers.SLOT)
-        pin_reader(bed.source, sync_peers.SLOT, OWNER_CORE)
+        pin_reader(bed.source, sync_peers.SLOT, core)
         yield
 
 
@@ -385,7 +396,6 @@ _OF_EQUAL_SIDES: Final[Mapping[str, Callable[[Ours, Ours], Iterable[Row]]]] = {
     "verify": _verifies,
     "apply": _apply,
     "memory": _large_transaction,
-    "owner": _owner,
     "lag": _lag,
 }
-PARTS: Final = ("backfill", *_OF_EQUAL_SIDES)
+PARTS: Final = ("backfill", *_OF_EQUAL_SIDES, "owner")

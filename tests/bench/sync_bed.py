@@ -36,6 +36,8 @@ _SETTINGS: Final = {
     "maintenance_work_mem": "256MB",
     "autovacuum": "off",  # it would come to one side of a pair and not to the other; the bed looks after its tables
 }
+MEMORY: Final = Path("/dev/shm")
+_FEW_FILES: Final = {"max_wal_size": "2GB"}  # of a server in memory
 PURCHASE: Final = """
 create table purchase (
   id bigint primary key, customer_id integer not null, reference uuid not null, status varchar(20) not null,
@@ -155,14 +157,16 @@ class Bed:
 
 
 @contextmanager
-def made(rows: int) -> Iterator[Bed]:
+def made(rows: int, target_in: Path | None = None) -> Iterator[Bed]:
     """Run two servers, with ``rows`` orders in the one, and no sale yet in the other."""
     folder = Path(tempfile.mkdtemp(prefix="strangler-bench-"))
+    other = Path(tempfile.mkdtemp(prefix="strangler-bench-", dir=target_in))
+    settings = _SETTINGS if target_in is None else {**_SETTINGS, **_FEW_FILES}
     try:
         with ExitStack() as stack:
             servers = [
-                stack.enter_context(Postgres(folder=folder / name, port=free_port(), settings=_SETTINGS))
-                for name in ("source", "target")
+                stack.enter_context(Postgres(folder=where / name, port=free_port(), settings=chosen))
+                for name, where, chosen in (("source", folder, _SETTINGS), ("target", other, settings))
             ]
             valkey = stack.enter_context(Valkey(folder=folder / "valkey", port=free_port()))
             for server, table in zip(servers, (PURCHASE, _TARGET + ";" + PURCHASE), strict=True):
@@ -175,6 +179,7 @@ def made(rows: int) -> Iterator[Bed]:
             yield bed
     finally:
         shutil.rmtree(folder)
+        shutil.rmtree(other)
 
 
 def _furnish(server: Postgres, table: str) -> None:

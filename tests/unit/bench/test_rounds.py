@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench.owner import durations
-from tests.bench.rounds import delays, paired, percentile
+from tests.bench.rounds import delays, in_turns, paired, percentile
 
 
 def test_the_sides_take_turns_and_ours_stands_first_in_each_pair() -> None:
@@ -20,6 +22,16 @@ def test_the_sides_take_turns_and_ours_stands_first_in_each_pair() -> None:
     rounds = paired(3, lambda: measured("ours"), lambda: measured("peer"))
     assert rounds == [("ours", "peer")] * 3
     assert order == ["ours", "peer", "peer", "ours", "ours", "peer"]
+
+
+def test_each_of_many_sides_goes_first_in_its_turn_and_stands_in_its_place() -> None:
+    order = []
+
+    def side(name: str) -> Callable[[], str]:
+        return lambda: order.append(name) or name  # type: ignore[func-returns-value]
+
+    assert in_turns(4, side("a"), side("b"), side("c")) == [("a", "b", "c")] * 4
+    assert "".join(order) == "abcbcacababc"
 
 
 @pytest.mark.parametrize(
