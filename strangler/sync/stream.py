@@ -1,11 +1,11 @@
 """A stream as it runs: from the source's WAL into the target, batch by batch, for as long as it is wanted.
 
 How much goes into one transaction of the target depends on what is there: as long as more has arrived it is taken
-along, and as soon as nothing has, what is whole is applied, while the next batch is gathered already. A first change is
-applied at once, and what trickles in after it 33 times a second (ADR 0034). While it catches up it waits for the
-target's disk once a second, and tells others only what has come there. When a batch breaks a constraint, the session
-begins anew from the watermark with more care: a transaction of the source at a time, then a change at a time, in the
-order of the source. What fails even so stops this stream, and no other.
+along, and as soon as nothing has, what is whole is applied, while the next batch is gathered already; what trickles in
+is so applied 33 times a second, and a first change and a marker at once (ADR 0034). While it catches up it waits for
+the target's disk once a second, and tells others only what has come there. When a batch breaks a constraint, the
+session begins anew from the watermark with more care: a transaction of the source at a time, then a change at a time,
+in the order of the source. What fails even so stops this stream, and no other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from strangler.sync.direction import Direction
 from strangler.sync.ending import seen_by
 from strangler.sync.errors import BatchBroken, CannotApply, MappingInvalid, SyncError, Unreachable, Widened
 from strangler.sync.filling import relax
-from strangler.sync.intake import HEARTBEAT, PREFIX, Batch, Expected, Intake
+from strangler.sync.intake import HEARTBEAT, PREFIX, Expected, Intake
 from strangler.sync.landing import Landing, land
 from strangler.sync.listening import Listener
 from strangler.sync.mapping import Projection
@@ -47,8 +47,10 @@ _DURABLE_S: Final = 1.0
 # A batch takes 1.4 ms of the applier's processor and 2.6 of the target's, few as its changes may be. 1,200 transactions
 # a second came in 125 batches, for 0.91 of a core with the walsender; in 33, for 0.35. See ADR 0034.
 _PACE_S: Final = 0.03
-# In this time nothing is done with what comes, and whoever reads need not be woken for each transaction.
+# So long what comes meanwhile is left alone, as long as it is little: to be woken for each transaction took another
+# tenth of a core. A marker is seen so much later.
 _LULL_S: Final = 0.008
+_TRICKLE: Final = 1 << 14  # bytes
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _WITH_ORIGIN: Final = 160_000
 
@@ -159,7 +161,6 @@ class _Session:
         self._beat_at = self._idle_at = 0.0
         self._durable_at = time.monotonic() + _DURABLE_S
         self._paced_at = 0.0  # until then what trickles in is gathered
-        self._pieces = 0  # in which something came last: one, when it trickles
         self._hand = ThreadPoolExecutor(1, thread_name_prefix=direction.name)
         self._pending: Future[None] | None = None
         self._is_open = False  # something was handed over whose transaction is not whole
@@ -194,14 +195,15 @@ class _Session:
         self._beat()
         if self._pending is not None and self._pending.done():
             self._await()
+        came = 0
         for message in self._sender.arrived():
+            came += len(message)
             self._take(message)
         whole = self._intake.xid is None and self._intake.batch.transactions > 0
-        due = _due(self._intake.batch, self._paced_at) if whole else float("inf")
+        due = self._paced_at if whole else float("inf")
         patience = max(0.0, min(due, self._beat_at) - time.monotonic())
-        lull = min(patience, _LULL_S) if whole and self._pieces == 1 else 0.0
-        self._pieces = self._sender.wait(patience, max(GATHER_S, lull))
-        if not self._pieces and time.monotonic() >= due:
+        gather = _LULL_S if whole and came < _TRICKLE else GATHER_S
+        if not self._sender.wait(patience, gather) and time.monotonic() >= due:
             self._commit()
 
     def _take(self, message: bytes) -> None:
@@ -236,10 +238,12 @@ class _Session:
         self._is_open = True
 
     def _commit(self, *, durable: bool = True) -> None:
+        has_rows = self._intake.batch.changes > 0
         self._hand_over(partial(self._make_whole, durable=durable))
         self._is_open, self._end = False, self._intake.batch.end
         now = time.monotonic()
-        self._paced_at = now + _PACE_S
+        if has_rows:  # a heartbeat keeps no row waiting
+            self._paced_at = now + _PACE_S
         if durable:
             self._durable_at = now + _DURABLE_S
 
@@ -321,11 +325,6 @@ class _Session:
         flushed = self._acknowledged
         clock = int((datetime.now(UTC) - _EPOCH).total_seconds() * 1_000_000)
         self._sender.send(standby_status(flushed, flushed, flushed, clock))
-
-
-def _due(batch: Batch, paced_at: float) -> float:
-    """Return when what is whole is to be applied: who wrote a marker waits for it, and all others for the pace."""
-    return 0.0 if batch.markers else paced_at
 
 
 def _expected(landing: Landing) -> Expected:

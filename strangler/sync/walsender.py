@@ -148,21 +148,22 @@ class Walsender:
                 raise self._over()
             yield bytes(data)
 
-    def wait(self, patience: float, gather: float = GATHER_S) -> int:
-        """Return in how many pieces something came within ``patience`` seconds, 0 for nothing.
+    def wait(self, patience: float, gather: float = GATHER_S) -> bool:
+        """Return whether something has come within ``patience`` seconds.
 
-        What follows within ``gather`` seconds is taken along.
+        What follows within ``gather`` seconds is taken along, as long as there is patience.
         """
+        until = time.monotonic() + patience
         if not self._readable.poll(max(0.0, patience * 1000)):
-            return 0
-        time.sleep(gather)
+            return False
+        time.sleep(max(GATHER_S, min(gather, until - time.monotonic())))
         self._session.consume_input()
-        pieces = 1
         with suppress(psycopg.OperationalError):  # what came before the end is told first
-            while pieces <= _PIECES and self._readable.poll(0):
+            for _ in range(_PIECES):
+                if not self._readable.poll(0):
+                    break
                 self._session.consume_input()
-                pieces += 1
-        return pieces
+        return True
 
     def _over(self) -> Unreachable | StreamBroken:
         answer = self._session.get_result() if self._session.status == pq.ConnStatus.OK else None

@@ -6,7 +6,6 @@ The other one has the orders as they are, too: what peers copy, which make nothi
 from __future__ import annotations
 
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -157,29 +156,29 @@ class Bed:
 
 
 @contextmanager
+def _folder(within: Path | None = None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="strangler-bench-", dir=within) as folder:
+        yield Path(folder)
+
+
+@contextmanager
 def made(rows: int, target_in: Path | None = None) -> Iterator[Bed]:
     """Run two servers, with ``rows`` orders in the one, and no sale yet in the other."""
-    folder = Path(tempfile.mkdtemp(prefix="strangler-bench-"))
-    other = Path(tempfile.mkdtemp(prefix="strangler-bench-", dir=target_in))
     settings = _SETTINGS if target_in is None else {**_SETTINGS, **_FEW_FILES}
-    try:
-        with ExitStack() as stack:
-            servers = [
-                stack.enter_context(Postgres(folder=where / name, port=free_port(), settings=chosen))
-                for name, where, chosen in (("source", folder, _SETTINGS), ("target", other, settings))
-            ]
-            valkey = stack.enter_context(Valkey(folder=folder / "valkey", port=free_port()))
-            for server, table in zip(servers, (PURCHASE, _TARGET + ";" + PURCHASE), strict=True):
-                _furnish(server, table)
-            bed = Bed(servers[0], servers[1], _project(folder, servers, valkey))
-            with Publisher.open(bed.project) as publisher:
-                publisher.enrol(bed.project, who="bench", reason="first")
-            if rows:
-                bed.fill(1, rows)
-            yield bed
-    finally:
-        shutil.rmtree(folder)
-        shutil.rmtree(other)
+    with _folder() as folder, _folder(target_in) as other, ExitStack() as stack:
+        servers = [
+            stack.enter_context(Postgres(folder=where / name, port=free_port(), settings=chosen))
+            for name, where, chosen in (("source", folder, _SETTINGS), ("target", other, settings))
+        ]
+        valkey = stack.enter_context(Valkey(folder=folder / "valkey", port=free_port()))
+        for server, table in zip(servers, (PURCHASE, _TARGET + ";" + PURCHASE), strict=True):
+            _furnish(server, table)
+        bed = Bed(servers[0], servers[1], _project(folder, servers, valkey))
+        with Publisher.open(bed.project) as publisher:
+            publisher.enrol(bed.project, who="bench", reason="first")
+        if rows:
+            bed.fill(1, rows)
+        yield bed
 
 
 def _furnish(server: Postgres, table: str) -> None:

@@ -28,6 +28,7 @@ def test_a_first_change_comes_at_once_and_a_marker_does_not_wait_for_the_pace(
 ) -> None:
     monkeypatch.setattr(stream, "_PACE_S", LONG_S)
     notes.start()
+    until(lambda: beats(notes), "a heartbeat has come")
     notes.source("insert into note values (1, 'first')")
     until(lambda: ids(notes) == [1], "the first change has come")
     notes.source("insert into note values (2, 'second')")
@@ -39,7 +40,7 @@ def test_a_first_change_comes_at_once_and_a_marker_does_not_wait_for_the_pace(
 def test_what_trickles_in_is_applied_in_few_transactions(notes: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "_PACE_S", SHORT_S)
     notes.start()
-    until(lambda: notes.source("select 1 from pg_replication_slots where active"), "the slot is read")
+    until(lambda: beats(notes), "a heartbeat has come")
     began = time.monotonic()
     with psycopg.connect(notes.forward.source_url, autocommit=True) as source:
         for number in range(100):
@@ -48,6 +49,11 @@ def test_what_trickles_in_is_applied_in_few_transactions(notes: Pair, monkeypatc
     transactions = notes.target("select count(distinct xmin::text) from note")[0][0]
     assert transactions <= (time.monotonic() - began) / SHORT_S + 2
     notes.stop()
+
+
+def beats(pair: Pair) -> list[tuple[int]]:
+    query = f"select 1 from strangler_sync.stream where name = '{pair.forward.name}' and heartbeat_at is not null"
+    return pair.target(query)
 
 
 def ids(pair: Pair) -> list[int]:
