@@ -13,7 +13,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -150,4 +150,5 @@ def _pin(server: Postgres, cores: Sequence[int]) -> None:
     assert server.process is not None
     postmaster = psutil.Process(server.process.pid)
     for each in (postmaster, *postmaster.children(recursive=True)):
-        each.cpu_affinity(list(cores))
+        with suppress(psutil.NoSuchProcess):  # a session that has just ended
+            each.cpu_affinity(list(cores))
