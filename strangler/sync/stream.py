@@ -47,8 +47,8 @@ _DURABLE_S: Final = 1.0
 # A batch takes 1.4 ms of the applier's processor and 2.6 of the target's, few as its changes may be. 1,200 transactions
 # a second came in 125 batches, for 0.91 of a core with the walsender; in 33, for 0.35. See ADR 0034.
 _PACE_S: Final = 0.03
-# So long what comes meanwhile is left alone, as long as it is little: to be woken for each transaction took another
-# tenth of a core. A marker is seen so much later.
+# So long what comes meanwhile is left alone, as long as it is little, and whoever reads is not woken for each
+# transaction: of 8 s that took 2.67 s of the processor instead of 2.82 (with 4 ms). A marker is seen so much later.
 _LULL_S: Final = 0.008
 _TRICKLE: Final = 1 << 14  # bytes
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
