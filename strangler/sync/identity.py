@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from strangler.sync.errors import StreamBroken
+from strangler.sync.errors import HistoryMissing, StreamBroken
 from strangler.sync.pgoutput import lsn_of, lsn_text
 from strangler.sync.walsender import Server, Walsender
 from strangler.sync.watermark import Standing
@@ -79,7 +79,10 @@ def lacking(sender: Walsender, server: Server, at: Standing) -> str | None:
         if at.lsn <= server.position:
             return None
         return f"the server ends at {lsn_text(server.position)}, before the {lsn_text(at.lsn)} that was applied"
-    left = sender.left_at(at.timeline, server.timeline) if server.timeline > at.timeline else None
+    try:
+        left = sender.left_at(at.timeline, server.timeline) if server.timeline > at.timeline else None
+    except HistoryMissing as exc:
+        return f"{_since(server, at)}, and whether it has what was applied cannot be told: {exc}"
     if left is None:
         return f"{_since(server, at)}, from another past than this stream's"
     if at.lsn > left:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -91,6 +91,34 @@ def copied(server: Postgres, standby: Postgres, *more: str) -> None:
     standby.start()
 
 
+@contextmanager
+def following(server: Postgres) -> Iterator[Postgres]:
+    """Yield a standby of a server; slots are not kept by it."""
+    with beside(server, Postgres) as standby:
+        copied(server, standby)
+        yield standby
+
+
+@contextmanager
+def keeping_slots(server: Postgres) -> Iterator[Postgres]:
+    """Yield a standby of a server that keeps the slots, too, as the page has it."""
+    with beside(server, Postgres, {**HASTY, "sync_replication_slots": "on", "hot_standby_feedback": "on"}) as standby:
+        copied(server, standby, "-C", "-S", "standby")
+        yield standby
+
+
+@contextmanager
+def followed(
+    moved: str,
+    other: tuple[Postgres, MakeDatabase],
+    make: Callable[..., Shop],
+    standing: Callable[[Postgres], AbstractContextManager[Postgres]] = following,
+) -> Iterator[tuple[Postgres, Postgres, Shop]]:
+    """Yield a server, its standby, and a shop that has the database of the stack ``moved`` on that server."""
+    with running(Postgres) as server, standing(server) as standby, between(moved, server, other, make) as shop:
+        yield server, standby, shop
+
+
 def has(server: Postgres, position: str) -> bool:
     with psycopg.connect(server.url(), autocommit=True) as connection:
         [(done,)] = connection.execute("select pg_last_wal_replay_lsn() >= %s::pg_lsn", [position])
@@ -137,11 +165,7 @@ def test_every_section_with_commands_is_tried() -> None:
 def test_the_copy_is_made_anew_on_whichever_side_it_was(
     postgres: Postgres, make_database: MakeDatabase, make_shop: Callable[..., Shop], typed: Typed, moved: str
 ) -> None:
-    with ExitStack() as there:
-        server = there.enter_context(running(Postgres))
-        standby = there.enter_context(beside(server, Postgres))
-        copied(server, standby)
-        shop = there.enter_context(between(moved, server, (postgres, make_database), make_shop))
+    with followed(moved, (postgres, make_database), make_shop) as (server, standby, shop):
         with in_shadow(shop):
             shop.pair.source(ADD.format(600, 600))
             same(shop, ALL)
@@ -159,11 +183,7 @@ def test_the_copy_is_made_anew_on_whichever_side_it_was(
 def test_what_the_service_writes_goes_on_to_the_monolith_and_a_kill_loses_nothing(
     postgres: Postgres, make_database: MakeDatabase, make_shop: Callable[..., Shop], typed: Typed
 ) -> None:
-    with ExitStack() as there:
-        server = there.enter_context(running(Postgres))
-        standby = there.enter_context(beside(server, Postgres))
-        copied(server, standby)
-        shop = there.enter_context(between("monolith", server, (postgres, make_database), make_shop))
+    with followed("monolith", (postgres, make_database), make_shop) as (server, standby, shop):
         with in_shadow(shop):
             said = shop.say("cutover", "books", *WHY)
             assert said[0] == 0, said
@@ -182,18 +202,14 @@ def test_what_the_service_writes_goes_on_to_the_monolith_and_a_kill_loses_nothin
         assert shop.pair.source("select id from book where id >= 600 order by id") == [(600,), (601,)]
 
 
-@contextmanager
-def keeping_slots(server: Postgres) -> Iterator[Postgres]:
-    """Yield a standby of a server that keeps the slots, too, as the page has it."""
-    with beside(server, Postgres, {**HASTY, "sync_replication_slots": "on", "hot_standby_feedback": "on"}) as standby:
-        copied(server, standby, "-C", "-S", "standby")
-        yield standby
-
-
-def keeps(standby: Postgres, position: str) -> bool:
-    """Return whether a standby has both streams' slots, as far as that, for whenever it is promoted."""
+def keeps(server: Postgres, standby: Postgres, position: str) -> bool:
+    """Return whether a standby has its server's slot, as far as that, for whenever it is promoted."""
+    # Left alone, a server says every 15 s what runs, by which its slots move on, and a standby looks every 30 s.
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("select pg_log_standby_snapshot()")
     query = "select count(*) from pg_replication_slots where synced and not temporary and confirmed_flush_lsn >= %s"
     with psycopg.connect(standby.url(), autocommit=True) as connection:
+        connection.execute("select pg_reload_conf()")
         return connection.execute(query, [position]).fetchone() == (1,)
 
 
@@ -202,17 +218,14 @@ def keeps(standby: Postgres, position: str) -> bool:
 def test_streams_go_on_from_a_standby_that_keeps_their_slots(
     postgres: Postgres, make_database: MakeDatabase, make_shop: Callable[..., Shop], moved: str, owner: str
 ) -> None:
-    with ExitStack() as there:
-        server = there.enter_context(running(Postgres))
-        standby = there.enter_context(keeping_slots(server))
-        shop = there.enter_context(between(moved, server, (postgres, make_database), make_shop))
+    with followed(moved, (postgres, make_database), make_shop, keeping_slots) as (server, standby, shop):
         there_and_back = [("cutover", "service"), ("rollback", "monolith")] * 2
         with in_shadow(shop):
             if owner == "service":
                 move(shop, *there_and_back.pop(0))
             write(shop, 600)
             same(shop, ALL)
-            until(lambda: keeps(standby, stands(server)), "the standby keeps the slot", 60)
+            until(lambda: keeps(server, standby, stands(server)), "the standby keeps the slot", 60)
         fail_over(server, standby)
         with shop.running() as told:
             for number, (verb, to) in enumerate(there_and_back[:2]):
@@ -237,14 +250,11 @@ def move(shop: Shop, verb: str, to: str) -> None:
 def test_a_standby_that_lacks_what_was_applied_stops_the_stream(
     postgres: Postgres, make_database: MakeDatabase, make_shop: Callable[..., Shop]
 ) -> None:
-    with ExitStack() as there:
-        server = there.enter_context(running(Postgres))
-        standby = there.enter_context(keeping_slots(server))
-        shop = there.enter_context(between("monolith", server, (postgres, make_database), make_shop))
+    with followed("monolith", (postgres, make_database), make_shop, keeping_slots) as (server, standby, shop):
         with in_shadow(shop):
             write(shop, 600)
             same(shop, ALL)
-            until(lambda: keeps(standby, stands(server)), "the standby keeps the slot", 60)
+            until(lambda: keeps(server, standby, stands(server)), "the standby keeps the slot", 60)
             standby.stop()
             write(shop, 601)
             same(shop, ALL)
@@ -255,15 +265,33 @@ def test_a_standby_that_lacks_what_was_applied_stops_the_stream(
             assert shop.pair.target("select count(*) from book where id = 601") == [(1,)]
 
 
+def test_without_its_history_a_server_fills_the_tables_only_where_its_rows_count_all_the_same(
+    postgres: Postgres, make_database: MakeDatabase, make_shop: Callable[..., Shop]
+) -> None:
+    with followed("monolith", (postgres, make_database), make_shop) as (server, standby, shop):
+        with in_shadow(shop):
+            write(shop, 600)
+            same(shop, ALL)
+        fail_over(server, standby)
+        history = standby.folder / "data" / "pg_wal" / "00000002.history"
+        until(history.exists, "the standby has been promoted")
+        history.unlink()
+        unknown = "whether it has what was applied cannot be told"
+        with shop.running() as told:
+            until(lambda: any(unknown in each for each in told), "it is seen")
+            code, out, err = shop.say("sync", "refill", "books", *WHY)
+            assert (code, unknown in " ".join(err.split())) == (2, True), (out, err)
+            shop.pair.source(ADD.format(601, 601))
+            said = shop.say("sync", "refill", "books", "--accept-loss", *WHY)
+            assert said[0] == 0, said
+            same(shop, ALL)
+
+
 @runs(CLAIMED, SERVICE_MOVES)
 def test_what_the_service_has_comes_to_the_monolith_while_it_goes_on_as_the_owner(
     postgres: Postgres, make_database: MakeDatabase, make_shop: Callable[..., Shop], typed: Typed
 ) -> None:
-    with ExitStack() as there:
-        server = there.enter_context(running(Postgres))
-        standby = there.enter_context(beside(server, Postgres))
-        copied(server, standby)
-        shop = there.enter_context(between("service", server, (postgres, make_database), make_shop))
+    with followed("service", (postgres, make_database), make_shop) as (server, standby, shop):
         with in_shadow(shop):
             assert shop.say("cutover", "books", *WHY)[0] == 0
             write(shop, 600)
