@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -230,27 +233,60 @@ def test_rows_that_differ_keep_the_owner_where_it_is_and_nobody_waits(shop: Shop
         assert owners(shop) == ["monolith"]
 
 
-def test_a_row_that_is_written_all_the_time_keeps_nobody(shop: Shop) -> None:
-    over, written = threading.Event(), [0]
+@dataclass
+class Written:
+    """How often a statement was run, and how often a fence refused it."""
+
+    times: int = 0
+    refused: int = 0
+
+
+@contextmanager
+def written_all_the_time(shop: Shop, statement: str) -> Iterator[Written]:
+    """Run a statement of the monolith's without a pause; it has the number of its turn in it."""
+    over, found = threading.Event(), Written()
 
     def write_on() -> None:
         with psycopg.connect(shop.pair.forward.source_url, autocommit=True) as source:
             while not over.is_set():
-                source.execute("update author set name = 'Name ' || %s where id = 1", [written[0] + 1])
-                written[0] += 1
+                try:
+                    source.execute(statement.format(found.times + 1).encode())
+                    found.times += 1
+                except psycopg.Error as exc:
+                    if exc.sqlstate != fencing.STATE:
+                        raise
+                    found.refused += 1
 
-    with in_shadow(shop), ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write_on)
         try:
-            until(lambda: written[0] > 100, "it is written")
-            assert shop("verify")[0] == 0
-            assert shop.say("cutover", "books", *WHY)[0] == 0
-            with pytest.raises(psycopg.Error) as refused:
-                writing.result(20)
-            assert refused.value.sqlstate == fencing.STATE
+            until(lambda: found.times > 100, "it is written")
+            yield found
         finally:
             over.set()
-        assert shop.pair.target("select name from author where id = 1") == [(f"Name {written[0]}",)]
+            writing.result(20)
+
+
+def test_a_row_that_is_written_all_the_time_keeps_nobody(shop: Shop) -> None:
+    with in_shadow(shop):
+        with written_all_the_time(shop, "update author set name = 'Name {}' where id = 1") as written:
+            assert shop("verify")[0] == 0
+            assert shop.say("cutover", "books", *WHY)[0] == 0
+            until(lambda: written.refused > 0, "the monolith's writes are refused")
+        assert shop.pair.target("select name from author where id = 1") == [(f"Name {written.times}",)]
+
+
+def test_a_row_that_differs_and_is_written_all_the_time_is_found_under_the_fence(shop: Shop) -> None:
+    # So long a value is sent when it changes, and the row's others without it: what was spoiled stays.
+    shop.pair.source("alter table book alter title set storage external")
+    shop.pair.source("update book set title = repeat('x', 2100) where id = 7")
+    with in_shadow(shop):
+        spoil(shop.pair, "update book set title = 'Spoiled' where id = 7")
+        with written_all_the_time(shop, "update book set author_id = 1 + {} % 30 where id = 7") as written:
+            code, out, err = shop.say("cutover", "books", *WHY)
+            assert (code, "1 changed rows differ" in err, written.refused > 0) == (1, True, True), (out, err)
+        assert owners(shop) == ["monolith"]
+        assert shop.pair.target("select title from book where id = 7") == [("Spoiled",)]
 
 
 def test_what_changes_while_the_proof_is_made_ready_is_compared_under_the_fence(shop: Shop) -> None:

@@ -27,10 +27,17 @@ BATCH, BATCHES = 20, 12
 
 
 @pytest.fixture
-def pair(postgres: Postgres, mortal: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    """A pair whose target can be killed, and whose stream makes small batches; catching up, the first is durable."""
+def batched(postgres: Postgres, mortal: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """A pair whose target can be killed, and whose stream makes small batches, of which each is due to be durable."""
     monkeypatch.setattr(stream, "_MOST", BATCH)
     monkeypatch.setattr(stream, "_DURABLE_S", 0)
+    with between(postgres, mortal) as make:
+        yield make(THING, ITEM, MAPPING)
+
+
+@pytest.fixture
+def pair(batched: Pair, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    """Such a pair, of whose batches only the first is durable while the stream catches up."""
     commit = stream._Session._commit
 
     def once(self: stream._Session, *, durable: bool = True) -> None:
@@ -38,8 +45,7 @@ def pair(postgres: Postgres, mortal: Postgres, monkeypatch: pytest.MonkeyPatch) 
         commit(self, durable=durable)
 
     monkeypatch.setattr(stream._Session, "_commit", once)
-    with between(postgres, mortal) as make:
-        yield make(THING, ITEM, MAPPING)
+    return batched
 
 
 @dataclass
@@ -117,6 +123,14 @@ def test_nobody_is_told_of_what_a_crash_of_the_target_takes(
     pair.keep()
     pair.equal(*BOTH)
     until(lambda: acknowledged(pair) > seen, "the source is told of what is durable")
+
+
+def test_what_is_due_is_durable_while_a_stream_catches_up(
+    postgres: Postgres, batched: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(batched, BATCHES)
+    with stopped_after(postgres, batched, monkeypatch, BATCHES // 2) as found:
+        assert max(found.told) == stands_at(batched)
 
 
 def test_a_marker_that_came_outlives_its_server(
