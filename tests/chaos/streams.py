@@ -156,7 +156,8 @@ class Bed:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env={**os.environ, "STRANGLER_PROJECT": str(self.file)},
+                # One that is killed leaves a folder of multiprocessing's where temporary files go.
+                env={**os.environ, "STRANGLER_PROJECT": str(self.file), "TMPDIR": str(self.folder)},
                 start_new_session=True,
             )
 
