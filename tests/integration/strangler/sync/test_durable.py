@@ -11,13 +11,14 @@ import psycopg
 import pytest
 
 from strangler.local import Postgres
-from strangler.sync import fence, stream
+from strangler.sync import fence, filling, stream
 from strangler.sync.applying import Applier, Load
 from strangler.sync.errors import Unreachable
 from strangler.sync.pgoutput import lsn_of
-from tests.fixtures.postgres import kill, revive
+from tests.fixtures.postgres import crash, kill, revive
 from tests.fixtures.streams import Pair, between, stands_at, table
 from tests.fixtures.waiting import until
+from tests.integration.strangler.sync.test_filling import chunks, fill
 
 THING = "create table thing (id bigint primary key, version bigint)"
 ITEM = "create table item (id bigint primary key, version bigint)"
@@ -154,3 +155,16 @@ def test_a_marker_that_came_outlives_its_server(
 def marker(pair: Pair) -> int | None:
     with psycopg.connect(pair.forward.target_url) as target:
         return fence.marker_seen(target, pair.forward.capability)
+
+
+def test_a_chunk_that_was_copied_outlives_its_server(
+    postgres: Postgres, mortal: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "_PIECE", 1_000)  # bytes: there are several pieces, which become larger
+    with between(postgres, mortal) as make:
+        pair = make(THING, ITEM, MAPPING, begin=False)
+        pair.source("insert into thing select n, 0 from generate_series(1, 20000) n")
+        pair.begin(copying=True)
+        assert fill(pair, *chunks(pair, 20_000)) == 20_000
+        crash(mortal)
+        assert pair.target("select count(*) from item") == [(20_000,)]
