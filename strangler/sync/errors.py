@@ -70,10 +70,6 @@ class StreamBroken(SyncError):
     """A stream cannot go on, and would lose or double rows if it did. What was applied stays; the message says why."""
 
 
-class HistoryMissing(StreamBroken):
-    """The server has no file of its timeline's history any more, so that nothing tells where it left an earlier one."""
-
-
 class Widened(StreamBroken):
     """A column's values may be wider than the session thought. Begin it anew, if the catalogue says so, too."""
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Final
 
 import psycopg
@@ -39,12 +40,13 @@ MORE_ORIGINS: Final = (
 BUSY_S: Final = 0.1
 PATIENCE_S: Final = 30.0
 _LOOK_S: Final = 0.02
-# For so long the stream waits for a piece, whatever the machine is like. In pieces of 2 MB, of which each waited for
-# the disk, changes came 277 ms late (p99), in such ones 96, and the copy took as long.
+# For so long the stream waits for a piece, where its rows decide. In pieces of 2 MB, of which each waited for the disk,
+# changes came 277 ms late (p99), in such ones 96, and the copy took as long.
 PIECE_S: Final = 0.03
-_PIECE: Final = 512 << 10  # the first one
-LEAST, MOST = 64 << 10, 2 << 20  # bytes
-_COPIED: Final = "strangler_copied"
+_PIECE: Final = 512 << 10  # the first ones
+LEAST, MOST = 256 << 10, 2 << 20  # bytes
+COPIED: Final = "strangler_copied"
+"""The message of a transaction that writes nothing else: its commit waits for the disk, and for all that is older."""
 
 
 def origins(stream: str) -> list[str]:
@@ -64,23 +66,36 @@ def fill_range(
     read = transfer.reading(projection.rows(chunk.low, chunk.high))
     with CopyOut(source, read) as out, closing(_ahead(out.pieces(lambda: size))) as pieces:
         for piece in pieces:
-            seconds = _insert(target, projection, piece, at) if absent else None
-            if seconds is None:
-                absent, seconds = False, _insert_rest(target, projection, piece, at)
-            size = fitting(len(piece), seconds)
+            took = _insert(target, projection, piece, at) if absent else None
+            if took is None:
+                absent, took = False, _insert_rest(target, projection, piece, at)
+            size = fitting(len(piece), took)
     _make_durable(target)
     return out.rows
 
 
-def fitting(size: int, seconds: float) -> int:
-    """Return the bytes of a piece that is written in ``PIECE_S``, as one of ``size`` bytes was in ``seconds``."""
-    return int(max(LEAST, min(MOST, size * PIECE_S / seconds)))
+@dataclass(frozen=True, slots=True)
+class Took:
+    """For how many seconds a piece kept the stream waiting, and how many of them it would whatever its size."""
+
+    seconds: float
+    fixed: float
+
+
+def fitting(size: int, took: Took) -> int:
+    """Return the bytes of a piece that takes ``PIECE_S``, by what one of ``size`` bytes took.
+
+    What a piece takes whatever its size (all tombstones are looked at) is half of it at most: else a copy would become
+    ever slower by what it waits for, and lay more of them.
+    """
+    rows = max(took.seconds - took.fixed, 1e-6)
+    return int(max(LEAST, min(MOST, size * max(PIECE_S - took.fixed, took.fixed) / rows)))
 
 
 def _make_durable(target: psycopg.Connection) -> None:
-    """Wait for the disk, once for all pieces: their commits did not, and are flushed with one that writes WAL."""
+    """Wait for the disk, once for all pieces: their commits did not."""
     with target.transaction():
-        target.execute("select pg_logical_emit_message(true, %s, '')", [_COPIED])
+        target.execute("select pg_logical_emit_message(true, %s, '')", [COPIED])
 
 
 def _ahead(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
@@ -95,8 +110,8 @@ def _ahead(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
             yield piece
 
 
-def _insert(target: psycopg.Connection, projection: Projection, piece: bytes, at: Standing) -> float | None:
-    """Write rows and return for how many seconds the stream could not.
+def _insert(target: psycopg.Connection, projection: Projection, piece: bytes, at: Standing) -> Took | None:
+    """Write rows and return what that took.
 
     None where none were written: some of them are there already, or have a unique value of others.
     """
@@ -104,14 +119,14 @@ def _insert(target: psycopg.Connection, projection: Projection, piece: bytes, at
         with target.transaction():
             since = _share(target, at)
             transfer.put(target, projection, [piece], identifier(projection.target.name))
-            _take_back(target, projection, at)
+            fixed = _take_back(target, projection, at)
     except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
         return None
-    return time.monotonic() - since
+    return Took(time.monotonic() - since, fixed)
 
 
-def _insert_rest(target: psycopg.Connection, projection: Projection, piece: bytes, at: Standing) -> float:
-    """Write those of the rows that are not there, and return for how many seconds the stream could not write."""
+def _insert_rest(target: psycopg.Connection, projection: Projection, piece: bytes, at: Standing) -> Took:
+    """Write those of the rows that are not there, and return what that took."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -121,8 +136,8 @@ def _insert_rest(target: psycopg.Connection, projection: Projection, piece: byte
                 since = _share(target, at)
                 insert_absent(target, projection)
                 _leave_clashes(target, projection, at)
-                _take_back(target, projection, at)
-            return time.monotonic() - since
+                fixed = _take_back(target, projection, at)
+            return Took(time.monotonic() - since, fixed)
         except psycopg.errors.DeadlockDetected:  # with another chunk, whose rows have unique values of these
             if time.monotonic() > until:
                 raise
@@ -247,8 +262,9 @@ def _leave_clashes(target: psycopg.Connection, projection: Projection, at: Stand
     )
 
 
-def _take_back(target: psycopg.Connection, projection: Projection, at: Standing) -> None:
-    """Delete the rows of this transaction that have a tombstone."""
+def _take_back(target: psycopg.Connection, projection: Projection, at: Standing) -> float:
+    """Delete the rows of this transaction that have a tombstone; return for how many seconds."""
+    began = time.monotonic()
     target.execute(
         sql.SQL(
             "delete from {table} as there using (select {keys} from strangler_sync.tombstone"
@@ -262,6 +278,7 @@ def _take_back(target: psycopg.Connection, projection: Projection, at: Standing)
             same=same_key(projection, "buried"),
         )
     )
+    return time.monotonic() - began
 
 
 def settle(target: psycopg.Connection, projection: Projection, stream: str, left_out: sql.Composed) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from strangler.sync.errors import HistoryMissing, StreamBroken
+from strangler.sync.errors import StreamBroken
 from strangler.sync.pgoutput import lsn_of, lsn_text
 from strangler.sync.walsender import Server, Walsender
 from strangler.sync.watermark import Standing
@@ -71,7 +71,7 @@ def prove_history(sender: Walsender, source: psycopg.Connection, server: Server,
 
 
 def lacking(sender: Walsender, server: Server, at: Standing) -> str | None:
-    """Return why a server lacks something that was applied; None where it has all of it, as far as that can be told.
+    """Return why a server lacks something that was applied, or may; None where it has all of it.
 
     Two standbys that were promoted from one server, one after the other, may call their timelines alike.
     """
@@ -81,7 +81,7 @@ def lacking(sender: Walsender, server: Server, at: Standing) -> str | None:
         return f"the server ends at {lsn_text(server.position)}, before the {lsn_text(at.lsn)} that was applied"
     try:
         left = sender.left_at(at.timeline, server.timeline) if server.timeline > at.timeline else None
-    except HistoryMissing as exc:
+    except StreamBroken as exc:
         return f"{_since(server, at)}, and whether it has what was applied cannot be told: {exc}"
     if left is None:
         return f"{_since(server, at)}, from another past than this stream's"

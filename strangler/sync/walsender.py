@@ -14,7 +14,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from strangler.sync.errors import HistoryMissing, RightMissing, StreamBroken, SyncError, TimedOut, Unreachable
+from strangler.sync.errors import RightMissing, StreamBroken, SyncError, TimedOut, Unreachable
 from strangler.sync.pgoutput import lsn_of, lsn_text
 
 _CONNECT_TIMEOUT_S: Final = 5
@@ -24,7 +24,6 @@ _CONNECT_TIMEOUT_S: Final = 5
 GATHER_S: Final = 0.0003
 _PIECES: Final = 16
 _IN_USE: Final = b"55006"
-_NO_FILE: Final = b"58P01"
 _CANCELLED: Final = b"57014"
 WITH_FAILOVER: Final = 170_000
 """From here on a standby can keep slots that are marked for it, and a stream goes on with whichever is promoted."""
@@ -92,7 +91,7 @@ class Walsender:
     def left_at(self, earlier: int, now: int) -> int | None:
         """Return where the history of timeline ``now`` left an ``earlier`` one; None where it was never on it.
 
-        Raises ``HistoryMissing`` where the server has no file of it.
+        Raises ``StreamBroken`` where the server cannot tell: the history's file is gone.
         """
         _, history = self._row(f"TIMELINE_HISTORY {now}")
         return left_at(history, earlier)
@@ -192,8 +191,7 @@ class Walsender:
             state = answer.error_field(pq.DiagnosticField.SQLSTATE)
             if state is None or state.startswith(_SHUT_DOWN):
                 raise Unreachable(f"the replication session broke off: {_first_line(answer.error_message)}")
-            kind = HistoryMissing if state == _NO_FILE else StreamBroken
-            raise kind(_first_line(answer.error_message))
+            raise StreamBroken(_first_line(answer.error_message))
         return [(answer.get_value(0, column) or b"").decode(errors="replace") for column in range(answer.nfields)]
 
     def _said(self) -> str:

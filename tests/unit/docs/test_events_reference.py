@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from strangler.sync import fencing, intake
+from strangler.sync import fencing, filling, intake
 
 ROOT: Final = Path(__file__).parents[3]
 PAGE: Final = (ROOT / "docs" / "reference" / "events.md").read_text()
@@ -19,14 +19,14 @@ def first_column(heading: str) -> list[str]:
 
 
 def test_every_prefix_of_a_message_is_told_and_no_other() -> None:
-    assert first_column("prefix") == [intake.PREFIX, intake.MARKER, fencing.OBSERVED]
+    assert first_column("prefix") == [intake.PREFIX, intake.MARKER, filling.COPIED, fencing.OBSERVED]
     assert f"first {fencing.STATEMENT_MOST:,} characters" in PAGE
 
 
 def test_nobody_else_writes_messages() -> None:
     files = (each for each in ROOT.glob("strangler*/**/*") if each.suffix in (".py", ".sql"))
     writers = {each.name for each in files if "pg_logical_emit_message(" in each.read_text()}
-    assert writers == {"intake.py", "fence.py", "observe.sql"}
+    assert writers == {"intake.py", "fence.py", "filling.py", "observe.sql"}
 
 
 def test_an_observed_statement_has_the_keys_that_are_told() -> None:
