@@ -12,16 +12,20 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 from strangler.local import Postgres
-from tests.bench.rounds import percentile
+from tests.bench.rounds import goes_on, percentile, tails
 from tests.bench.sync_bed import Bed
 from tests.bench.sync_peers import surroundings
 
@@ -29,6 +33,10 @@ SHARE: Final = 0.6
 """Of what the owner can do at most, by itself: at that rate times are taken."""
 _CLIENTS: Final = 4
 _WARM_S: Final = 2
+# Twice as long is more than the 5 s after which the sync looks at what it keeps: one look is counted in each.
+_SPAN_S: Final = 3.0
+_COUNTED_S: Final = (0.5, 2.75)  # who was stopped catches up first, and what is due last runs into the next span
+_PATIENCE_S: Final = 60
 _PROBES: Final = 100
 _BLOCK: Final = 4096
 # A customer looks at an order and pays it, and another one is placed: what a shop does all day, in one transaction.
@@ -86,21 +94,34 @@ class Owner:
 
     def most(self) -> float:
         """Return how many transactions a second there are, as fast as they go."""
-        return _rate(self._pgbench("-T", str(self.seconds)))
+        return _rate(self._pgbench(self.seconds))
 
     def tail(self, rate: float) -> float:
         """Return the 99th percentile at ``rate`` transactions a second, in ms, counted from when each was due.
 
         Where so many cannot be done they wait for each other, and it shows.
         """
+        return percentile((took for _, took in self._timed(rate, self.seconds)), 0.99)
+
+    def tails(self, rate: float, reading: Sequence[int], pairs: int) -> list[tuple[float, float]]:
+        """Return so many pairs of the 99th percentile at ``rate``, in ms: processes go on, and they are stopped.
+
+        They take turns under one load: a machine that others use is another one a minute later, and a stopped reader
+        costs nothing, while its slot keeps what it is to send.
+        """
+        with turns(reading, 2 * pairs, _SPAN_S) as began:
+            found = self._timed(rate, ceil(2 * pairs * _SPAN_S))
+        assert len(began) == 2 * pairs, f"there were {len(began)} spans"
+        return tails(found, began, _COUNTED_S)
+
+    def _timed(self, rate: float, seconds: int) -> list[tuple[float, float]]:
         with tempfile.TemporaryDirectory() as folder:
             prefix = str(Path(folder) / "log")
-            self._pgbench("-T", str(self.seconds), "-R", f"{rate:.0f}", "-l", f"--log-prefix={prefix}")
-            lines = [line for file in Path(folder).iterdir() for line in file.read_text().splitlines()]
-        return percentile(durations(lines), 0.99)
+            self._pgbench(seconds, "-R", f"{rate:.0f}", "-l", f"--log-prefix={prefix}")
+            return list(timed(line for file in Path(folder).iterdir() for line in file.read_text().splitlines()))
 
-    def _pgbench(self, *options: str) -> str:
-        command = [self.bed.program("pgbench"), "-n", "-M", "prepared", "-c", str(_CLIENTS), "-j", "1"]
+    def _pgbench(self, seconds: int, *options: str) -> str:
+        command = [self.bed.program("pgbench"), "-T", str(seconds), "-n", "-M", "prepared", "-c", str(_CLIENTS), "-j1"]
         done = subprocess.run(
             [*command, *options, "-f", str(self.script)],
             env=surroundings(self.bed.source),
@@ -108,7 +129,7 @@ class Owner:
             capture_output=True,
             text=True,
             preexec_fn=lambda: os.sched_setaffinity(0, {self.cores.owner}),
-            timeout=20 * self.seconds,
+            timeout=_PATIENCE_S + 2 * seconds,
         )
         return done.stdout
 
@@ -133,11 +154,49 @@ def owner(bed: Bed, seconds: int) -> Iterator[Owner]:
             _pin(bed.target, every)
 
 
-def durations(lines: Sequence[str]) -> Iterator[float]:
-    """Yield the milliseconds of each transaction of pgbench's log; with ``-R`` they begin when it was due."""
+@contextmanager
+def turns(processes: Sequence[int], spans: int, span: float) -> Iterator[list[float]]:
+    """Stop processes and have them go on in turns meanwhile; yield when each span began, in seconds of the epoch.
+
+    Raises what came of it when one of them is gone.
+    """
+    chosen = [psutil.Process(each) for each in processes]
+    began, over = list[float](), threading.Event()
+
+    def take_turns() -> None:
+        due = time.monotonic()
+        while len(began) < spans and not over.wait(due - time.monotonic()):
+            for each in chosen:
+                each.resume() if goes_on(len(began)) else each.suspend()
+            began.append(time.time())
+            due += span
+
+    with going_on_at_last(processes), ThreadPoolExecutor(1) as hand:
+        taking = hand.submit(take_turns)
+        try:
+            yield began
+        finally:
+            over.set()
+        taking.result()
+
+
+@contextmanager
+def going_on_at_last(processes: Sequence[int]) -> Iterator[None]:
+    """Have processes go on at the end, also when this one is killed: who is stopped hears of nothing else."""
+    command = ["sh", "-c", 'cat; for each; do kill -CONT "$each"; done 2>&-', "sh", *map(str, processes)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):  # at the end its input is closed
+        yield
+
+
+def timed(lines: Iterable[str]) -> Iterator[tuple[float, float]]:
+    """Yield when each transaction of pgbench's log was due, in seconds of the epoch, and its milliseconds from then.
+
+    So they are counted with ``-R``; without it, from its beginning.
+    """
     for line in lines:
-        _, _, microseconds, *_ = line.split()
-        yield int(microseconds) / 1000
+        _, _, microseconds, _, seconds, more, *_ = line.split()
+        took = int(microseconds)
+        yield int(seconds) + (int(more) - took) / 1e6, took / 1000
 
 
 def _rate(said: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from math import ceil
 from typing import TypeVar
@@ -14,14 +15,30 @@ def paired(rounds: int, ours: Callable[[], T], peer: Callable[[], T]) -> list[tu
     return [pair(number, ours, peer) for number in range(rounds)]
 
 
-def in_turns(rounds: int, *sides: Callable[[], T]) -> list[tuple[T, ...]]:
-    """Return what each of ``sides`` measured in each round, in their order; each goes first in its turn."""
-    found = []
-    for number in range(rounds):
-        first = number % len(sides)
-        measured = [side() for side in (*sides[first:], *sides[:first])]
-        found.append((*measured[len(sides) - first :], *measured[: len(sides) - first]))
-    return found
+def goes_on(span: int) -> bool:
+    """Return whether what is measured goes on in a span of that number, or is stopped: on, off, off, on, and so on.
+
+    Each pair of spans has both, and who is first takes turns: what one leaves behind meets both alike.
+    """
+    return span % 4 in (0, 3)
+
+
+def tails(
+    timed: Iterable[tuple[float, float]], began: Sequence[float], counted: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """Return the 99th percentiles of each pair of spans: what went on first, what was stopped second.
+
+    ``timed`` are when something was due and how long it took; of a span that ``began`` then, what is due between the
+    two instants of ``counted`` after it does count. An odd span at the end has no other.
+    """
+    found: list[list[float]] = [[] for _ in began]
+    for due, took in timed:
+        number = bisect_right(began, due) - 1
+        if number >= 0 and counted[0] <= due - began[number] < counted[1]:
+            found[number].append(took)
+    each = [percentile(values, 0.99) for values in found[: len(found) // 2 * 2]]
+    pairs = zip(each[::2], each[1::2], strict=True)
+    return [pair if goes_on(2 * number) else pair[::-1] for number, pair in enumerate(pairs)]
 
 
 def pair(number: int, ours: Callable[[], T], peer: Callable[[], T]) -> tuple[T, T]:

@@ -20,7 +20,7 @@ from strangler.sync import filling, watermark
 from strangler.sync.pgoutput import lsn_of
 from tests.bench import sync_peers
 from tests.bench.owner import SHARE, Owner, owner
-from tests.bench.rounds import in_turns, pair, paired, percentile
+from tests.bench.rounds import pair, paired, percentile
 from tests.bench.row import Row, row, said
 from tests.bench.sync_bed import MEMORY, Bed, made
 from tests.bench.sync_load import CHANGES_EACH, CHANGES_IN_TRAFFIC, Traffic, stretch
@@ -32,11 +32,14 @@ ROWS: Final = int(os.environ.get("ROWS", "1000000"))
 CHANGES: Final = int(os.environ.get("CHANGES", "100000"))
 SECONDS: Final = int(os.environ.get("SECONDS", "5"))
 PACE: Final = 2_000
-_TAILS: Final = 3
+_PAIRS: Final = 8  # of spans, for each round: their tails differ more than anything else here
 _MOST_LAG_MS: Final = 250.0
 _MOST_MB: Final = 200
 _PATIENCE_S: Final = 600
 _COLUMNS: Final = ("customer_id", "reference", "status", "price", "quantity", "note", "paid", "created", "updated")
+
+Reading = AbstractContextManager[list[int]]
+"""Something reads the owner's changes meanwhile; these are its processes."""
 
 
 def measure(only: str = "") -> Iterator[Row]:
@@ -276,56 +279,57 @@ def _owner(peaks: list[float]) -> Iterator[Row]:
 def _written(ours: Ours, writer: Owner) -> Iterator[Row]:
     rate, own, other = SHARE * writer.most(), writer.cores.owner, writer.cores.other
 
-    def tail(beside: AbstractContextManager[None]) -> float:
+    def followed(core: int) -> Reading:
+        return _followed(ours, core, other)
+
+    def read(core: int) -> Reading:
+        return _read(ours.bed, core, other)
+
+    def tails(beside: Reading) -> list[tuple[float, float]]:
+        with beside as reading:
+            return writer.tails(rate, reading, _PAIRS * ROUNDS)
+
+    def tail(beside: Reading) -> float:
         with beside:
             return writer.tail(rate)
 
-    def most(beside: AbstractContextManager[None]) -> float:
+    def most(beside: AbstractContextManager[object]) -> float:
         with beside:
             return writer.most()
 
-    def followed(core: int) -> AbstractContextManager[None]:
-        return _followed(ours, core, other)
-
-    def read(core: int) -> AbstractContextManager[None]:
-        return _read(ours.bed, core, other)
-
-    what = f"the owner's writes at {SHARE:.0%} of its maximum, p99"
-    itself, reader = "itself with neither", "pg_recvlogical in its place"
-    tails = in_turns(
-        _TAILS * ROUNDS, lambda: tail(followed(other)), lambda: tail(read(other)), lambda: tail(nullcontext())
-    )
-    rounds = [(synced, alone) for synced, _, alone in tails]
-    yield said(row(what, "ms", itself, 1.3, rounds, at_most=True))
-    rounds = [(received, alone) for _, received, alone in tails]
-    yield said(row(f"{what}, with pg_recvlogical", "ms", itself, None, rounds, at_most=True))
+    what, stopped = f"the owner's writes at {SHARE:.0%} of its maximum, p99", "itself while that is stopped"
+    yield said(row(what, "ms", stopped, 1.3, tails(followed(other)), at_most=True))
+    yield said(row(f"{what}, with pg_recvlogical", "ms", stopped, None, tails(read(other)), at_most=True))
     rates = paired(ROUNDS, lambda: most(followed(other)), lambda: most(nullcontext()))
-    yield said(row("the owner's maximum", "transactions/s", itself, None, rates))
+    yield said(row("the owner's maximum", "transactions/s", "itself with neither", None, rates))
     shared = paired(ROUNDS, lambda: tail(followed(own)), lambda: tail(read(own)))
+    reader = "pg_recvlogical in its place"
     yield said(row(f"{what}, walsender on its one core", "ms", reader, None, shared, at_most=True))
 
 
 @contextmanager
-def _followed(ours: Ours, core: int, other: int) -> Iterator[None]:
-    """Stream meanwhile, with the walsender on ``core`` and all else on the ``other``, as the sync does for hours."""
+def _followed(ours: Ours, core: int, other: int) -> Iterator[list[int]]:
+    """Stream meanwhile, with the walsender on ``core`` and all else on the ``other``, as the sync does for hours.
+
+    Yields the numbers of the two processes.
+    """
     bed, slot = ours.bed, ours.bed.forward.name
-    with bed.following(), ours.running([other]):
+    with bed.following(), ours.running([other]) as process:
         await_reader(bed.source, slot)
-        pin_reader(bed.source, slot, core)
+        sender = pin_reader(bed.source, slot, core)
         _passed(bed)
         with bed.looking(bed.source) as source:  # a session that begins takes 7 ms of the owner's core
             looks = "select from pg_stat_activity where application_name = 'strangler retention'"
             until(lambda: source.execute(looks).rowcount, "slots are looked after", _PATIENCE_S)
-        yield
+        yield [process.pid, sender]
 
 
 @contextmanager
-def _read(bed: Bed, core: int, other: int) -> Iterator[None]:
-    """Have PostgreSQL's own program read the same changes meanwhile, and throw them away."""
-    with sync_peers.receiving(bed, other):
+def _read(bed: Bed, core: int, other: int) -> Iterator[list[int]]:
+    """Have PostgreSQL's own program read the same changes meanwhile, and throw them away; yield both numbers."""
+    with sync_peers.receiving(bed, other) as process:
         await_reader(bed.source, sync_peers.SLOT)
-        pin_reader(bed.source, sync_peers.SLOT, core)
-        yield
+        yield [process, pin_reader(bed.source, sync_peers.SLOT, core)]
 
 
 # --- lag ---

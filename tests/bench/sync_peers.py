@@ -79,8 +79,8 @@ def unsubscribe(bed: Bed) -> None:
 
 
 @contextmanager
-def receiving(bed: Bed, core: int) -> Iterator[None]:
-    """Have pg_recvlogical read the changes of the orders, on ``core``, and write them nowhere."""
+def receiving(bed: Bed, core: int) -> Iterator[int]:
+    """Have pg_recvlogical read the changes of the orders, on ``core``, and write them nowhere; yield its number."""
     bed.run(bed.source, "create publication peer for table purchase")
     bed.run(bed.source, "select pg_create_logical_replication_slot(%s, 'pgoutput')", SLOT)
     command = [bed.program("pg_recvlogical"), "--slot", SLOT, "--start", "--file", os.devnull]
@@ -92,7 +92,7 @@ def receiving(bed: Bed, core: int) -> Iterator[None]:
             preexec_fn=lambda: os.sched_setaffinity(0, {core}),
         ) as process:
             try:
-                yield
+                yield process.pid
                 assert process.poll() is None, "pg_recvlogical has ended"
             finally:
                 process.terminate()

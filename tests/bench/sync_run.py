@@ -104,11 +104,12 @@ def reader(server: Postgres, slot: str) -> int | None:
     return row[0] if row else None
 
 
-def pin_reader(server: Postgres, slot: str, core: int) -> None:
-    """Have the process that sends what ``slot`` has run on ``core`` alone."""
+def pin_reader(server: Postgres, slot: str, core: int) -> int:
+    """Have the process that sends what ``slot`` has run on ``core`` alone; return its number."""
     number = reader(server, slot)
     assert number is not None, f"nobody reads {slot}"
     psutil.Process(number).cpu_affinity([core])
+    return number
 
 
 def await_reader(server: Postgres, slot: str, *, gone: bool = False) -> None:

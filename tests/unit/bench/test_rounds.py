@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Iterator
+from itertools import pairwise
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench.owner import durations
-from tests.bench.rounds import delays, in_turns, paired, percentile
+from tests.bench.owner import timed, turns
+from tests.bench.rounds import delays, goes_on, paired, percentile, tails
+from tests.fixtures.waiting import until
 
 
 def test_the_sides_take_turns_and_ours_stands_first_in_each_pair() -> None:
@@ -24,14 +28,24 @@ def test_the_sides_take_turns_and_ours_stands_first_in_each_pair() -> None:
     assert order == ["ours", "peer", "peer", "ours", "ours", "peer"]
 
 
-def test_each_of_many_sides_goes_first_in_its_turn_and_stands_in_its_place() -> None:
-    order = []
+def test_each_pair_of_spans_has_both_sides_and_who_is_first_takes_turns() -> None:
+    assert [goes_on(span) for span in range(8)] == [True, False, False, True] * 2
 
-    def side(name: str) -> Callable[[], str]:
-        return lambda: order.append(name) or name  # type: ignore[func-returns-value]
 
-    assert in_turns(4, side("a"), side("b"), side("c")) == [("a", "b", "c")] * 4
-    assert "".join(order) == "abcbcacababc"
+def test_a_pair_has_the_tail_of_what_went_on_first() -> None:
+    began = [10.0, 12.1, 14.0, 16.0]
+    middles = [(start + 1 + n / 1000, float(number + 1)) for number, start in enumerate(began) for n in range(100)]
+    assert tails(middles, began, (0.5, 1.75)) == [(1.0, 2.0), (4.0, 3.0)]
+
+
+def test_what_was_due_before_a_span_had_settled_or_after_it_does_not_count() -> None:
+    timed = [(9.0, 7.0), (10.4, 7.0), (10.5, 1.0), (11.7, 1.0), (11.8, 7.0), (12.5, 7.0), (13.0, 2.0), (14.1, 7.0)]
+    assert tails(timed, [10.0, 12.1, 14.1], (0.5, 1.75)) == [(1.0, 2.0)]
+
+
+def test_a_span_in_which_nothing_was_due_has_no_tail() -> None:
+    with pytest.raises(ValueError, match="there is no percentile"):
+        tails([(11.0, 1.0)], [10.0, 12.0], (0.5, 1.75))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +81,43 @@ def test_a_transaction_is_late_until_it_is_first_seen() -> None:
     assert delays([10.0, 11.0, 12.0, 13.0], [(10.5, 1), (14.0, 3)]) == [0.5, 3.0, 2.0]
 
 
-def test_of_pgbenchs_log_the_time_of_a_transaction_is_taken_in_milliseconds() -> None:
+def test_of_pgbenchs_log_a_transaction_is_told_from_when_it_was_due() -> None:
     # With -R there is a column more, of how late it began, which its time has in it.
-    assert list(durations(["0 199 2241 0 1175850568 995598", "1 2 1500 0 1175850568 998079 900"])) == [2.241, 1.5]
+    lines = ["0 199 2241 0 1175850568 995598", "1 2 1500 0 1175850569 1000 900"]
+    due, took = zip(*timed(lines), strict=True)
+    assert due == pytest.approx((1175850568.993357, 1175850568.9995), abs=1e-6)
+    assert took == (2.241, 1.5)
+
+
+def state(process: subprocess.Popen[bytes]) -> str:
+    return str(psutil.Process(process.pid).status())
+
+
+@pytest.fixture
+def two() -> Iterator[list[subprocess.Popen[bytes]]]:
+    found = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+    yield found
+    for each in found:
+        each.kill()
+        each.wait()
+
+
+def test_processes_are_stopped_in_their_turn_and_go_on_at_the_end(two: list[subprocess.Popen[bytes]]) -> None:
+    with turns([each.pid for each in two], 3, 0.2) as began:
+        until(lambda: [state(each) for each in two] == ["stopped"] * 2, "both are stopped")
+        until(lambda: len(began) == 3, "the spans are over")
+    assert [later - earlier for earlier, later in pairwise(began)] == pytest.approx([0.2, 0.2], abs=0.15)
+    until(lambda: [state(each) for each in two] == ["sleeping"] * 2, "both go on")
+
+
+def test_whatever_happens_they_go_on_at_the_end_also_where_one_is_gone(two: list[subprocess.Popen[bytes]]) -> None:
+    def interrupted() -> None:
+        with turns([each.pid for each in two], 100, 0.2):
+            until(lambda: state(two[1]) == "stopped", "both are stopped")
+            two[0].kill()
+            two[0].wait()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    until(lambda: state(two[1]) == "sleeping", "it goes on")
