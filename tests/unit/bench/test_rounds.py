@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -121,3 +122,17 @@ def test_whatever_happens_they_go_on_at_the_end_also_where_one_is_gone(two: list
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     until(lambda: state(two[1]) == "sleeping", "it goes on")
+
+
+STOPPING = (
+    "import sys, time; from tests.bench.owner import turns\nwith turns([int(sys.argv[1])], 100, 0.2): time.sleep(60)"
+)
+
+
+def test_also_where_whoever_stops_them_is_killed(two: list[subprocess.Popen[bytes]]) -> None:
+    with subprocess.Popen([sys.executable, "-c", STOPPING, str(two[0].pid)]) as stopping:
+        try:
+            until(lambda: state(two[0]) == "stopped", "it is stopped")
+        finally:
+            stopping.kill()
+    until(lambda: state(two[0]) == "sleeping", "it goes on")
