@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -10,6 +10,9 @@ from strangler.sync.mapping import Key
 
 Image = tuple[int, ...]
 """The checksums of a key's rows, in order: one as a rule, none where there is no such row, more where it is doubled."""
+
+Look = tuple[Mapping[Key, Image], Mapping[Key, Image]]
+"""What the monolith, and then the service, showed of some keys."""
 
 Settle = Callable[[], None]
 """Returns when what the monolith had committed before the call has had its time to reach the service.
@@ -42,6 +45,16 @@ class Suspect:
     def again(self, monolith: Image, service: Image) -> Suspect:
         """Return the suspect after one more look, the monolith's image taken before the service's."""
         return replace(self, monolith=(*self.monolith, monolith), service=(*self.service, service))
+
+    def chased(self, looks: Sequence[Look]) -> Suspect:
+        """Return the suspect after looks in quick succession: the first of them counts, and the last.
+
+        Not the last two: they may well be of one batch of the stream's, and the service would seem to stand still.
+        """
+        found = self
+        for monolith, service in (looks[0], *looks[1:][-1:]):
+            found = found.again(monolith.get(self.key, ()), service.get(self.key, ()))
+        return found
 
     @property
     def in_flight(self) -> bool:

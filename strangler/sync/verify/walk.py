@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 from strangler.sync.mapping import Key
-from strangler.sync.verify.looking import Image, Kind, Settle, Suspect, look_again, suspects
+from strangler.sync.verify.looking import Image, Kind, Look, Settle, Suspect, look_again, suspects
 from strangler.sync.verify.pair import Pair, Question, Rows, Side
 from strangler.sync.verify.ranges import Next, Range, Tally, decide, step
 from strangler.sync.verify.reading import Reading
@@ -192,7 +192,7 @@ class Walk:
         if not (0 < len(moving) <= _CHASED and self.table.walkable):
             return
         seen: dict[Key, set[Image]] = {key: set() for key in moving}
-        until, looks = time.monotonic() + _CHASE_S, list[tuple[dict[Key, Image], dict[Key, Image]]]()
+        until, looks = time.monotonic() + _CHASE_S, list[Look]()
         while len(looks) < _TURNS and time.monotonic() < until:
             for _ in range(_GLANCES):
                 monolith = self._checksums(self.pair.monolith, self.table.monolith, moving)
@@ -206,11 +206,7 @@ class Walk:
             moving = [key for key in moving if key not in arrived]
             if not moving:
                 return
-        for monolith, service in looks[-2:]:
-            self._suspects = [
-                each.again(monolith.get(each.key, ()), service.get(each.key, ())) if each.key in moving else each
-                for each in self._suspects
-            ]
+        self._suspects = [each.chased(looks) if each.key in moving else each for each in self._suspects]
 
     def _settle_ranges(self) -> None:
         """Compare once more what was not looked at row by row."""

@@ -125,6 +125,16 @@ def test_a_row_that_both_sides_wrote_at_the_last_look_is_not_decided() -> None:
     assert not looked((2, 1), (4, 3), (4, 5)).moving  # nothing else is to come
 
 
+def chased(*looks: tuple[int, int]) -> Suspect:
+    return looked((9, 8)).chased([({("1",): (monolith,)}, {("1",): (service,)}) for monolith, service in looks])
+
+
+def test_looks_within_a_batch_of_the_stream_do_not_say_that_the_service_stands_still() -> None:
+    assert chased((2, 1), (3, 1), (5, 4), (7, 4)).moving
+    assert not chased((2, 1), (3, 1), (5, 1), (7, 1)).moving
+    assert chased((2, 1)).moving  # since the look before
+
+
 def test_what_the_monolith_wrote_back_later_does_not_excuse_an_earlier_look() -> None:
     assert not looked((2, 1), (2, 3), (1, 3)).in_flight
 
