@@ -280,7 +280,7 @@ def test_a_row_that_differs_and_is_written_all_the_time_is_found_under_the_fence
     # So long a value is sent when it changes, and the row's others without it: what was spoiled stays.
     shop.pair.source("alter table book alter title set storage external")
     shop.pair.source("update book set title = repeat('x', 2100) where id = 7")
-    # So many that no two looks meet the same one: with 30 a row written all the time seemed to stand still now and then.
+    # So many that no two looks meet the same: of 30 a row written all the time seemed to stand still now and then.
     shop.pair.source("insert into author select n, 'Author ' || n from generate_series(31, 50000) n")
     with in_shadow(shop):
         spoil(shop.pair, "update book set title = 'Spoiled' where id = 7")
