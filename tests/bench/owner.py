@@ -37,6 +37,7 @@ _WARM_S: Final = 2
 _SPAN_S: Final = 3.0
 _COUNTED_S: Final = (0.5, 2.75)  # who was stopped catches up first, and what is due last runs into the next span
 _PATIENCE_S: Final = 60
+_FILES: Final = 200  # of 16 MB: more than all rounds write
 _PROBES: Final = 100
 _BLOCK: Final = 4096
 # A customer looks at an order and pays it, and another one is placed: what a shop does all day, in one transaction.
@@ -140,6 +141,7 @@ def owner(bed: Bed, seconds: int) -> Iterator[Owner]:
     bed.run(bed.source, "drop sequence if exists placed")
     [(low, high)] = bed.run(bed.source, "select min(id), max(id) from purchase where id > 1")
     bed.run(bed.source, f"create sequence placed start {high + 1}")
+    bed.ready_wal(bed.source, _FILES)
     every, cores = sorted(os.sched_getaffinity(0)), Cores.of(bed.source.folder.parent)
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(_SCRIPT.format(low=low, high=high))
