@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -72,7 +71,7 @@ def run(context: typer.Context) -> None:
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
-    sys.setswitchinterval(running.SWITCH_S)
+    running.tune()
     with _telling(project):
         out.print("strangler sync: running, until Ctrl-C")
         watching = Watching(project, _told)

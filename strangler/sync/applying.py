@@ -13,6 +13,7 @@ again. Whoever is told, and acts on it elsewhere, is told of what is ``durable``
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from strangler.sync.filling import alone, settle
 from strangler.sync.images import Changes, RowKey
 from strangler.sync.intake import Batch
 from strangler.sync.landing import GONE, THERE, WHOLE, Landing, line
-from strangler.sync.pgoutput import UNCHANGED
+from strangler.sync.pgoutput import UNCHANGED, is_whole
 from strangler.sync.referring import Policy
 from strangler.sync.watermark import Standing, advance
 
@@ -461,7 +462,7 @@ def _buried(changes: Changes) -> Iterable[tuple[RowKey, bool]]:
         yield changes.moved[0], True
         yield changes.moved[1], False
     for key, row in changes.rows.items():
-        if UNCHANGED in row:
+        if not is_whole(row):
             yield key, False
 
 
@@ -483,7 +484,7 @@ def _lines(landing: Landing, changes: Changes, there: set[RowKey], parts: Parts)
         yield line(GONE, tuple([values.get(at) for at in range(len(landing.columns))]))
     for key, row in changes.rows.items():
         missing = _NONE
-        if UNCHANGED in row:
+        if not is_whole(row):
             missing = frozenset(at for at, value in enumerate(row) if value is UNCHANGED)
         elif key in there:
             missing = _THERE
@@ -505,6 +506,8 @@ def _blocks(lines: Iterable[bytes]) -> Iterable[bytes]:
         held.append(each)
         size += len(each)
         if size >= _BLOCK:
+            # Compiled, these lines keep the interpreter for all of a batch, while the one that applies wants it.
+            time.sleep(0)
             yield b"".join(held)
             held.clear()
             size = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from strangler.sync.errors import StreamBroken
-from strangler.sync.pgoutput import UNCHANGED, Tuple, Value
+from strangler.sync.pgoutput import UNCHANGED, Tuple, Value, is_whole
 
 RowKey = tuple[Value, ...]
 """A row's values of the key columns, as the source's text."""
@@ -51,14 +51,14 @@ class Changes:
         that key goes in the same batch: what is not known of this one is not in that one.
         """
         before = self._key_of(row if old is None else old)
-        if UNCHANGED in row:  # a key alone has NULL for whatever is no part of it
+        if not is_whole(row):  # a key alone has NULL for whatever is no part of it
             known = self.rows.get(before) or (None if old_is_key else old)
             row = filled(row, known) if known is not None else row
         key = self._key_of(row)
         if before != key:
             self._move(before, key, row)
         elif key not in self.rows:
-            if UNCHANGED in row and key in self.gone:
+            if not is_whole(row) and key in self.gone:
                 raise Barrier
             self.there.add(key)
         self.gone.discard(key)
@@ -77,7 +77,7 @@ class Changes:
         self.emptied = True
 
     def _move(self, before: RowKey, key: RowKey, row: Tuple) -> None:
-        if UNCHANGED in row:
+        if not is_whole(row):
             if len(self):
                 raise Barrier
             self.moved = (before, key)
@@ -87,8 +87,9 @@ class Changes:
 
     def _key_of(self, row: Tuple) -> RowKey:
         key = tuple([row[at] for at in self.key])
-        if None in key or UNCHANGED in key:
-            raise StreamBroken("a row came without the values of its key; its table's replica identity has changed")
+        for value in key:
+            if value is None or value is UNCHANGED:
+                raise StreamBroken("a row came without the values of its key; its table's replica identity has changed")
         return key
 
 

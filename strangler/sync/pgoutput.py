@@ -26,6 +26,16 @@ UNCHANGED: Final = _Unchanged()
 Value = bytes | _Unchanged | None
 Tuple = tuple[Value, ...]
 
+
+def is_whole(row: Tuple) -> bool:
+    """Return whether a row has all of its values: none is UNCHANGED."""
+    # Not `in`, which asks each value whether it is equal: 0.11 us for ten, and next to nothing compiled so.
+    for value in row:  # noqa: SIM110
+        if value is UNCHANGED:
+            return False
+    return True
+
+
 # --- positions ---
 
 

@@ -7,7 +7,9 @@ condition.
 
 from __future__ import annotations
 
+import gc
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,12 +31,12 @@ from strangler.sync.status import is_streamed
 from strangler.sync.stream import CARELESS, Reached, follow
 
 _LOG: Final = logging.getLogger("strangler.sync")
-SWITCH_S: Final = 0.0001
-"""How long a thread of this process keeps the interpreter while another wants it.
-
-The one that applies wants it for an instant after each answer of its database, and the one that gathers kept it for
-5 ms each time: 90,000 changes a second then, 125,000 so.
-"""
+# How long a thread of this process keeps the interpreter while another wants it. The one that applies wants it for an
+# instant after each answer of its database, and the one that gathers kept it for 5 ms each time: 90,000 changes a
+# second then, 125,000 so.
+_SWITCH_S: Final = 0.0001
+# Objects beyond which cycles are looked for: the rows of a batch were looked at 50 times over, and leave none behind.
+_CYCLES: Final = (100_000, 20, 100)
 # Any fixed number does, as long as nobody else takes this advisory lock in the control database.
 _LOCK: Final = 0x7374_7265_616D
 _LOOK_S: Final = 0.5
@@ -49,6 +51,13 @@ _STOPPED_PAUSE_S: Final = 3.0
 
 Wanted = Callable[[], bool]
 Look = Callable[[Wanted], None]
+
+
+def tune() -> None:
+    """Have the interpreter do as these threads want it; for a process that does nothing else."""
+    sys.setswitchinterval(_SWITCH_S)
+    gc.freeze()
+    gc.set_threshold(*_CYCLES)
 
 
 def run(
