@@ -76,10 +76,10 @@ has-compiler:
 test-compiled: $(COMPILED)/.ready  ## Run the tests of the proxy and the sync with their hot paths compiled, but for those that are slow
 	@rm -rf $(COMPILED)/tests $(COMPILED)/docs && cp -r tests docs compose pyproject.toml $(COMPILED)
 	@cd $(COMPILED) && export PYTHONPATH=$$PWD && \
-	  ../../$(BIN)/python -c 'import strangler_proxy.forward as hot; assert hot.__file__.endswith(".so"), hot.__file__' && \
+	  ../../$(BIN)/python -c 'import strangler_proxy.forward as hot, strangler.sync.stream as also; assert all(each.__file__.endswith(".so") for each in (hot, also)), (hot, also)' && \
 	  ../../$(BIN)/python -m pytest -n $(WORKERS) -m "not interpreted and not slow" $(ARGS) \
 	    tests/conformance tests/unit/strangler_proxy tests/unit/strangler/routing tests/integration/strangler_proxy \
-	    tests/unit/strangler/sync tests/integration/strangler/sync/test_stream.py
+	    tests/unit/strangler/sync $(addprefix tests/integration/strangler/sync/test_,stream.py schema_changes.py referring.py observing.py running.py)
 
 wheels: $(VENV)/.ready  ## Build the wheels of the toolkit (STRANGLER_COMPILE=1 for one of this platform) and of what the monolith installs
 	@$(BIN)/python -m hatchling build --target wheel --directory build/wheels

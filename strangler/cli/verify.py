@@ -220,7 +220,7 @@ def _differences(table: TableVerdict, width: int) -> Iterator[RenderableType]:
     if table.unseen_ranges:
         said.append(f"and up to {table.unseen_rows:,} more in {table.unseen_ranges:,} ranges that were not looked at")
     if table.moving:
-        said.append(f"{table.moving:,} of them written on both sides as often as they were looked at")
+        said.append(f"{table.moving:,} of them written on both sides while they were looked at")
     yield Text.assemble((table.target, "bold"), " ", (f"(from {table.source})", "dim"), ": ", ", ".join(said))
     rows = [each for each in table.differences if each.cells]
     if rows:

@@ -10,7 +10,6 @@ from strangler.sync.errors import BEGIN_ANEW, FULL, RETYPED, StreamBroken, Widen
 from strangler.sync.images import Barrier, Changes, RowKey, filled
 from strangler.sync.outline import is_wider
 from strangler.sync.pgoutput import (
-    UNCHANGED,
     Begin,
     Commit,
     Delete,
@@ -22,6 +21,7 @@ from strangler.sync.pgoutput import (
     Truncate,
     Tuple,
     Update,
+    is_whole,
 )
 
 PREFIX: Final = "strangler"
@@ -305,7 +305,7 @@ def _understand(place: Place, event: Update | Delete) -> None:
         )
     if isinstance(event, Delete) or (event.old is not None and not event.old_is_key):
         return
-    if UNCHANGED in place.row(event.row):
+    if not is_whole(place.row(event.row)):
         raise StreamBroken(
             f"a row of {place.table} came without a long value that did not change, and its mapping has a condition;"
             f" {FULL}"
@@ -315,7 +315,7 @@ def _understand(place: Place, event: Update | Delete) -> None:
 def _arrival(event: Update) -> Insert | Update:
     """Return an update of a row's key as if there had been no row before."""
     row = event.row if event.old is None or event.old_is_key else filled(event.row, event.old)
-    if UNCHANGED in row:
+    if not is_whole(row):
         return Update(event.xid, event.relation, None, old_is_key=False, row=row)
     return Insert(event.xid, event.relation, row)
 

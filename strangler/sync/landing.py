@@ -467,12 +467,12 @@ def _used(landing: Landing, value: sql.Composable, number: int, target: psycopg.
 
 def line(part: int, row: Tuple) -> bytes:
     """Return a staged row as COPY's text format has it. What did not come is NULL there."""
-    # Looked at as a whole: most rows have nothing to escape. A row of ten columns took 8 us value by value, this 1 us.
     nulls = 0
     for value in row:  # not row.count: it asks each value whether it is equal
         if value is None or value is UNCHANGED:
             nulls += 1
     values = [value if isinstance(value, bytes) else _NULL for value in row] if nulls else typed("Sequence[bytes]", row)
+    # Looked at as a whole: most rows have nothing to escape. A row of ten columns took 8 us value by value, this 1 us.
     joined = b"\t".join(values)
     # `in` takes what it looks for as a number first, and fails: with `find` a line takes 2.7 us where it took 4.0.
     broken = joined.find(b"\n") >= 0 or joined.find(b"\r") >= 0

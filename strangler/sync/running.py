@@ -35,8 +35,9 @@ _LOG: Final = logging.getLogger("strangler.sync")
 # instant after each answer of its database, and the one that gathers kept it for 5 ms each time: 90,000 changes a
 # second then, 125,000 so.
 _SWITCH_S: Final = 0.0001
-# Objects beyond which cycles are looked for: the rows of a batch were looked at 50 times over, and leave none behind.
-_CYCLES: Final = (100_000, 20, 100)
+# So many objects are made before cycles are looked for: the rows of a batch, which leave none behind, were looked at 50
+# times over.
+_CYCLES: Final = 100_000
 # Any fixed number does, as long as nobody else takes this advisory lock in the control database.
 _LOCK: Final = 0x7374_7265_616D
 _LOOK_S: Final = 0.5
@@ -56,8 +57,9 @@ Look = Callable[[Wanted], None]
 def tune() -> None:
     """Have the interpreter do as these threads want it; for a process that does nothing else."""
     sys.setswitchinterval(_SWITCH_S)
+    gc.collect()
     gc.freeze()
-    gc.set_threshold(*_CYCLES)
+    gc.set_threshold(_CYCLES)
 
 
 def run(
@@ -208,6 +210,7 @@ def keep(
     """Follow one stream while ``wanted`` and until it is removed, whatever happens; say once why it does not go on."""
     care, pause, said = CARELESS, _FIRST_PAUSE_S, ""
     while wanted():
+        gc.collect()  # a session holds itself, and what it gathered last; cycles are looked for seldom
         began = time.monotonic()
         try:
             follow(direction, wanted, care, control_url=control_url, reached=reached)

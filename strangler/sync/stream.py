@@ -51,7 +51,6 @@ _PACE_S: Final = 0.03
 # transaction: of 8 s that took 2.67 s of the processor instead of 2.82 (with 4 ms). A marker is seen so much later.
 _LULL_S: Final = 0.008
 _TRICKLE: Final = 1 << 14  # bytes
-_KEEPS: Final = 1 << 14  # bytes
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _WITH_ORIGIN: Final = 160_000
 
@@ -196,13 +195,9 @@ class _Session:
         self._beat()
         if self._pending is not None and self._pending.done():
             self._await()
-        came = kept = 0
+        came = 0
         for message in self._sender.arrived():
             came += len(message)
-            # Compiled, this loop keeps the interpreter while the one that applies wants it.
-            if came - kept > _KEEPS:
-                kept = came
-                time.sleep(0)
             self._take(message)
         whole = self._intake.xid is None and self._intake.batch.transactions > 0
         due = self._paced_at if whole else float("inf")

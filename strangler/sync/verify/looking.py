@@ -52,7 +52,7 @@ class Suspect:
         Not the last two: they may well be of one batch of the stream's, and the service would seem to stand still.
         """
         found = self
-        for monolith, service in (looks[0], *looks[1:][-1:]):
+        for monolith, service in (*looks[:1], *looks[1:][-1:]):
             found = found.again(monolith.get(self.key, ()), service.get(self.key, ()))
         return found
 

@@ -73,7 +73,7 @@ class TableVerdict:
     """What was found in one table. ``unseen`` ranges differ too; there was too much to look at each row.
 
     ``keys`` are those of the differing rows, as many as were asked for. ``moving`` of them were written on both sides
-    at the last look still: what is to come of them decides.
+    while they were looked at: what is to come of them decides.
     """
 
     source: str

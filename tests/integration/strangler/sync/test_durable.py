@@ -20,6 +20,8 @@ from tests.fixtures.streams import Pair, between, stands_at, table
 from tests.fixtures.waiting import until
 from tests.integration.strangler.sync.test_filling import chunks, fill
 
+pytestmark = pytest.mark.interpreted  # what is compiled goes by its own constants
+
 THING = "create table thing (id bigint primary key, version bigint)"
 ITEM = "create table item (id bigint primary key, version bigint)"
 MAPPING = table("thing", "item", {"id": "id"}, {"version": "version"})

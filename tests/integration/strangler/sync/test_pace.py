@@ -12,6 +12,8 @@ from strangler.sync.intake import MARKER
 from tests.fixtures.streams import Pair, Paired, table
 from tests.fixtures.waiting import until
 
+pytestmark = pytest.mark.interpreted  # what is compiled goes by its own constants
+
 NOTES = "create table note (id bigint primary key, line text not null)"
 NOTE = table("note", "note", {"id": "id"}, {"line": "line"}, reverse={"line": "line"})
 LONG_S = 3_600.0

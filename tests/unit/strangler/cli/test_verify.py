@@ -54,9 +54,7 @@ def test_what_is_written_all_the_time_is_not_said_to_differ() -> None:
     [table] = found.tables
     moving = replace(found, tables=(replace(table, moving=1),))
     assert lines(found)[-2] == "books: different in title"
-    assert "1 differing, 1 of them written on both sides as often as they were looked at" in "\n".join(
-        lines(moving, 200)
-    )
+    assert "1 differing, 1 of them written on both sides while they were looked at" in "\n".join(lines(moving, 200))
     assert lines(moving, 200)[-2].startswith("books: not decided in title: ")
     assert to_json(moving, 100)["tables"][0]["undecided"] == 1
 

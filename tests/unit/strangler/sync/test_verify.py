@@ -132,7 +132,9 @@ def chased(*looks: tuple[int, int]) -> Suspect:
 def test_looks_within_a_batch_of_the_stream_do_not_say_that_the_service_stands_still() -> None:
     assert chased((2, 1), (3, 1), (5, 4), (7, 4)).moving
     assert not chased((2, 1), (3, 1), (5, 1), (7, 1)).moving
+    assert not chased((2, 1), (2, 4)).moving
     assert chased((2, 1)).moving  # since the look before
+    assert chased() == looked((9, 8))
 
 
 def test_what_the_monolith_wrote_back_later_does_not_excuse_an_earlier_look() -> None:
