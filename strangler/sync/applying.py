@@ -28,12 +28,12 @@ from strangler.sync.errors import CannotApply, StreamBroken
 from strangler.sync.filling import alone, settle
 from strangler.sync.images import Changes, RowKey
 from strangler.sync.intake import Batch
-from strangler.sync.landing import GONE, THERE, WHOLE, Landing, line
-from strangler.sync.pgoutput import UNCHANGED, is_whole
+from strangler.sync.landing import GONE, THERE, WHOLE, Landing, lines
+from strangler.sync.pgoutput import UNCHANGED, Tuple, Value, is_whole
 from strangler.sync.referring import Policy
 from strangler.sync.watermark import Standing, advance
 
-_BLOCK: Final = 1 << 17
+_ROWS: Final = 1_000  # of a block of COPY's text
 # Rows that are made are inserted: an upsert asks the index first and writes WAL for each that was kept, 13 ms for 4,000
 # rows where an INSERT takes 8, the median of twelve each. A savepoint, in case one is there, is worth it from here on.
 _MANY: Final = 100
@@ -473,24 +473,38 @@ def _texts(key: RowKey) -> Iterable[str]:
 
 
 def _staged(landing: Landing, changes: Changes, *, apart: bool) -> Staged:
+    came = _came(changes, changes.there if apart else set())
     parts: Parts = {}
-    blocks = list(_blocks(_lines(landing, changes, changes.there if apart else set(), parts)))
+    blocks = list(_blocks(GONE, _keys(landing, changes)))
+    for missing, rows in came.items():
+        part = _part(missing, parts)
+        parts[missing] = (part, len(rows))
+        blocks += _blocks(part, rows)
     return Staged(landing, changes, blocks, parts)
 
 
-def _lines(landing: Landing, changes: Changes, there: set[RowKey], parts: Parts) -> Iterable[bytes]:
+def _keys(landing: Landing, changes: Changes) -> list[Tuple]:
+    """Return the keys of rows that are gone, as rows of which nothing else came."""
+    found = list[Tuple]()
     for key in changes.gone:
-        values = dict(zip(changes.key, key, strict=True))
-        yield line(GONE, tuple([values.get(at) for at in range(len(landing.columns))]))
+        row: list[Value] = [None] * len(landing.columns)
+        for at, value in zip(changes.key, key, strict=True):
+            row[at] = value
+        found.append(tuple(row))
+    return found
+
+
+def _came(changes: Changes, there: set[RowKey]) -> dict[frozenset[int], list[Tuple]]:
+    """Return the rows by the positions of the columns that did not come, as ``Parts`` have them."""
+    found: dict[frozenset[int], list[Tuple]] = {}
     for key, row in changes.rows.items():
         missing = _NONE
         if not is_whole(row):
             missing = frozenset(at for at, value in enumerate(row) if value is UNCHANGED)
         elif key in there:
             missing = _THERE
-        part, rows = parts.get(missing) or (_part(missing, parts), 0)
-        parts[missing] = (part, rows + 1)
-        yield line(part, row)
+        found.setdefault(missing, []).append(row)
+    return found
 
 
 def _part(missing: frozenset[int], parts: Parts) -> int:
@@ -499,17 +513,8 @@ def _part(missing: frozenset[int], parts: Parts) -> int:
     return THERE if missing == _THERE else THERE + 1 + len(parts)
 
 
-def _blocks(lines: Iterable[bytes]) -> Iterable[bytes]:
-    held: list[bytes] = []
-    size = 0
-    for each in lines:
-        held.append(each)
-        size += len(each)
-        if size >= _BLOCK:
-            # Compiled, these lines keep the interpreter for all of a batch, 12 ms, while the one that applies wants it.
-            time.sleep(0)
-            yield b"".join(held)
-            held.clear()
-            size = 0
-    if held:
-        yield b"".join(held)
+def _blocks(part: int, rows: Sequence[Tuple]) -> Iterable[bytes]:
+    for at in range(0, len(rows), _ROWS):
+        # Compiled, this keeps the interpreter for all of a batch, while the one that applies wants it.
+        time.sleep(0)
+        yield lines(part, rows[at : at + _ROWS])

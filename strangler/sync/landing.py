@@ -465,20 +465,50 @@ def _used(landing: Landing, value: sql.Composable, number: int, target: psycopg.
         return frozenset(row[0] or ()) if row else frozenset()
 
 
-def line(part: int, row: Tuple) -> bytes:
-    """Return a staged row as COPY's text format has it. What did not come is NULL there."""
-    nulls = 0
+def lines(part: int, rows: Sequence[Tuple]) -> bytes:
+    """Return staged rows as COPY's text format has them. What did not come is NULL there."""
+    begin = b"%d\t" % part
+    nulls, fields, joined = 0, 0, list[bytes]()
+    for row in rows:
+        lacking = _lacking(row)
+        nulls += lacking
+        fields += len(row)
+        joined.append(_joined(row, lacking))
+    if not joined:
+        return b""
+    text = begin + (b"\n" + begin).join(joined) + b"\n"
+    # Looked at as a whole: most rows have nothing to escape. A row of ten columns took 8 us value by value, 0.6 us by
+    # itself, and takes 0.4 us so.
+    if text.count(b"\n") == len(rows) and text.count(b"\t") == fields and _is_plain(text, nulls):
+        return text
+    return b"".join([begin + _line(row) for row in rows])
+
+
+def _line(row: Tuple) -> bytes:
+    lacking = _lacking(row)
+    joined = _joined(row, lacking)
+    # `in` takes what it looks for as a number first, and fails: with `find` a line takes 2.7 us where it took 4.0.
+    if joined.find(b"\n") >= 0 or joined.count(b"\t") != len(row) - 1 or not _is_plain(joined, lacking):
+        joined = b"\t".join([_escaped(value) for value in row])
+    return joined + b"\n"
+
+
+def _joined(row: Tuple, lacking: int) -> bytes:
+    if lacking:
+        return b"\t".join([value if isinstance(value, bytes) else _NULL for value in row])
+    return b"\t".join(typed("Sequence[bytes]", row))
+
+
+def _lacking(row: Tuple) -> int:
+    found = 0
     for value in row:  # not row.count: it asks each value whether it is equal
         if value is None or value is UNCHANGED:
-            nulls += 1
-    values = [value if isinstance(value, bytes) else _NULL for value in row] if nulls else typed("Sequence[bytes]", row)
-    # Looked at as a whole: most rows have nothing to escape. A row of ten columns took 8 us value by value, this 1 us.
-    joined = b"\t".join(values)
-    # `in` takes what it looks for as a number first, and fails: with `find` a line takes 2.7 us where it took 4.0.
-    broken = joined.find(b"\n") >= 0 or joined.find(b"\r") >= 0
-    if broken or joined.count(b"\\") != nulls or joined.count(b"\t") != len(row) - 1:
-        joined = b"\t".join([_escaped(value) for value in row])
-    return b"%d\t%b\n" % (part, joined)
+            found += 1
+    return found
+
+
+def _is_plain(text: bytes, nulls: int) -> bool:
+    return text.find(b"\r") < 0 and text.count(b"\\") == nulls
 
 
 def _escaped(value: Value) -> bytes:

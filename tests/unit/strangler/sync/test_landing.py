@@ -12,7 +12,7 @@ from psycopg import sql
 from strangler.capability import Stack
 from strangler.project import OnDelete, Referred, TableMapping
 from strangler.sync import catalogue
-from strangler.sync.landing import Landing, line
+from strangler.sync.landing import Landing, lines
 from strangler.sync.mapping import Projection, digest
 from strangler.sync.pgoutput import UNCHANGED, Value
 from strangler.sync.referring import Incoming, Policy, Relation
@@ -35,15 +35,19 @@ def read(field: bytes) -> bytes | None:
     return found
 
 
-@given(st.integers(-1, 9), st.lists(values, min_size=1, max_size=4).map(tuple))
-def test_a_line_has_the_values_of_its_row(part: int, row: tuple[Value, ...]) -> None:
-    sent = line(part, row)
-    assert sent.endswith(b"\n")
-    assert sent.count(b"\n") == 1
+rows = st.integers(1, 4).flatmap(lambda size: st.lists(st.tuples(*[values] * size), max_size=4))
+
+
+@given(st.integers(-1, 9), rows)
+def test_lines_have_the_values_of_their_rows(part: int, rows: list[tuple[Value, ...]]) -> None:
+    sent = lines(part, rows)
+    assert sent.count(b"\n") == len(rows)
+    assert not sent or sent.endswith(b"\n")
     assert b"\r" not in sent
-    first, *fields = sent[:-1].split(b"\t")
-    assert int(first) == part
-    assert [read(field) for field in fields] == [None if value is UNCHANGED else value for value in row]
+    for line, row in zip(sent.split(b"\n"), rows, strict=False):
+        first, *fields = line.split(b"\t")
+        assert int(first) == part
+        assert [read(field) for field in fields] == [None if value is UNCHANGED else value for value in row]
 
 
 def policy(on_delete: OnDelete) -> Policy:
