@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+import psutil
 import psycopg
 import pytest
 
@@ -34,8 +35,21 @@ def batched(postgres: Postgres, mortal: Postgres, monkeypatch: pytest.MonkeyPatc
     """A pair whose target can be killed, and whose stream makes small batches, of which each is due to be durable."""
     monkeypatch.setattr(stream, "_MOST", BATCH)
     monkeypatch.setattr(stream, "_DURABLE_S", 0)
-    with between(postgres, mortal) as make:
+    with between(postgres, mortal) as make, nothing_written_behind(mortal):
         yield make(THING, ITEM, MAPPING)
+
+
+@contextmanager
+def nothing_written_behind(server: Postgres) -> Iterator[None]:
+    """Hold the process that brings commits to disk which did not wait for it: each 10 s at least, it is never off."""
+    assert server.process is not None
+    writer = next(each for each in psutil.Process(server.process.pid).children() if "walwriter" in _command(each))
+    writer.suspend()
+    try:
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):  # the server was killed
+            writer.resume()
 
 
 @pytest.fixture
@@ -49,6 +63,13 @@ def pair(batched: Pair, monkeypatch: pytest.MonkeyPatch) -> Pair:
 
     monkeypatch.setattr(stream._Session, "_commit", once)
     return batched
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # a session that has just ended
+        return ""
 
 
 @dataclass
