@@ -74,7 +74,7 @@ def test_the_example_is_reckoned_right() -> None:
         "the proxy's cores at the peak": f"{3_000 / (plain / 2):.2f}",
         "descriptors of a worker": f"{2 * 20_000 + 40:,}",
         "memory of the proxy": f"{2 * 69.3 + 20_000 * figure('an idle client') / 1000:.0f} MB",
-        "cores of `sync run`": f"{500 / figure('a stream as plain Python'):.2f}",
+        "cores of `sync run`": f"{500 / figure('a stream as plain Python'):.3f}",
         "slots, WAL senders and sessions on the monolith's server": "4",
         "the same on the services' servers, for the way back": "4",
         "spilled at once on the monolith's server": f"{5_000_000 * spilled * 4 / 1e9:.1f} GB",
