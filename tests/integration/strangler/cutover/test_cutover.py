@@ -291,9 +291,8 @@ def test_a_row_that_differs_and_is_written_all_the_time_is_found_under_the_fence
                 assert (code, "1 changed rows differ" in err) == (1, True), (out, err)
                 return written.refused > 0
 
-            until(
-                refused, "the row is found where nobody writes", 60
-            )  # the writer may have had to wait: it stood still
+            # The writer may have had to wait, and its row stood still: then it is found before.
+            until(refused, "the row is found where nobody writes", 60)
         assert owners(shop) == ["monolith"]
         assert shop.pair.target("select title from book where id = 7") == [("Spoiled",)]
 
