@@ -79,13 +79,13 @@ def test_a_message_with_a_byte_changed_is_another_or_refused(event: Event, data:
         found = decoder(4).decode(bytes(message))
     except MessageMalformed:
         return
-    assert isinstance(found, tuple)
+    assert isinstance(found, Event)
 
 
 @given(st.binary(max_size=60), st.booleans())
 def test_whatever_is_sent_is_an_event_or_refused(message: bytes, streaming: bool) -> None:
     with contextlib.suppress(MessageMalformed):
-        assert isinstance(decoder(4, streaming=streaming).decode(message), tuple)
+        assert isinstance(decoder(4, streaming=streaming).decode(message), Event)
 
 
 @pytest.mark.parametrize(
