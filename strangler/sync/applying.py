@@ -22,7 +22,7 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
-from strangler.sync.changed import Noted, Tidying
+from strangler.sync.changed import Noted, Tidying, Touched, touched
 from strangler.sync.direction import Direction
 from strangler.sync.errors import CannotApply, StreamBroken
 from strangler.sync.filling import alone, settle
@@ -61,12 +61,13 @@ Rows of ``THERE`` came whole, too: theirs is the entry of a position that no col
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A table's changes as they go into its staging table: COPY's text, and what part of it is what."""
+    """A table's changes as they go into its staging table: COPY's text, what part of it is what, and which rows."""
 
     landing: Landing
     changes: Changes
     blocks: list[bytes]
     parts: Parts
+    touched: Touched
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class Applier:
                 self._write(each, onto=each.landing.projection.mapping.target in stays)
         if not self._copying:
             for each in load.tables:
-                self._noted.take(each.landing.projection.mapping.target, each.changes)
+                self._noted.take(each.landing.projection.mapping.target, each.touched)
         self._guarded.update(_guarded(load))
         self._staged = True
         self._transactions += load.batch.transactions
@@ -480,7 +481,7 @@ def _staged(landing: Landing, changes: Changes, *, apart: bool) -> Staged:
         part = _part(missing, parts)
         parts[missing] = (part, len(rows))
         blocks += _blocks(part, rows)
-    return Staged(landing, changes, blocks, parts)
+    return Staged(landing, changes, blocks, parts, touched(changes))
 
 
 def _keys(landing: Landing, changes: Changes) -> list[Tuple]:

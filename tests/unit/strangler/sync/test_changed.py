@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strangler.sync.changed import MOST, MOST_BATCHES, Noted, Recorded, gathered, read, written
+from strangler.sync.changed import MOST, MOST_BATCHES, Noted, Recorded, gathered, read, touched, written
 from strangler.sync.errors import SyncError
 from strangler.sync.images import Changes
 from strangler.sync.mapping import Key
@@ -40,10 +40,10 @@ CHANGES = st.lists(
 
 @given(CHANGES)
 def test_every_key_that_something_happened_to_is_noted_and_no_other(events: list[tuple[str, int, int]]) -> None:
-    noted, changes, touched = Noted(), Changes(key=(0,)), set()
+    noted, changes, wanted = Noted(), Changes(key=(0,)), set()
     for what, *numbers in events:
         keys = [b"%d" % number for number in numbers]
-        touched |= {(key.decode(),) for key in keys}
+        wanted |= {(key.decode(),) for key in keys}
         if what == "insert":
             changes.insert((keys[0], b"x"))
         elif what == "delete":
@@ -51,18 +51,18 @@ def test_every_key_that_something_happened_to_is_noted_and_no_other(events: list
         elif what == "update":
             changes.update((keys[0], None), (keys[1], b"y"))
         else:
-            noted.take("book", changes)
+            noted.take("book", touched(changes))
             changes = Changes(key=(0,))
-    noted.take("book", changes)
+    noted.take("book", touched(changes))
     lines = noted.lines()
-    assert [line[0] for line in lines] == (["book"] if touched else [])
-    assert {key for _, _, text in lines if text is not None for key in read(text)} == touched
+    assert [line[0] for line in lines] == (["book"] if wanted else [])
+    assert {key for _, _, text in lines if text is not None for key in read(text)} == wanted
 
 
 def test_both_keys_of_a_row_that_moved_with_what_only_the_target_knows_are_noted() -> None:
     noted, changes = Noted(), Changes(key=(0,))
     changes.update((b"1", None), (b"2", UNCHANGED))
-    noted.take("book", changes)
+    noted.take("book", touched(changes))
     [(_, number, text)] = noted.lines()
     assert text is not None
     assert (number >= 2, set(read(text))) == (True, {("1",), ("2",)})
@@ -77,15 +77,15 @@ def test_of_an_emptied_table_and_of_too_many_keys_it_is_noted_that_any_row_may_h
         changes.gone = {(b"%d" % number,) for number in range(MOST + 1)}
     few.delete((b"1",))
     for each in (few, changes, few):
-        noted.take("book", each)
-    noted.take("author", few)
+        noted.take("book", touched(each))
+    noted.take("author", touched(few))
     assert noted.lines() == [("book", 0, None), ("author", 1, "\t1")]
 
 
 def test_as_many_keys_as_are_kept_are_kept() -> None:
     noted, changes = Noted(), Changes(key=(0,))
     changes.gone = {(b"%d" % number,) for number in range(MOST)}
-    noted.take("book", changes)
+    noted.take("book", touched(changes))
     assert noted.lines()[0][1] == MOST
 
 
