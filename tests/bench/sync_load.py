@@ -42,15 +42,10 @@ _PATIENCE_S: Final = 60
 
 
 def stretch(bed: Bed, changes: int) -> None:
-    """Commit so many changes in transactions of 50 each, and see that there were as many.
-
-    What a slot decodes once more begins at the last list of running transactions that its reader has passed, which the
-    server writes every 15 s: 0 to 95 MB were seen, up to 0.3 s. One before each stretch has all readers begin alike.
-    """
+    """Commit so many changes in transactions of 50 each, and see that there were as many."""
     count = "select n_tup_ins + n_tup_upd + n_tup_del from pg_stat_user_tables where relname = 'purchase'"
     [(before,)] = bed.run(bed.source, count)
     with psycopg.connect(bed.source.url("shop"), autocommit=True) as connection:
-        connection.execute("select pg_log_standby_snapshot()")
         connection.execute(_STRETCH.replace("{transactions}", str(changes // CHANGES_EACH)).encode())
         connection.execute("select pg_stat_force_next_flush()")
     [(after,)] = bed.run(bed.source, count)
