@@ -7,7 +7,7 @@ belongs to prepared transactions is never asked for, and refused. Values stay as
 from __future__ import annotations
 
 from struct import Struct, error
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 
 class MessageMalformed(Exception):
@@ -152,38 +152,32 @@ class _Change:
     """
 
     __slots__ = ("relation", "xid")
+    fields: ClassVar[tuple[str, ...]] = ()
     xid: int | None
     relation: int
 
-    def values(self) -> tuple[object, ...]:
-        raise NotImplementedError
-
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Change) and type(self) is type(other) and self.values() == other.values()
-
-    def __hash__(self) -> int:
-        return hash(self.values())
+        return type(self) is type(other) and all(getattr(self, each) == getattr(other, each) for each in self.fields)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}{self.values()!r}"
+        return f"{type(self).__name__}({', '.join(f'{each}={getattr(self, each)!r}' for each in self.fields)})"
 
 
 class Insert(_Change):
     __slots__ = ("row",)
+    fields = ("xid", "relation", "row")
 
     def __init__(self, xid: int | None, relation: int, row: Tuple) -> None:
         self.xid = xid
         self.relation = relation
         self.row = row
 
-    def values(self) -> tuple[object, ...]:
-        return self.xid, self.relation, self.row
-
 
 class Update(_Change):
     """``old`` is the row before, or its key with NULL for the rest, or None where its key did not change."""
 
     __slots__ = ("old", "old_is_key", "row")
+    fields = ("xid", "relation", "old", "old_is_key", "row")
 
     def __init__(self, xid: int | None, relation: int, old: Tuple | None, old_is_key: bool, row: Tuple) -> None:
         self.xid = xid
@@ -192,21 +186,16 @@ class Update(_Change):
         self.old_is_key = old_is_key
         self.row = row
 
-    def values(self) -> tuple[object, ...]:
-        return self.xid, self.relation, self.old, self.old_is_key, self.row
-
 
 class Delete(_Change):
     __slots__ = ("old", "old_is_key")
+    fields = ("xid", "relation", "old", "old_is_key")
 
     def __init__(self, xid: int | None, relation: int, old: Tuple, old_is_key: bool) -> None:
         self.xid = xid
         self.relation = relation
         self.old = old
         self.old_is_key = old_is_key
-
-    def values(self) -> tuple[object, ...]:
-        return self.xid, self.relation, self.old, self.old_is_key
 
 
 class Truncate(NamedTuple):

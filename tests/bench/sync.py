@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -240,13 +241,19 @@ def _left_behind(bed: Bed, slot: str) -> None:
     """
     with bed.looking(bed.source) as source:
         written = filling.written(source)
-        query = "select from pg_replication_slots where slot_name = %s and restart_lsn >= %s::pg_lsn"
 
-        def holds() -> bool:
-            source.execute("select pg_log_standby_snapshot()")
-            return source.execute(query, [slot, written]).rowcount > 0
+        def passed(column: str, position: str) -> bool:
+            query = f"select from pg_replication_slots where slot_name = %s and {column} >= %s::pg_lsn"
+            return source.execute(query.encode(), [slot, position]).rowcount > 0
 
-        until(holds, f"slot {slot} has left behind what was read", _PATIENCE_S)
+        # One list at a time: each costs whoever decodes it a file that is flushed, and the peer comes to them, too.
+        def left() -> bool:
+            row = source.execute("select pg_log_standby_snapshot()::text").fetchone()
+            assert row is not None
+            until(partial(passed, "confirmed_flush_lsn", row[0]), f"slot {slot} is past {row[0]}", _PATIENCE_S)
+            return passed("restart_lsn", written)
+
+        until(left, f"slot {slot} has left behind what was read", _PATIENCE_S)
 
 
 def _passed(bed: Bed) -> None:

@@ -13,6 +13,7 @@ from strangler.sync.pgoutput import (
     UNCHANGED,
     Begin,
     Decoder,
+    Delete,
     Event,
     Insert,
     Keepalive,
@@ -21,6 +22,7 @@ from strangler.sync.pgoutput import (
     Relation,
     StreamStart,
     StreamStop,
+    Update,
     XLogData,
     lsn_of,
     lsn_text,
@@ -80,6 +82,38 @@ def test_a_message_with_a_byte_changed_is_another_or_refused(event: Event, data:
     except MessageMalformed:
         return
     assert isinstance(found, Event)
+
+
+ROW = (b"1", None, UNCHANGED)
+
+
+def changes() -> list[Insert | Update | Delete]:
+    return [
+        Insert(None, 1, ROW),
+        Insert(7, 1, ROW),
+        Insert(None, 2, ROW),
+        Insert(None, 1, (b"1", None, None)),
+        Update(None, 1, None, False, ROW),
+        Update(7, 1, None, False, ROW),
+        Update(None, 2, None, False, ROW),
+        Update(None, 1, ROW, False, ROW),
+        Update(None, 1, ROW, True, ROW),
+        Update(None, 1, None, False, (b"1", None, None)),
+        Delete(None, 1, ROW, False),
+        Delete(7, 1, ROW, False),
+        Delete(None, 2, ROW, False),
+        Delete(None, 1, (b"1", None, None), False),
+        Delete(None, 1, ROW, True),
+    ]
+
+
+def test_changes_are_equal_that_are_alike_in_all_and_no_others() -> None:
+    found = [[one == other for other in changes()] for one in changes()]
+    assert found == [[at == beside for beside in range(len(found))] for at in range(len(found))]
+
+
+def test_a_change_says_what_it_is() -> None:
+    assert repr(Delete(None, 1, (b"1",), True)) == "Delete(xid=None, relation=1, old=(b'1',), old_is_key=True)"
 
 
 @given(st.binary(max_size=60), st.booleans())
