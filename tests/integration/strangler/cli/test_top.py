@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
-import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.fixtures.ports import free_port
 from tests.fixtures.proxy import SECRET, Client, Origin, ProxyProcess
+from tests.fixtures.terminal import in_terminal
 from tests.fixtures.waiting import until
 
 # Both engines are away: the proxy routes by what its files say.
@@ -139,52 +136,16 @@ def test_what_is_no_address_is_said() -> None:
 
 
 def test_a_person_looks_sorts_and_leaves() -> None:
-    with Origin() as origin, ProxyProcess.origin(origin.url) as proxy, traffic(proxy.port):
-        master, slave = pty.openpty()
-        command = [sys.executable, "-m", "strangler", "top", "--admin", f"127.0.0.1:{proxy.admin}", "--interval", "0.2"]
-        env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
-        process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=env)
-        os.close(slave)
-        try:
-            seen = Seen(master)
-            until(lambda: "capability" in seen.text(), "a frame is shown")
-            os.write(master, b"\x1b[A")  # an arrow means nothing here
-            os.write(master, b"r")
-            until(lambda: re.search(r"\x1b\[7m\s*requests", seen.text()), "it sorts by requests")
-            os.write(master, b"q")
-            seen.until_end()
-            assert process.wait(10) == 0
-            assert "\x1b[?1049l" in seen.text(), "the screen from before is back"
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                process.wait(10)
-            os.close(master)
-
-
-class Seen:
-    """What came out of a terminal."""
-
-    def __init__(self, master: int) -> None:
-        self._master = master
-        self._bytes = b""
-
-    def text(self) -> str:
-        while select.select([self._master], [], [], 0)[0]:
-            try:
-                self._bytes += os.read(self._master, 65536)
-            except OSError:  # Linux says EIO when the last process has left
-                break
-        return self._bytes.decode(errors="replace")
-
-    def until_end(self) -> None:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            select.select([self._master], [], [], 1)
-            try:
-                data = os.read(self._master, 65536)
-            except OSError:
-                return
-            if not data:
-                return
-            self._bytes += data
+    with (
+        Origin() as origin,
+        ProxyProcess.origin(origin.url) as proxy,
+        traffic(proxy.port),
+        in_terminal("top", "--admin", f"127.0.0.1:{proxy.admin}", "--interval", "0.2") as terminal,
+    ):
+        until(lambda: "capability" in terminal.text(), "a frame is shown")
+        terminal.type(b"\x1b[A")  # an arrow means nothing here
+        terminal.type(b"r")
+        until(lambda: re.search(r"\x1b\[7m\s*requests", terminal.text()), "it sorts by requests")
+        terminal.type(b"q")
+        assert terminal.end() == 0
+        assert "\x1b[?1049l" in terminal.text(), "the screen from before is back"
