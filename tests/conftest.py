@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +31,18 @@ settings.load_profile("strangler")
 # the many short modules of tests/unit fill up what is left.
 TESTS: Final = Path(__file__).parent
 LONGEST_FIRST: Final = ("compose", "e2e", "chaos", "regression", "integration", "conformance", "unit")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def room_for_temporary_files() -> Iterator[None]:
+    """Have processes that tests start leave nothing behind: one that is killed cannot take its temporary files away."""
+    tempfile.gettempdir()  # remembered: what pytest keeps of tests that failed is to stay
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="strangler-", ignore_cleanup_errors=True) as folder,
+    ):
+        patch.setenv("TMPDIR", folder)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
