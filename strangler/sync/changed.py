@@ -42,7 +42,7 @@ Touched = tuple[int, bytes | None]
 
 
 def touched(changes: Changes) -> Touched:
-    """Return which rows ``changes`` are of. It is 1.2 ms for 10,000, and nothing for which the target should wait."""
+    """Return which rows ``changes`` are of. It takes 0.6 ms for 10,000, and the target should not wait for it."""
     if changes.emptied or len(changes) > MOST:
         return 0, None
     keys = [*changes.gone, *changes.rows, *(changes.moved or ())]

@@ -54,6 +54,14 @@ def test_a_figure_is_that_of_its_report(row: list[str]) -> None:
     assert row[1] == shown(reported(row[3]))
 
 
+def test_what_the_sync_costs_the_owner_is_that_of_its_report() -> None:
+    (ratio,) = re.findall(r"owner's p99 with the sync was ([\d.]+) times", TEXT)
+    told = json.loads((FOLDER / "sync-performance.json").read_text())
+    assert [float(ratio)] == [
+        each["ratio"] for each in told if each["name"] == "the owner's writes at 60% of its maximum, p99"
+    ]
+
+
 def figure(what: str) -> float:
     (row,) = [each for each in FIGURES if each[0] == what]
     return float(row[1].replace(",", ""))
